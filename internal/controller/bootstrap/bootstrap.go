@@ -1,0 +1,43 @@
+// Package bootstrap makes first contact with a bare host over SSH and leaves an agent there with a join ticket. No value
+// that a user can choose is ever put into a shell string: scripts are fixed texts, values go over standard input to the agent.
+package bootstrap
+
+import (
+	"time"
+
+	"mctl/internal/controller/driver"
+)
+
+// Target is a host to log in to.
+type Target struct {
+	Machine  string // name, for messages and to find the ssh-agent that was lent for it
+	SSH      driver.SSH
+	Key      []byte   // private key, PEM or OpenSSH; nil to use the caller's ssh-agent
+	HostKeys []string // pinned at first contact (authorized_keys format); empty to trust and pin what is shown
+	// Wait is how long the host may take until sshd answers; zero for one try.
+	Wait time.Duration
+	// Adopted hosts were there before: nothing of theirs may be changed or stopped.
+	Adopted bool
+	// EnginePort must be free on the host, or ours.
+	EnginePort uint16
+}
+
+// Payload is what the agent is given.
+type Payload struct {
+	MachineUID string
+	Ticket     string // a secret
+	// Endpoints are host:port where the agent finds the controller; empty for the controller's own end of the SSH
+	// connection with ControlPort.
+	Endpoints   []string
+	ControlPort uint16
+	// Hostname is set on hosts that are not adopted; empty leaves it.
+	Hostname string
+}
+
+// Result is what first contact found out.
+type Result struct {
+	HostKeys  []string // pinned, authorized_keys format
+	Endpoints []string // what the agent was told
+	OS        string   // PRETTY_NAME of os-release
+	Arch      string   // as Go names it
+}

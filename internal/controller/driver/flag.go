@@ -1,0 +1,73 @@
+package driver
+
+import (
+	"strconv"
+)
+
+// Flag is one create flag of a driver. The caller's side resolves it, from the command line or the environment, and sends
+// contents, never paths.
+type Flag struct {
+	Name     string // without dashes, such as "nspawn-memory"
+	Usage    string
+	Env      string
+	Type     FlagType
+	Kind     FlagKind
+	Default  []string // one text, or several for a list; nil for none
+	Required bool
+}
+
+// FlagType is the type of a flag's value.
+type FlagType int
+
+// The types, as docker-machine had them.
+const (
+	String FlagType = iota + 1
+	Int
+	Bool
+	StringList
+)
+
+// FlagKind says how the caller's side treats a value.
+type FlagKind int
+
+// The kinds.
+const (
+	Value  FlagKind = iota + 1 // sent as it is
+	Secret                     // sent as content; sealed, never returned
+	File                       // a path with the caller; its content is sent; sealed, never returned
+)
+
+// Options are resolved flags by name.
+type Options map[string]Option
+
+// Option is one resolved flag: Values for kind Value, Content for the others.
+type Option struct {
+	Values  []string
+	Content []byte
+}
+
+// String returns the flag's text, or nothing.
+func (o Options) String(name string) string {
+	if v := o[name].Values; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Strings returns the list.
+func (o Options) Strings(name string) []string { return o[name].Values }
+
+// Bool reports whether the flag is set to true.
+func (o Options) Bool(name string) bool {
+	b, _ := strconv.ParseBool(o.String(name))
+	return b
+}
+
+// Int returns the number; zero when there is none. Check has refused what is no number.
+func (o Options) Int(name string) int {
+	n, _ := strconv.Atoi(o.String(name))
+	return n
+}
+
+// Content returns the content of a secret or file flag; nil when it was not given.
+func (o Options) Content(name string) []byte { return o[name].Content }

@@ -1,0 +1,4 @@
+package machine
+
+type request struct{}
+type sealed struct{}
