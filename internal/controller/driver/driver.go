@@ -52,6 +52,8 @@ type Adopter interface {
 type Target struct {
 	SSH SSH
 	Key []byte // private key, OpenSSH or PEM; nil for the caller's ssh-agent
+	// EnginePort is where the engine shall be served; zero for 2376.
+	EnginePort uint16
 }
 
 // Info describes a driver.

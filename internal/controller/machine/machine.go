@@ -22,7 +22,6 @@ type Machine struct {
 	SSHKey     Secret // PEM, PKCS #8: the controller's own key to hosts that it makes
 	Revision   store.Revision
 	requests   []request
-	sealed     sealed
 }
 
 // Spec is what somebody asked for.
@@ -37,7 +36,7 @@ type Spec struct {
 	Provision      uint64
 	Upgrade        uint64
 	Regenerate     uint64
-	Retry          uint64
+	Retry          uint64 // raised to unpark; nothing else reads it
 	TLSSANs        []string
 	AuthorizedKeys []string
 	Waits          Waits
@@ -71,6 +70,7 @@ type Status struct {
 	Failure            *Failure // parked while it is set
 	ProviderState      []byte   // the driver's own, opaque
 	ProviderID         string
+	Power              driver.Power // as the driver saw it last
 	Addresses          []string // the one for clients first
 	Port               uint16   // where the engine is served
 	SSH                driver.SSH
@@ -81,17 +81,17 @@ type Status struct {
 	AgentVersion       string
 	Endpoints          []string // where the host was told to find the controller
 	DoneRestart        uint64
-	DoneRetry          uint64
 	AppliedDigest      string
 	Attempts           uint32 // of the present phase, that failed in a row
 }
 
-// Failure is why a machine is parked.
+// Failure is why a machine is parked. A later edit of the spec unparks it.
 type Failure struct {
-	Kind    string
-	Message string
-	Hint    string
-	Time    time.Time
+	Kind       string
+	Message    string
+	Hint       string
+	Time       time.Time
+	Generation uint64
 }
 
 // Secret is a text that prints as "redacted".

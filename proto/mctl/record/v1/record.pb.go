@@ -34,7 +34,9 @@ type Machine struct {
 	Spec       *MachineSpec           `protobuf:"bytes,5,opt,name=spec,proto3" json:"spec,omitempty"`
 	Status     *MachineStatus         `protobuf:"bytes,6,opt,name=status,proto3" json:"status,omitempty"`
 	// Private key with which the controller logs in to a host that it made; PKCS #8.
-	SealedSshKey  []byte `protobuf:"bytes,7,opt,name=sealed_ssh_key,json=sealedSshKey,proto3" json:"sealed_ssh_key,omitempty"`
+	SealedSshKey []byte `protobuf:"bytes,7,opt,name=sealed_ssh_key,json=sealedSshKey,proto3" json:"sealed_ssh_key,omitempty"`
+	// The newest writes by request id, so that a repeated one changes nothing.
+	Requests      []*Request `protobuf:"bytes,8,rep,name=requests,proto3" json:"requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +116,13 @@ func (x *Machine) GetStatus() *MachineStatus {
 func (x *Machine) GetSealedSshKey() []byte {
 	if x != nil {
 		return x.SealedSshKey
+	}
+	return nil
+}
+
+func (x *Machine) GetRequests() []*Request {
+	if x != nil {
+		return x.Requests
 	}
 	return nil
 }
@@ -506,15 +515,18 @@ type MachineStatus struct {
 	Authority           string       `protobuf:"bytes,14,opt,name=authority,proto3" json:"authority,omitempty"`
 	// Counters of the spec that are done.
 	DoneRestart uint64 `protobuf:"varint,15,opt,name=done_restart,json=doneRestart,proto3" json:"done_restart,omitempty"`
-	DoneRetry   uint64 `protobuf:"varint,16,opt,name=done_retry,json=doneRetry,proto3" json:"done_retry,omitempty"`
 	// Digest of the wish that the host has applied last.
 	AppliedDigest string `protobuf:"bytes,17,opt,name=applied_digest,json=appliedDigest,proto3" json:"applied_digest,omitempty"`
 	Attempts      uint32 `protobuf:"varint,18,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	AgentVersion  string `protobuf:"bytes,19,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// Addresses at which the host is told to find the controller.
-	ControllerEndpoints []string `protobuf:"bytes,20,rep,name=controller_endpoints,json=controllerEndpoints,proto3" json:"controller_endpoints,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	ControllerEndpoints []string `protobuf:"bytes,16,rep,name=controller_endpoints,json=controllerEndpoints,proto3" json:"controller_endpoints,omitempty"`
+	// As the driver saw it last.
+	Power string `protobuf:"bytes,20,opt,name=power,proto3" json:"power,omitempty"`
+	// Where the engine is served, when the driver says so.
+	Port          uint32 `protobuf:"varint,21,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MachineStatus) Reset() {
@@ -652,13 +664,6 @@ func (x *MachineStatus) GetDoneRestart() uint64 {
 	return 0
 }
 
-func (x *MachineStatus) GetDoneRetry() uint64 {
-	if x != nil {
-		return x.DoneRetry
-	}
-	return 0
-}
-
 func (x *MachineStatus) GetAppliedDigest() string {
 	if x != nil {
 		return x.AppliedDigest
@@ -687,13 +692,29 @@ func (x *MachineStatus) GetControllerEndpoints() []string {
 	return nil
 }
 
+func (x *MachineStatus) GetPower() string {
+	if x != nil {
+		return x.Power
+	}
+	return ""
+}
+
+func (x *MachineStatus) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
 // Failure is why a machine is parked.
 type Failure struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Hint          string                 `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Kind    string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Hint    string                 `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	Time    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Of the spec; a later edit of it unparks the machine.
+	Generation    uint64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -754,6 +775,13 @@ func (x *Failure) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *Failure) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 // HostFacts is what the agent found of the host.
@@ -1249,17 +1277,13 @@ func (x *Settings) GetPort() uint32 {
 	return 0
 }
 
-// Request is the remembered outcome of a write, by its request id.
+// Request is a write that was done.
 type Request struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Name of the RPC.
-	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
-	// SHA-256 of the request, so that an id used for something else is refused.
-	Digest     []byte `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
-	MachineUid string `protobuf:"bytes,4,opt,name=machine_uid,json=machineUid,proto3" json:"machine_uid,omitempty"`
-	// The generation that the write made.
-	Generation    uint64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The act, such as create or stop; an id used again for another is refused.
+	Method        string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1294,11 +1318,11 @@ func (*Request) Descriptor() ([]byte, []int) {
 	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *Request) GetTime() *timestamppb.Timestamp {
+func (x *Request) GetId() string {
 	if x != nil {
-		return x.Time
+		return x.Id
 	}
-	return nil
+	return ""
 }
 
 func (x *Request) GetMethod() string {
@@ -1308,32 +1332,18 @@ func (x *Request) GetMethod() string {
 	return ""
 }
 
-func (x *Request) GetDigest() []byte {
+func (x *Request) GetTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Digest
+		return x.Time
 	}
 	return nil
-}
-
-func (x *Request) GetMachineUid() string {
-	if x != nil {
-		return x.MachineUid
-	}
-	return ""
-}
-
-func (x *Request) GetGeneration() uint64 {
-	if x != nil {
-		return x.Generation
-	}
-	return 0
 }
 
 var File_mctl_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x02\n" +
+	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x02\n" +
 	"\aMachine\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1344,7 +1354,8 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"createTime\x12/\n" +
 	"\x04spec\x18\x05 \x01(\v2\x1b.mctl.record.v1.MachineSpecR\x04spec\x125\n" +
 	"\x06status\x18\x06 \x01(\v2\x1d.mctl.record.v1.MachineStatusR\x06status\x12$\n" +
-	"\x0esealed_ssh_key\x18\a \x01(\fR\fsealedSshKey\"\xd2\x05\n" +
+	"\x0esealed_ssh_key\x18\a \x01(\fR\fsealedSshKey\x123\n" +
+	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\"\xd2\x05\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12C\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2\x1c.mctl.record.v1.DriverOptionR\rdriverOptions\x122\n" +
@@ -1384,7 +1395,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x13insecure_registries\x18\x06 \x03(\tR\x12insecureRegistries\x12)\n" +
 	"\x10registry_mirrors\x18\a \x03(\tR\x0fregistryMirrors\x12\x18\n" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
-	"\x04port\x18\t \x01(\rR\x04port\"\x91\x06\n" +
+	"\x04port\x18\t \x01(\rR\x04port\"\x9c\x06\n" +
 	"\rMachineStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x129\n" +
 	"\n" +
@@ -1404,18 +1415,21 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x04host\x18\f \x01(\v2\x19.mctl.record.v1.HostFactsR\x04host\x123\n" +
 	"\x06engine\x18\r \x01(\v2\x1b.mctl.record.v1.EngineFactsR\x06engine\x12\x1c\n" +
 	"\tauthority\x18\x0e \x01(\tR\tauthority\x12!\n" +
-	"\fdone_restart\x18\x0f \x01(\x04R\vdoneRestart\x12\x1d\n" +
-	"\n" +
-	"done_retry\x18\x10 \x01(\x04R\tdoneRetry\x12%\n" +
+	"\fdone_restart\x18\x0f \x01(\x04R\vdoneRestart\x12%\n" +
 	"\x0eapplied_digest\x18\x11 \x01(\tR\rappliedDigest\x12\x1a\n" +
 	"\battempts\x18\x12 \x01(\rR\battempts\x12#\n" +
 	"\ragent_version\x18\x13 \x01(\tR\fagentVersion\x121\n" +
-	"\x14controller_endpoints\x18\x14 \x03(\tR\x13controllerEndpoints\"{\n" +
+	"\x14controller_endpoints\x18\x10 \x03(\tR\x13controllerEndpoints\x12\x14\n" +
+	"\x05power\x18\x14 \x01(\tR\x05power\x12\x12\n" +
+	"\x04port\x18\x15 \x01(\rR\x04port\"\x9b\x01\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
 	"\x04hint\x18\x03 \x01(\tR\x04hint\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9a\x01\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x05 \x01(\x04R\n" +
+	"generation\"\x9a\x01\n" +
 	"\tHostFacts\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\tR\x02os\x12\x12\n" +
@@ -1454,16 +1468,11 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\arevoked\x18\x03 \x01(\bR\arevoked\"C\n" +
 	"\bSettings\x12#\n" +
 	"\rcontroller_id\x18\x01 \x01(\tR\fcontrollerId\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"\xaa\x01\n" +
-	"\aRequest\x12.\n" +
-	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
-	"\x06method\x18\x02 \x01(\tR\x06method\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x1f\n" +
-	"\vmachine_uid\x18\x04 \x01(\tR\n" +
-	"machineUid\x12\x1e\n" +
-	"\n" +
-	"generation\x18\x05 \x01(\x04R\n" +
-	"generationB\x9f\x01\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"a\n" +
+	"\aRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\x9f\x01\n" +
 	"\x12com.mctl.record.v1B\vRecordProtoP\x01Z\"mctl/proto/mctl/record/v1;recordv1\xa2\x02\x03MRX\xaa\x02\x0eMctl.Record.V1\xca\x02\x0eMctl\\Record\\V1\xe2\x02\x1aMctl\\Record\\V1\\GPBMetadata\xea\x02\x10Mctl::Record::V1b\x06proto3"
 
 var (
@@ -1501,25 +1510,26 @@ var file_mctl_record_v1_record_proto_depIdxs = []int32{
 	14, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
 	4,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
-	2,  // 3: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
-	3,  // 4: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
-	15, // 5: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
-	15, // 6: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
-	15, // 7: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
-	14, // 8: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	5,  // 9: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
-	6,  // 10: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
-	7,  // 11: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
-	14, // 12: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	14, // 13: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 14: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
-	14, // 15: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 16: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	13, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
+	2,  // 4: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
+	3,  // 5: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
+	15, // 6: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
+	15, // 7: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
+	15, // 8: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
+	14, // 9: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	5,  // 10: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
+	6,  // 11: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
+	7,  // 12: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
+	14, // 13: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	14, // 14: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 15: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
+	14, // 16: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 17: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }

@@ -1,0 +1,188 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	"mctl/internal/controller/bootstrap"
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/store"
+	"mctl/internal/fault"
+)
+
+// checkLimit bounds what a create may take before it answers.
+const checkLimit = 30 * time.Second
+
+// name is docker-machine's rule, cut to what a host name may be long.
+var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-\.]{0,62}$`)
+
+// Create checks a wish and stores it. The name must be free (fault.Exists), the options right (fault.Invalid with
+// fault.ReasonUsage), and the driver's pre-check must pass (its fault with fault.ReasonPrecheck); otherwise nothing is
+// stored. With validateOnly nothing is stored in any case. The same request id again returns the machine that it made.
+func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec, validateOnly bool) (*Machine, error) {
+	const op = "machine.Create"
+	if !namePattern.MatchString(name) {
+		return nil, fault.New(op, fault.Invalid, name,
+			"Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
+			WithHint("use at most 63 of them, and begin with a letter or digit")
+	}
+	if m, err := s.Get(ctx, name); err == nil {
+		if done, err := m.done(requestID, "create"); done || err != nil {
+			return m, err
+		}
+		return nil, exists(op, name)
+	} else if !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	d, err := s.config.Drivers.Driver(spec.Driver)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Options, err = driver.Resolve(spec.Driver, d.Flags(), spec.Options); err != nil {
+		return nil, err
+	}
+	if err := d.Validate(spec.Options); err != nil {
+		return nil, reasoned(op, name, fault.ReasonUsage, err)
+	}
+	now := s.config.Now()
+	m := &Machine{
+		UID: newUID(), Name: name, Generation: 1, Created: now, Spec: spec,
+		Status: Status{Phase: Pending, PhaseTime: now},
+	}
+	m.Spec.Power = PowerOn
+	m.remember(requestID, "create", now)
+	if err := s.check(ctx, d, m); err != nil {
+		return nil, reasoned(op, name, fault.ReasonPrecheck, err)
+	}
+	if validateOnly {
+		return m, nil
+	}
+	value, err := s.codec.encode(m)
+	if err != nil {
+		return nil, err
+	}
+	m.Revision, err = s.config.Store.Create(ctx, prefix+name, value)
+	if fault.Is(err, fault.Exists) {
+		return nil, exists(op, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.learn(m)
+	return m, nil
+}
+
+// check runs the driver's pre-check, and looks at a host that shall be adopted.
+func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error {
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	if err := d.Preflight(ctx, s.driverMachine(m)); err != nil {
+		return err
+	}
+	adopter, ok := d.(driver.Adopter)
+	if !ok {
+		return nil
+	}
+	target, err := s.adoptedTarget(adopter, m)
+	if err != nil {
+		return err
+	}
+	target.Wait = 0
+	return s.config.Bootstrap.Check(ctx, target)
+}
+
+// Edit changes a spec and raises its generation; a parked machine goes on. method names the act for the request id. With
+// at the record must have that revision, else fault.Conflict. A machine that is being deleted is fault.Precondition.
+func (s *Service) Edit(ctx context.Context, requestID, method, name string, at store.Revision, edit func(*Spec)) (*Machine, error) {
+	return s.write(ctx, name, at, func(m *Machine) (bool, error) {
+		if done, err := m.done(requestID, method); done || err != nil {
+			return false, err
+		}
+		if m.Spec.Deleted {
+			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name))
+		}
+		edit(&m.Spec)
+		m.Generation++
+		m.remember(requestID, method, s.config.Now())
+		return true, nil
+	})
+}
+
+// Delete asks for a machine and all that was made for it to go, and ends the step that it is in. It may be repeated; force
+// and purge are only ever switched on.
+func (s *Service) Delete(ctx context.Context, requestID, name string, at store.Revision, force, purge bool) (*Machine, error) {
+	m, err := s.write(ctx, name, at, func(m *Machine) (bool, error) {
+		if done, err := m.done(requestID, "delete"); done || err != nil {
+			return false, err
+		}
+		m.Spec.Deleted = true
+		m.Spec.DeleteForce = m.Spec.DeleteForce || force
+		m.Spec.PurgeEngine = m.Spec.PurgeEngine || purge
+		m.Generation++
+		m.remember(requestID, "delete", s.config.Now())
+		return true, nil
+	})
+	if err == nil && m.Status.Phase != Deleting {
+		s.interrupt(name)
+	}
+	return m, err
+}
+
+// write changes a record by read, change, write at the revision read, as often as others come between.
+func (s *Service) write(ctx context.Context, name string, at store.Revision, change func(*Machine) (bool, error)) (*Machine, error) {
+	for {
+		m, err := s.load(ctx, name, true)
+		if err != nil {
+			return nil, err
+		}
+		if at != 0 && m.Revision != at {
+			return nil, fault.E("machine.write", fault.Conflict, name, fmt.Errorf("%q was changed by somebody else meanwhile", name))
+		}
+		changed, err := change(m)
+		if err != nil || !changed {
+			return m, err
+		}
+		value, err := s.codec.encode(m)
+		if err != nil {
+			return nil, err
+		}
+		m.Revision, err = s.config.Store.Update(ctx, prefix+name, value, m.Revision)
+		switch {
+		case err == nil:
+			return m, nil
+		case fault.Is(err, fault.NotFound):
+			return nil, NotFound(name)
+		case !fault.Is(err, fault.Conflict) || at != 0:
+			return nil, err
+		}
+	}
+}
+
+func exists(op, name string) error {
+	return fault.E(op, fault.Exists, name, fmt.Errorf("Docker machine %q already exists", name)) //nolint:staticcheck // docker-machine's words
+}
+
+// reasoned marks why a create is refused, for the exit code.
+func reasoned(op, name, reason string, err error) error {
+	if fault.ReasonOf(err) != "" {
+		return err
+	}
+	return fault.E(op, fault.KindOf(err), name, err).WithHint(fault.HintOf(err)).WithReason(reason)
+}
+
+// adoptedTarget is where a host that was there before is.
+func (s *Service) adoptedTarget(adopter driver.Adopter, m *Machine) (bootstrap.Target, error) {
+	t, err := adopter.Target(s.driverMachine(m))
+	if err != nil {
+		return bootstrap.Target{}, err
+	}
+	port := m.EnginePort()
+	if m.Spec.Port == 0 && t.EnginePort != 0 {
+		port = t.EnginePort
+	}
+	return bootstrap.Target{
+		Machine: m.Name, SSH: t.SSH, Key: t.Key, HostKeys: m.Status.SSH.HostKeys, Adopted: true, EnginePort: port,
+	}, nil
+}

@@ -1,0 +1,42 @@
+package machine
+
+import "time"
+
+// Limits of what a phase waits for, where the spec sets none.
+const (
+	defaultWaitSSH     = 5 * time.Minute
+	defaultWaitInstall = 10 * time.Minute
+	defaultWaitAgent   = 2 * time.Minute
+	// patience is how long a provider's passing faults are borne in a phase that has no limit of its own.
+	defaultPatience = 5 * time.Minute
+	// lookAgain is how often a host that does not report is asked for at its provider.
+	lookAgain = 15 * time.Second
+	// settleTime is how long agents get to come back after the controller started, before they count as lost.
+	settleTime = 15 * time.Second
+)
+
+func orDefault(d, fallback time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return fallback
+}
+
+// patience is how long faults that may pass are tried again in the present phase.
+func (s *Service) patience(m *Machine) time.Duration {
+	switch m.Status.Phase {
+	case Booting:
+		return orDefault(m.Spec.Waits.SSH, defaultWaitSSH)
+	case Joining, Starting:
+		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
+	case Installing:
+		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)
+	case Pending, Creating, Running, Stopping, Stopped, Deleting:
+	}
+	return defaultPatience
+}
+
+// remaining is what is left of the present phase's patience.
+func (s *Service) remaining(m *Machine) time.Duration {
+	return m.Status.PhaseTime.Add(s.patience(m)).Sub(s.config.Now())
+}

@@ -1,0 +1,189 @@
+package machine
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/store"
+	"mctl/internal/fault"
+	"mctl/internal/host"
+	recordv1 "mctl/proto/mctl/record/v1"
+)
+
+// prefix is where machine records are kept, by name, so that a name is there once.
+const prefix = "machine/"
+
+// Sealer encrypts what must not be read from the store; key is the record's.
+type Sealer interface {
+	Seal(key string, plaintext []byte) ([]byte, error)
+	Open(key string, sealed []byte) ([]byte, error)
+}
+
+// request remembers a write by its request id.
+type request struct {
+	id, method string
+	time       time.Time
+}
+
+// codec turns records into machines and back.
+type codec struct{ sealer Sealer }
+
+// encode returns the stored form, with every secret sealed.
+func (c codec) encode(m *Machine) ([]byte, error) {
+	key := prefix + m.Name
+	sealedKey, err := c.seal(key, m.SSHKey)
+	if err != nil {
+		return nil, err
+	}
+	state, err := c.seal(key, m.Status.ProviderState)
+	if err != nil {
+		return nil, err
+	}
+	spec := encodeSpec(m.Spec)
+	for name, option := range m.Spec.Options {
+		content, err := c.seal(key, option.Content)
+		if err != nil {
+			return nil, err
+		}
+		spec.DriverOptions = append(spec.DriverOptions, &recordv1.DriverOption{
+			Name: name, Values: option.Values, SealedContent: content, HasContent: option.Content != nil,
+		})
+	}
+	status := encodeStatus(m.Status)
+	status.SealedProviderState = state
+	record := &recordv1.Machine{
+		Uid: m.UID, Name: m.Name, Generation: m.Generation, CreateTime: timestamppb.New(m.Created),
+		Spec: spec, Status: status, SealedSshKey: sealedKey,
+	}
+	for _, r := range m.requests {
+		record.Requests = append(record.Requests, &recordv1.Request{Id: r.id, Method: r.method, Time: timestamppb.New(r.time)})
+	}
+	return proto.Marshal(record)
+}
+
+// decode reads a stored record. Secrets stay sealed unless open is set: readers need none, and opening costs time.
+func (c codec) decode(item store.Item, open bool) (*Machine, error) {
+	var record recordv1.Machine
+	if err := proto.Unmarshal(item.Value, &record); err != nil {
+		return nil, fault.E("machine.decode", fault.Internal, item.Key, err)
+	}
+	m := &Machine{
+		UID: record.GetUid(), Name: record.GetName(), Generation: record.GetGeneration(),
+		Created: record.GetCreateTime().AsTime(), Revision: item.Revision,
+		Spec: decodeSpec(record.GetSpec()), Status: decodeStatus(record.GetStatus()),
+	}
+	if f := m.Status.Failure; f != nil && f.Generation < m.Generation {
+		m.Status.Failure = nil
+	}
+	for _, r := range record.GetRequests() {
+		m.requests = append(m.requests, request{id: r.GetId(), method: r.GetMethod(), time: r.GetTime().AsTime()})
+	}
+	m.Spec.Options = make(driver.Options, len(record.GetSpec().GetDriverOptions()))
+	for _, o := range record.GetSpec().GetDriverOptions() {
+		option := driver.Option{Values: o.GetValues()}
+		if o.GetHasContent() {
+			option.Content = []byte{}
+			if open {
+				content, err := c.sealer.Open(item.Key, o.GetSealedContent())
+				if err != nil {
+					return nil, err
+				}
+				option.Content = content
+			}
+		}
+		m.Spec.Options[o.GetName()] = option
+	}
+	if !open {
+		return m, nil
+	}
+	var err error
+	if m.SSHKey, err = c.open(item.Key, record.GetSealedSshKey()); err != nil {
+		return nil, err
+	}
+	m.Status.ProviderState, err = c.open(item.Key, record.GetStatus().GetSealedProviderState())
+	return m, err
+}
+
+func (c codec) seal(key string, plaintext []byte) ([]byte, error) {
+	if len(plaintext) == 0 {
+		return nil, nil
+	}
+	return c.sealer.Seal(key, plaintext)
+}
+
+func (c codec) open(key string, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 {
+		return nil, nil
+	}
+	return c.sealer.Open(key, sealed)
+}
+
+func encodeSpec(s Spec) *recordv1.MachineSpec {
+	return &recordv1.MachineSpec{
+		Driver: s.Driver,
+		Engine: &recordv1.EngineSpec{
+			Install: string(s.Engine.Install), InstallUrl: s.Engine.InstallURL, StorageDriver: s.Engine.StorageDriver,
+			Labels: s.Engine.Labels, Env: s.Engine.Env, InsecureRegistries: s.Engine.InsecureRegistries,
+			RegistryMirrors: s.Engine.RegistryMirrors, Options: s.Engine.Options, Port: uint32(s.Port),
+		},
+		Power: string(s.Power), Force: s.Force,
+		Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
+		TlsSans: s.TLSSANs, SshAuthorizedKeys: s.AuthorizedKeys,
+		WaitSsh: durationpb.New(s.Waits.SSH), WaitInstall: durationpb.New(s.Waits.Install), WaitAgent: durationpb.New(s.Waits.Agent),
+		Deleted: s.Deleted, DeleteForce: s.DeleteForce, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback,
+	}
+}
+
+func decodeSpec(r *recordv1.MachineSpec) Spec {
+	e := r.GetEngine()
+	return Spec{
+		Driver: r.GetDriver(),
+		Engine: host.Engine{
+			Install: host.Install(e.GetInstall()), InstallURL: e.GetInstallUrl(), StorageDriver: e.GetStorageDriver(),
+			Labels: e.GetLabels(), Env: e.GetEnv(), InsecureRegistries: e.GetInsecureRegistries(),
+			RegistryMirrors: e.GetRegistryMirrors(), Options: e.GetOptions(),
+		},
+		Port: uint16(e.GetPort()), Power: Power(r.GetPower()), Force: r.GetForce(),
+		Restart: r.GetRestart(), Provision: r.GetProvision(), Upgrade: r.GetUpgrade(), Regenerate: r.GetRegenerateCerts(), Retry: r.GetRetry(),
+		TLSSANs: r.GetTlsSans(), AuthorizedKeys: r.GetSshAuthorizedKeys(),
+		Waits: Waits{
+			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(),
+		},
+		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(),
+	}
+}
+
+// maxRequests bounds how many writes a record remembers; requestLife for how long.
+const (
+	maxRequests = 16
+	requestLife = 24 * time.Hour
+)
+
+// done reports whether a request was carried out before. An id that did something else is fault.Invalid.
+func (m *Machine) done(id, method string) (bool, error) {
+	i := slices.IndexFunc(m.requests, func(r request) bool { return id != "" && r.id == id })
+	if i < 0 {
+		return false, nil
+	}
+	if m.requests[i].method != method {
+		return false, fault.New("machine.request", fault.Invalid, m.Name, "the request id was used for another act already")
+	}
+	return true, nil
+}
+
+// remember notes a request. The oldest make room.
+func (m *Machine) remember(id, method string, now time.Time) {
+	if id == "" {
+		return
+	}
+	m.requests = slices.DeleteFunc(m.requests, func(r request) bool { return now.Sub(r.time) > requestLife })
+	if over := len(m.requests) - maxRequests + 1; over > 0 {
+		m.requests = slices.Delete(m.requests, 0, over)
+	}
+	m.requests = append(m.requests, request{id: id, method: method, time: now})
+}

@@ -1,4 +1,0 @@
-package machine
-
-type request struct{}
-type sealed struct{}

@@ -1,0 +1,181 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/event"
+	"mctl/internal/controller/reconcile"
+	"mctl/internal/fault"
+	"mctl/internal/host"
+)
+
+// outcome is what a step comes to: move to another phase, come again, or wait for an event. Errors are returned beside it.
+type outcome struct {
+	next  Phase         // empty to stay
+	after time.Duration // with no next: come again then in any case; zero to wait for an event alone
+}
+
+// step does one idempotent piece of a phase. It changes m.Status; the caller stores it, with an error too.
+type step func(ctx context.Context, m *Machine) (outcome, error)
+
+func (s *Service) stepOf(phase Phase) step {
+	return map[Phase]step{
+		Pending: s.pending, Creating: s.creating, Booting: s.booting, Joining: s.joining, Installing: s.installing,
+		Running: s.running, Stopping: s.stopping, Stopped: s.stopped, Starting: s.starting, Deleting: s.deleting,
+	}[phase]
+}
+
+// errGone ends a step whose record is no more.
+var errGone = errors.New("the record is gone")
+
+// Step does one step of the machine's present phase and stores the outcome. It may be repeated at any time, also after a
+// crash in the middle; never for one name at the same time. An unknown name is no error: there is nothing to do.
+func (s *Service) Step(ctx context.Context, name string) (reconcile.Result, error) {
+	m, err := s.load(ctx, name, true)
+	if fault.Is(err, fault.NotFound) {
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if m.Spec.Deleted && m.Status.Phase != Deleting {
+		return s.settle(ctx, m, outcome{next: Deleting}, nil)
+	}
+	if m.Status.Failure != nil {
+		return reconcile.Result{}, nil
+	}
+	act := s.stepOf(m.Status.Phase)
+	if act == nil {
+		return reconcile.Result{}, fault.E("machine.Step", fault.Internal, name, fmt.Errorf("unknown phase %q", m.Status.Phase))
+	}
+	stepCtx, end := s.begin(ctx, m)
+	out, err := act(stepCtx, m)
+	interrupted := stepCtx.Err() != nil && ctx.Err() == nil
+	end()
+	switch {
+	case errors.Is(err, errGone):
+		return reconcile.Result{}, nil
+	case interrupted && err != nil:
+		// Somebody asked for something else meanwhile: what is known is stored, the error is our own doing.
+		out, err = outcome{after: time.Millisecond}, nil
+	}
+	return s.settle(ctx, m, out, err)
+}
+
+// settle stores what a step came to. A fault that a repetition may mend is returned for the loop's backoff until the phase
+// has used up its time; any other parks the machine.
+func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr error) (reconcile.Result, error) {
+	from := m.Status.Phase
+	switch {
+	case ctx.Err() != nil && stepErr != nil:
+		// The controller stops; the phase's own question is asked again after the next start.
+		return reconcile.Result{}, stepErr
+	case stepErr != nil && fault.Retryable(stepErr) && s.config.Now().Before(m.Status.PhaseTime.Add(s.patience(m))):
+		m.Status.Attempts++
+		s.report(m, fmt.Sprintf("%s; trying again", stepErr))
+	case stepErr != nil:
+		s.park(m, stepErr)
+		stepErr = nil
+	case out.next != "":
+		if !CanMove(from, out.next) {
+			return reconcile.Result{}, fault.E("machine.settle", fault.Internal, m.Name, fmt.Errorf("no move from %s to %s", from, out.next))
+		}
+		m.Status.Phase, m.Status.PhaseTime, m.Status.Attempts = out.next, s.config.Now(), 0
+	}
+	parked := m.Status.Failure != nil
+	if err := s.save(ctx, m); err != nil {
+		return reconcile.Result{}, err
+	}
+	if stepErr != nil {
+		return reconcile.Result{}, stepErr
+	}
+	if parked {
+		s.config.Logger.Info("machine parked", "machine", m.Name, "phase", from, "error", m.Status.Failure.Message)
+		s.emit(m, event.Failed, m.Status.Failure.Message)
+		if m.Spec.Rollback && m.Status.ObservedGeneration == 0 {
+			_, err := s.Delete(ctx, "", m.Name, 0, false, false)
+			return reconcile.Result{Again: true}, err
+		}
+		return reconcile.Result{}, nil
+	}
+	if m.Status.Phase != from {
+		s.emit(m, event.PhaseChanged, string(m.Status.Phase))
+		return reconcile.Result{Again: true}, nil
+	}
+	return reconcile.Result{After: out.after}, nil
+}
+
+func (s *Service) park(m *Machine, err error) {
+	m.Status.Failure = &Failure{
+		Kind: string(fault.KindOf(err)), Message: err.Error(), Hint: fault.HintOf(err),
+		Time: s.config.Now(), Generation: m.Generation,
+	}
+	if m.Status.Failure.Hint == "" {
+		m.Status.Failure.Hint = fmt.Sprintf("`mctl retry %s` goes on where it stopped, `mctl rm %s` removes it", m.Name, m.Name)
+	}
+}
+
+// save writes the status into the record as it is now: the spec may have been edited during the step, and the status has
+// no other writer.
+func (s *Service) save(ctx context.Context, m *Machine) error {
+	saved, err := s.write(ctx, m.Name, 0, func(now *Machine) (bool, error) {
+		if now.UID != m.UID {
+			return false, errGone
+		}
+		now.Status, now.SSHKey = m.Status, m.SSHKey
+		return true, nil
+	})
+	if err == nil {
+		m.Revision = saved.Revision
+	}
+	return err
+}
+
+// begin notes a step so that a deletion can end it, and starts with a clean word of progress.
+func (s *Service) begin(ctx context.Context, m *Machine) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.steps[m.Name] = cancel
+	return ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.steps, m.Name)
+		cancel()
+	}
+}
+
+// interrupt ends the step that a machine is in, if any.
+func (s *Service) interrupt(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cancel, ok := s.steps[name]; ok {
+		cancel()
+	}
+}
+
+// report tells people what is going on with a machine.
+func (s *Service) report(m *Machine, line string) {
+	s.mu.Lock()
+	same := s.progress[m.Name] == line
+	s.progress[m.Name] = line
+	s.mu.Unlock()
+	if !same {
+		s.emit(m, host.EventProgress, line)
+	}
+}
+
+func (s *Service) reporter(m *Machine) driver.Progress {
+	return func(line string) { s.report(m, line) }
+}
+
+func (s *Service) emit(m *Machine, kind, message string) {
+	s.config.Events.Emit(event.Event{
+		Time: s.config.Now(), Machine: m.Name, UID: m.UID, Type: kind, Message: message,
+		Attributes: map[string]string{"phase": string(m.Status.Phase), "generation": fmt.Sprint(m.Generation)},
+	})
+}

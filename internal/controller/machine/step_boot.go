@@ -1,0 +1,90 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+
+	"mctl/internal/controller/bootstrap"
+	"mctl/internal/controller/driver"
+	"mctl/internal/fault"
+	"mctl/internal/pki"
+)
+
+// booting logs in to the host and leaves an agent there. After a crash the agent may be there already: then its session
+// answers the question.
+func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
+	if m.Status.SSH.Address == "" {
+		// A host without a login has no room for an agent: power and address are all that there is.
+		m.Status.ObservedGeneration = m.Generation
+		return outcome{next: Running}, nil
+	}
+	if s.connected(m) {
+		return outcome{next: Joining}, nil
+	}
+	target, err := s.target(m)
+	if err != nil {
+		return outcome{}, err
+	}
+	go s.repository()
+	s.report(m, "Waiting for SSH to be available...")
+	ticket, err := s.config.Authorities.IssueTicket(ctx, pki.MachineSubject(m.UID))
+	if err != nil {
+		return outcome{}, err
+	}
+	payload := bootstrap.Payload{
+		MachineUID: m.UID, Ticket: ticket.Text(), Endpoints: s.config.Advertise, ControlPort: s.config.ControlPort,
+	}
+	if !target.Adopted {
+		payload.Hostname = m.Name
+	}
+	result, err := s.config.Bootstrap.Install(ctx, target, payload, s.reporter(m))
+	if len(result.HostKeys) > 0 {
+		m.Status.SSH.HostKeys = result.HostKeys
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	m.Status.Endpoints = result.Endpoints
+	m.Status.Host.OS, m.Status.Host.Arch = result.OS, result.Arch
+	return outcome{next: Joining}, nil
+}
+
+// joining waits for the agent's session.
+func (s *Service) joining(_ context.Context, m *Machine) (outcome, error) {
+	if s.connected(m) {
+		return outcome{next: Installing}, nil
+	}
+	s.report(m, "Waiting for the agent to connect...")
+	left := s.remaining(m)
+	if left <= 0 {
+		return outcome{}, fault.E("machine.joining", fault.Precondition, m.Name,
+			fmt.Errorf("the agent on %s did not connect to the controller at %v", m.Address(), m.Status.Endpoints)).
+			WithHint(fmt.Sprintf("the host must reach that address; see `mctl ssh %s journalctl -u mctl-agent`, or give the controller --advertise, then `mctl retry %s`", m.Name, m.Name))
+	}
+	return outcome{after: left}, nil
+}
+
+// target is how to log in to a machine's host.
+func (s *Service) target(m *Machine) (bootstrap.Target, error) {
+	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	if err != nil {
+		return bootstrap.Target{}, err
+	}
+	target := bootstrap.Target{
+		Machine: m.Name, SSH: m.Status.SSH, Key: m.SSHKey, HostKeys: m.Status.SSH.HostKeys, EnginePort: m.EnginePort(),
+	}
+	if adopter, ok := d.(driver.Adopter); ok {
+		if target, err = s.adoptedTarget(adopter, m); err != nil {
+			return bootstrap.Target{}, err
+		}
+	}
+	target.Wait = s.remaining(m)
+	return target, nil
+}
+
+// connected reports whether the host's agent has a session that began in the present phase or before a boot that this
+// phase is not about.
+func (s *Service) connected(m *Machine) bool {
+	observed, ok := s.config.Hosts.Observed(m.UID)
+	return ok && observed.Connected
+}

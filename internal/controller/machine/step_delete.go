@@ -1,0 +1,77 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"mctl/internal/controller/agentlink"
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/event"
+	"mctl/internal/fault"
+	"mctl/internal/host"
+	"mctl/internal/pki"
+)
+
+// releaseLimit is how long a host may take to give itself back.
+const releaseLimit = 2 * time.Minute
+
+// deleting removes the host, or gives an adopted one back, then all that we know of it. The record goes last, so that a
+// crash before leaves something to go on from.
+func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
+	if err := s.deleteHost(ctx, m); err != nil {
+		if !m.Spec.DeleteForce {
+			return outcome{}, err
+		}
+		s.config.Logger.Warn("removed the record by force, the host may still be there", "machine", m.Name, "provider_id", m.Status.ProviderID, "error", err)
+		s.emit(m, event.Failed, fmt.Sprintf("removed by force; the host may still be there: %s", err))
+	}
+	if err := s.config.Authorities.Revoke(ctx, pki.MachineSubject(m.UID)); err != nil {
+		return outcome{}, err
+	}
+	s.config.Hosts.Forget(m.UID)
+	if _, err := s.config.Store.Delete(ctx, prefix+m.Name, 0); err != nil && !fault.Is(err, fault.NotFound) {
+		return outcome{}, err
+	}
+	s.forget(m)
+	s.emit(m, event.Deleted, "removed")
+	return outcome{}, errGone
+}
+
+func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
+	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	if err != nil {
+		return err
+	}
+	s.report(m, "Removing the host...")
+	if adopter, ok := d.(driver.Adopter); ok {
+		if err := s.release(ctx, adopter, m); err != nil {
+			return err
+		}
+	}
+	return d.Delete(ctx, s.driverMachine(m))
+}
+
+// release gives an adopted host back: through its agent where one is connected, since that needs no login, else over SSH.
+func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machine) error {
+	if m.Status.Phase == Pending || m.Status.SSH.Address == "" {
+		return nil
+	}
+	target, err := s.adoptedTarget(adopter, m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseLimit)
+	defer cancel()
+	if target.Key != nil || !s.connected(m) {
+		return s.config.Bootstrap.Remove(ctx, target, m.Spec.PurgeEngine, s.reporter(m))
+	}
+	observed, _ := s.config.Hosts.Observed(m.UID)
+	if observed.Applied.Released {
+		return nil
+	}
+	s.config.Hosts.SetDesired(m.UID, agentlink.Wish{Name: m.Name, Authority: m.Status.Authority, Desired: host.Desired{
+		Generation: m.Generation, Release: &host.Release{PurgeEngine: m.Spec.PurgeEngine},
+	}})
+	return fault.New("machine.release", fault.Unavailable, m.Name, "the agent has not yet given the host back")
+}

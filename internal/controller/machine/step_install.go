@@ -1,0 +1,103 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"mctl/internal/controller/agentlink"
+	"mctl/internal/fault"
+	"mctl/internal/host"
+)
+
+// installing leaves the whole wish for the host and waits until the host has fulfilled it.
+func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
+	wish, err := s.wish(ctx, m)
+	if err != nil {
+		return outcome{}, err
+	}
+	if m.Spec.Power == PowerOff {
+		return outcome{next: Stopping}, nil
+	}
+	s.config.Hosts.SetDesired(m.UID, wish)
+	observed, _ := s.config.Hosts.Observed(m.UID)
+	applied := observed.Applied
+	switch {
+	case observed.Connected && applied.Digest == wish.Desired.Digest() && applied.Failure == nil:
+		s.learnHost(m, observed)
+		m.Status.ObservedGeneration = m.Generation
+		return outcome{next: Running}, nil
+	case observed.Connected && applied.Digest == wish.Desired.Digest() && !passing(applied.Failure):
+		f := applied.Failure
+		return outcome{}, fault.E("machine.installing", fault.Kind(f.Kind), m.Name,
+			fmt.Errorf("Error running provisioning: %s", f.Message)).WithHint(f.Hint) //nolint:staticcheck // docker-machine's words
+	}
+	left := s.remaining(m)
+	if left <= 0 {
+		return outcome{}, s.installTimeout(m, observed)
+	}
+	return outcome{after: left}, nil
+}
+
+// passing reports whether the agent goes on trying by itself.
+func passing(f *host.Failure) bool {
+	return fault.Retryable(fault.New("", fault.Kind(f.Kind), "", f.Message))
+}
+
+func (s *Service) installTimeout(m *Machine, observed host.Observed) error {
+	cause := errors.New("the host did not finish installing Docker in time")
+	if f := observed.Applied.Failure; f != nil {
+		cause = fmt.Errorf("the host did not finish installing Docker in time: %s", f.Message)
+	} else if !observed.Connected {
+		cause = errors.New("the agent was lost while Docker was installed")
+	}
+	return fault.E("machine.installing", fault.Precondition, m.Name, cause).
+		WithHint(fmt.Sprintf("`mctl retry %s` waits once more; --wait-install sets the limit", m.Name))
+}
+
+// wish is what the host shall be, made of spec and status alone, so that it is the same after a restart.
+func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) {
+	ca, err := s.config.Authorities.EngineCA(ctx, m.Status.Authority)
+	if err != nil {
+		return agentlink.Wish{}, err
+	}
+	engine := m.Spec.Engine
+	engine.Labels = append(slices.Clone(engine.Labels), "provider="+m.Spec.Driver)
+	engine.Upgrade, engine.Provision = m.Spec.Upgrade, m.Spec.Provision
+	engine.RepositoryReachable = engine.Install == host.InstallAuto && s.repository()
+	return agentlink.Wish{
+		Name: m.Name, Authority: m.Status.Authority, Endpoints: m.Status.Endpoints,
+		Desired: host.Desired{
+			Generation: m.Generation,
+			Engine:     engine,
+			Front:      host.Front{Port: m.EnginePort(), SANs: sans(m), ClientCA: ca, Rotation: m.Spec.Regenerate},
+		},
+	}, nil
+}
+
+// sans are the names that the engine's certificate covers: the machine's own, those asked for, and every address.
+func sans(m *Machine) []string {
+	names := append([]string{m.Name, "localhost", net.IPv4(127, 0, 0, 1).String()}, m.Spec.TLSSANs...)
+	names = append(names, m.Status.Addresses...)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// learnHost keeps what the agent told, and reports whether any of it is new.
+func (s *Service) learnHost(m *Machine, observed host.Observed) bool {
+	facts := observed.Facts
+	facts.BootID = ""
+	news := facts != m.Status.Host || observed.AgentVersion != m.Status.AgentVersion ||
+		observed.Applied.Engine != m.Status.Engine || !sameFront(observed.Applied.Front, m.Status.Front) ||
+		observed.Applied.Digest != m.Status.AppliedDigest
+	m.Status.Host, m.Status.AgentVersion = facts, observed.AgentVersion
+	m.Status.Engine, m.Status.Front = observed.Applied.Engine, observed.Applied.Front
+	m.Status.AppliedDigest = observed.Applied.Digest
+	return news
+}
+
+func sameFront(a, b host.FrontFacts) bool {
+	return a.Port == b.Port && a.CertificateSerial == b.CertificateSerial && a.CertificateExpiry.Equal(b.CertificateExpiry)
+}

@@ -1,0 +1,105 @@
+package machine
+
+import (
+	"fmt"
+	"time"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/host"
+)
+
+// View is what people and the API see of a machine beside its record: the facts that live in memory, and the words that
+// sum both up.
+type View struct {
+	Observed host.Observed
+	Known    bool   // the host has had a session with this process
+	State    string // docker-machine's word
+	Error    string // one sentence, or nothing
+	Progress string // what is waited for now, or nothing
+}
+
+// docker-machine's words for the state of a machine.
+const (
+	stateRunning  = "Running"
+	statePaused   = "Paused"
+	stateSaved    = "Saved"
+	stateStopped  = "Stopped"
+	stateStopping = "Stopping"
+	stateStarting = "Starting"
+	stateError    = "Error"
+)
+
+// View merges a record with what is known of its host now. It asks nobody.
+func (s *Service) View(m *Machine) View {
+	observed, known := s.config.Hosts.Observed(m.UID)
+	view := View{Observed: observed, Known: known, State: state(m)}
+	settled := m.Status.Phase == Running || m.Status.Phase == Stopped
+	if !settled && m.Status.Failure == nil {
+		s.mu.Lock()
+		view.Progress = s.progress[m.Name]
+		s.mu.Unlock()
+	}
+	view.Error = s.trouble(m, view)
+	return view
+}
+
+func state(m *Machine) string {
+	if m.Status.Failure != nil {
+		return stateError
+	}
+	switch m.Status.Phase {
+	case Running:
+		return powerState(m.Status.Power)
+	case Installing:
+		if m.Status.ObservedGeneration > 0 {
+			return stateRunning
+		}
+	case Stopping, Deleting:
+		return stateStopping
+	case Stopped:
+		return stateStopped
+	case Pending, Creating, Booting, Joining, Starting:
+	}
+	return stateStarting
+}
+
+func powerState(power driver.Power) string {
+	switch power {
+	case driver.Stopped:
+		return stateStopped
+	case driver.Paused:
+		return statePaused
+	case driver.Saved:
+		return stateSaved
+	case driver.Stopping:
+		return stateStopping
+	case driver.Running, driver.Starting, driver.Unknown:
+	}
+	return stateRunning
+}
+
+// trouble is what the ERRORS column says.
+func (s *Service) trouble(m *Machine, view View) string {
+	if f := m.Status.Failure; f != nil {
+		return f.Message
+	}
+	if m.Status.Phase != Running || view.State != stateRunning || m.Status.SSH.Address == "" {
+		return ""
+	}
+	if !view.Observed.Connected {
+		since := s.started
+		if view.Known {
+			since = view.Observed.Since
+		} else if s.config.Now().Sub(s.started) < settleTime {
+			return ""
+		}
+		return fmt.Sprintf("agent not connected since %s", since.UTC().Format(time.DateTime+" UTC"))
+	}
+	if f := view.Observed.Applied.Failure; f != nil {
+		return f.Message
+	}
+	if h := view.Observed.Health; h != nil && !h.EngineUp {
+		return "docker is not running"
+	}
+	return ""
+}
