@@ -29,7 +29,7 @@ type Engine struct {
 	Options             []string // dockerd flags without dashes, flag or flag=value
 	Upgrade             uint64   // raised to ask for the newest package
 	Provision           uint64   // raised to converge once more
-	RepositoryReachable bool     // whether Docker's own repository answered the controller
+	RepositoryReachable bool     // whether Docker's own repository answered the controller; not part of the digest
 }
 
 // Install is where Docker comes from.
@@ -57,9 +57,10 @@ type Release struct {
 	PurgeEngine bool
 }
 
-// Digest identifies the wish without its generation: hexadecimal SHA-256 over its JSON form, whose field order is fixed.
+// Digest identifies the wish, without its generation: hexadecimal SHA-256 over its JSON form, whose field order is fixed.
 func (d Desired) Digest() string {
 	d.Generation = 0
+	d.Engine.RepositoryReachable = false // an observation, no wish
 	// Marshal can't fail: there are only strings, numbers, booleans and bytes in it.
 	text, _ := json.Marshal(d)
 	sum := sha256.Sum256(text)

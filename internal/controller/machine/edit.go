@@ -105,6 +105,7 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 		}
 		edit(&m.Spec)
 		m.Generation++
+		m.unpark(s.config.Now())
 		m.remember(requestID, method, s.config.Now())
 		return true, nil
 	})
@@ -121,6 +122,7 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 		m.Spec.DeleteForce = m.Spec.DeleteForce || force
 		m.Spec.PurgeEngine = m.Spec.PurgeEngine || purge
 		m.Generation++
+		m.unpark(s.config.Now())
 		m.remember(requestID, "delete", s.config.Now())
 		return true, nil
 	})
@@ -157,6 +159,14 @@ func (s *Service) write(ctx context.Context, name string, at store.Revision, cha
 		case !fault.Is(err, fault.Conflict) || at != 0:
 			return nil, err
 		}
+	}
+}
+
+// unpark has a failed machine go on, with its phase's time counted anew. No step is under way then that could write the
+// status too.
+func (m *Machine) unpark(now time.Time) {
+	if m.Status.Failure != nil {
+		m.Status.Failure, m.Status.PhaseTime, m.Status.Attempts = nil, now, 0
 	}
 }
 

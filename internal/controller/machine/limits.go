@@ -1,6 +1,9 @@
 package machine
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Limits of what a phase waits for, where the spec sets none.
 const (
@@ -8,7 +11,7 @@ const (
 	defaultWaitInstall = 10 * time.Minute
 	defaultWaitAgent   = 2 * time.Minute
 	// patience is how long a provider's passing faults are borne in a phase that has no limit of its own.
-	defaultPatience = 5 * time.Minute
+	defaultPatience = 3 * time.Minute
 	// lookAgain is how often a host that does not report is asked for at its provider.
 	lookAgain = 15 * time.Second
 	// settleTime is how long agents get to come back after the controller started, before they count as lost.
@@ -31,9 +34,16 @@ func (s *Service) patience(m *Machine) time.Duration {
 		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
 	case Installing:
 		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)
-	case Pending, Creating, Running, Stopping, Stopped, Deleting:
+	case Running, Stopped:
+		return math.MaxInt64 // nothing is under way that could come too late
+	case Pending, Creating, Stopping, Deleting:
 	}
 	return defaultPatience
+}
+
+// overdue reports whether the present phase has used up its time.
+func (s *Service) overdue(m *Machine) bool {
+	return s.config.Now().Sub(m.Status.PhaseTime) >= s.patience(m)
 }
 
 // remaining is what is left of the present phase's patience.

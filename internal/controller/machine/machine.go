@@ -71,8 +71,8 @@ type Status struct {
 	ProviderState      []byte   // the driver's own, opaque
 	ProviderID         string
 	Power              driver.Power // as the driver saw it last
-	Addresses          []string // the one for clients first
-	Port               uint16   // where the engine is served
+	Addresses          []string     // the one for clients first
+	Port               uint16       // where the engine is served
 	SSH                driver.SSH
 	Host               host.Facts
 	Engine             host.EngineFacts

@@ -23,7 +23,7 @@ const (
 var moves = map[Phase][]Phase{
 	Pending:    {Creating},
 	Creating:   {Booting},
-	Booting:    {Joining, Stopping},
+	Booting:    {Joining, Running, Stopping},
 	Joining:    {Installing, Booting, Stopping},
 	Installing: {Running, Joining, Stopping},
 	Running:    {Installing, Stopping, Starting, Stopped},

@@ -1,10 +1,13 @@
 package machine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
@@ -35,6 +38,9 @@ var errGone = errors.New("the record is gone")
 // Step does one step of the machine's present phase and stores the outcome. It may be repeated at any time, also after a
 // crash in the middle; never for one name at the same time. An unknown name is no error: there is nothing to do.
 func (s *Service) Step(ctx context.Context, name string) (reconcile.Result, error) {
+	// Before the record is read, so that a deletion that comes later finds a step to end.
+	stepCtx, end := s.begin(ctx, name)
+	defer end()
 	m, err := s.load(ctx, name, true)
 	if fault.Is(err, fault.NotFound) {
 		return reconcile.Result{}, nil
@@ -42,20 +48,20 @@ func (s *Service) Step(ctx context.Context, name string) (reconcile.Result, erro
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if m.Spec.Deleted && m.Status.Phase != Deleting {
+	switch {
+	case m.Spec.Deleted && m.Status.Phase != Deleting:
 		return s.settle(ctx, m, outcome{next: Deleting}, nil)
-	}
-	if m.Status.Failure != nil {
+	case m.Status.Failure != nil:
 		return reconcile.Result{}, nil
+	case m.Spec.Power == PowerOff && CanMove(m.Status.Phase, Stopping):
+		return s.settle(ctx, m, outcome{next: Stopping}, nil)
 	}
 	act := s.stepOf(m.Status.Phase)
 	if act == nil {
 		return reconcile.Result{}, fault.E("machine.Step", fault.Internal, name, fmt.Errorf("unknown phase %q", m.Status.Phase))
 	}
-	stepCtx, end := s.begin(ctx, m)
 	out, err := act(stepCtx, m)
 	interrupted := stepCtx.Err() != nil && ctx.Err() == nil
-	end()
 	switch {
 	case errors.Is(err, errGone):
 		return reconcile.Result{}, nil
@@ -74,7 +80,7 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 	case ctx.Err() != nil && stepErr != nil:
 		// The controller stops; the phase's own question is asked again after the next start.
 		return reconcile.Result{}, stepErr
-	case stepErr != nil && fault.Retryable(stepErr) && s.config.Now().Before(m.Status.PhaseTime.Add(s.patience(m))):
+	case stepErr != nil && fault.Retryable(stepErr) && !s.overdue(m):
 		m.Status.Attempts++
 		s.report(m, fmt.Sprintf("%s; trying again", stepErr))
 	case stepErr != nil:
@@ -126,6 +132,9 @@ func (s *Service) save(ctx context.Context, m *Machine) error {
 		if now.UID != m.UID {
 			return false, errGone
 		}
+		if sameStatus(now.Status, m.Status) && bytes.Equal(now.SSHKey, m.SSHKey) {
+			return false, nil
+		}
 		now.Status, now.SSHKey = m.Status, m.SSHKey
 		return true, nil
 	})
@@ -135,16 +144,21 @@ func (s *Service) save(ctx context.Context, m *Machine) error {
 	return err
 }
 
-// begin notes a step so that a deletion can end it, and starts with a clean word of progress.
-func (s *Service) begin(ctx context.Context, m *Machine) (context.Context, func()) {
+// sameStatus spares the store a write when a step found nothing new.
+func sameStatus(a, b Status) bool {
+	return bytes.Equal(a.ProviderState, b.ProviderState) && proto.Equal(encodeStatus(a), encodeStatus(b))
+}
+
+// begin notes a step so that a deletion can end it.
+func (s *Service) begin(ctx context.Context, name string) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.steps[m.Name] = cancel
+	s.steps[name] = cancel
 	return ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.steps, m.Name)
+		delete(s.steps, name)
 		cancel()
 	}
 }

@@ -54,8 +54,8 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 
 // release gives an adopted host back: through its agent where one is connected, since that needs no login, else over SSH.
 func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machine) error {
-	if m.Status.Phase == Pending || m.Status.SSH.Address == "" {
-		return nil
+	if m.Status.SSH.Address == "" {
+		return nil // it was never touched
 	}
 	target, err := s.adoptedTarget(adopter, m)
 	if err != nil {

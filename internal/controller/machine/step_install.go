@@ -18,9 +18,6 @@ func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if m.Spec.Power == PowerOff {
-		return outcome{next: Stopping}, nil
-	}
 	s.config.Hosts.SetDesired(m.UID, wish)
 	observed, _ := s.config.Hosts.Observed(m.UID)
 	applied := observed.Applied

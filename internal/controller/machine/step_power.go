@@ -37,9 +37,6 @@ func (s *Service) stopped(_ context.Context, m *Machine) (outcome, error) {
 // starting has the driver power the host on, or reboot it, and waits for its agent. The address may be another one then;
 // installing has the certificate follow it.
 func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
-	if m.Spec.Power == PowerOff {
-		return outcome{next: Stopping}, nil
-	}
 	d, err := s.config.Drivers.Driver(m.Spec.Driver)
 	if err != nil {
 		return outcome{}, err

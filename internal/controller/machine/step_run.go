@@ -11,8 +11,6 @@ import (
 // running compares what is with what is asked for, whenever something happened.
 func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 	switch {
-	case m.Spec.Power == PowerOff:
-		return outcome{next: Stopping}, nil
 	case m.Spec.Restart > m.Status.DoneRestart:
 		return outcome{next: Starting}, nil
 	case m.Status.SSH.Address == "":
@@ -41,7 +39,7 @@ func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 // runningUnseen asks the provider about a host that does not report. One that was stopped behind our back stays so until
 // somebody asks for it; one that is gone parks the machine.
 func (s *Service) runningUnseen(ctx context.Context, m *Machine) (outcome, error) {
-	if m.Generation > m.Status.ObservedGeneration && m.Status.Power != driver.Running {
+	if m.Generation > m.Status.ObservedGeneration && powerState(m.Status.Power) != stateRunning {
 		return outcome{next: Starting}, nil
 	}
 	if s.config.Now().Sub(s.started) < settleTime {
