@@ -82,19 +82,9 @@ func sans(m *Machine) []string {
 	return slices.Compact(names)
 }
 
-// learnHost keeps what the agent told, and reports whether any of it is new.
-func (s *Service) learnHost(m *Machine, observed host.Observed) bool {
-	facts := observed.Facts
-	facts.BootID = ""
-	news := facts != m.Status.Host || observed.AgentVersion != m.Status.AgentVersion ||
-		observed.Applied.Engine != m.Status.Engine || !sameFront(observed.Applied.Front, m.Status.Front) ||
-		observed.Applied.Digest != m.Status.AppliedDigest
-	m.Status.Host, m.Status.AgentVersion = facts, observed.AgentVersion
+// learnHost keeps what the agent told.
+func (s *Service) learnHost(m *Machine, observed host.Observed) {
+	m.Status.Host, m.Status.AgentVersion = observed.Facts, observed.AgentVersion
 	m.Status.Engine, m.Status.Front = observed.Applied.Engine, observed.Applied.Front
 	m.Status.AppliedDigest = observed.Applied.Digest
-	return news
-}
-
-func sameFront(a, b host.FrontFacts) bool {
-	return a.Port == b.Port && a.CertificateSerial == b.CertificateSerial && a.CertificateExpiry.Equal(b.CertificateExpiry)
 }

@@ -1,0 +1,64 @@
+# Two commands are enough for a newcomer: make demo, make test. The others are what they stand on.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X mctl/internal/buildinfo.version=$(VERSION)'
+BUF := go tool -modfile=tools/buf/go.mod buf
+LINT := go tool -modfile=tools/lint/go.mod golangci-lint
+
+.PHONY: build
+build: ## the four binaries, in bin/
+	@mkdir -p bin
+	$(BUILD) -o bin/mctl ./cmd/mctl
+	$(BUILD) -o bin/controller ./cmd/controller
+	GOOS=linux GOARCH=amd64 $(BUILD) -o bin/agent-linux-amd64 ./cmd/agent
+	GOOS=linux GOARCH=arm64 $(BUILD) -o bin/agent-linux-arm64 ./cmd/agent
+	@ln -sf agent-linux-$$(go env GOARCH) bin/agent
+
+.PHONY: demo
+demo: packages build ## a Docker host from nothing to a served page, and away again
+	test/demo.sh
+
+.PHONY: test
+test: packages build ## everything, end-to-end on real hosts included
+	test/run.sh
+
+.PHONY: unit
+unit: ## what needs neither root nor hosts
+	go test -race ./...
+
+.PHONY: e2e
+e2e: packages build ## end-to-end on real hosts alone
+	test/run.sh e2e
+
+.PHONY: bench
+bench: packages build ## the figures of docs/benchmarks.md
+	test/bench.sh
+
+.PHONY: lint
+lint: ## formats, rules, protos, generated code
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt wants to change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(LINT) run ./...
+	$(BUF) lint
+	$(BUF) breaking --against proto/lock.binpb
+	tools/generated.sh
+
+.PHONY: generate
+generate: ## Go code of the protos
+	$(BUF) format -w
+	$(BUF) generate
+
+.PHONY: protolock
+protolock: ## accept the present protos as what must not be broken
+	$(BUF) build -o proto/lock.binpb
+
+.PHONY: packages
+packages:
+	@test/packages.sh
+
+.PHONY: help
+help:
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

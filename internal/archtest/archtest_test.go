@@ -1,0 +1,177 @@
+// Package archtest holds the code against docs/architecture.md: who may import whom, how large things may grow, and what
+// the small binaries must not link.
+package archtest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "mctl/"
+
+// arrows says which of our own packages a package may import, by prefix. The longest matching key counts; a package that
+// no key covers fails the test.
+var arrows = map[string][]string{
+	"proto":                         {"proto"},
+	"cmd/controller":                {"internal/controller", "internal/buildinfo"},
+	"cmd/agent":                     {"internal/agent", "internal/buildinfo"},
+	"cmd/mctl":                      {"internal/mctl"},
+	"internal/fault":                {},
+	"internal/host":                 {},
+	"internal/pki":                  {},
+	"internal/buildinfo":            {},
+	"internal/archtest":             {},
+	"internal/controller":           {"internal/controller", "internal/fault", "internal/pki", "internal/host", "internal/buildinfo", "proto/mctl"},
+	"internal/controller/api":       {"internal/controller/machine", "internal/controller/agentlink", "internal/controller/ca", "internal/controller/event", "internal/controller/driver", "internal/controller/store", "internal/fault", "internal/host", "internal/pki", "internal/buildinfo", "proto/mctl"},
+	"internal/controller/machine":   {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
+	"internal/controller/reconcile": {"internal/fault"},
+	"internal/controller/driver":    {"internal/controller/driver", "internal/fault"},
+	"internal/controller/bootstrap": {"internal/controller/driver", "internal/fault"},
+	"internal/controller/agentlink": {"internal/host", "internal/fault", "internal/pki", "internal/controller/event", "proto/mctl/agent"},
+	"internal/controller/ca":        {"internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
+	"internal/controller/event":     {"internal/fault"},
+	"internal/controller/store":     {"internal/controller/store", "internal/fault"},
+	"internal/agent":                {"internal/agent", "internal/host", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/agent"},
+	"internal/agent/link":           {"internal/agent/identity", "internal/host", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/agent"},
+	"internal/agent/identity":       {"internal/host", "internal/fault", "internal/pki", "proto/mctl/agent"},
+	"internal/agent/engine":         {"internal/agent/engine", "internal/host", "internal/fault"},
+	"internal/agent/front":          {"internal/pki", "internal/fault"},
+	"internal/agent/health":         {"internal/host", "internal/fault"},
+	"internal/agent/footprint":      {"internal/fault"},
+	"internal/mctl":                 {"internal/mctl", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},
+	"test":                          {"internal", "proto", "test"},
+}
+
+// forbidden names modules that the small binaries must not link.
+var forbidden = []string{
+	"google.golang.org/api", "cloud.google.com/", "github.com/aws/", "github.com/Azure/", "github.com/digitalocean/",
+	"github.com/exoscale/", "github.com/vmware/", "go.etcd.io/bbolt", "github.com/google/cel-go", "github.com/moby/",
+}
+
+type listed struct {
+	ImportPath, Dir        string
+	Imports, GoFiles, Deps []string
+}
+
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	command := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Imports,GoFiles,Deps"}, args...)...)
+	command.Dir = "../.."
+	command.Stderr = os.Stderr
+	output, err := command.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listed
+	for decoder := json.NewDecoder(bytes.NewReader(output)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func TestEveryImportIsAnArrowOfTheArchitecture(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		rule, ok := ruleOf(name)
+		if !ok {
+			t.Errorf("%s is in no row of the architecture", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			own, ours := strings.CutPrefix(imported, module)
+			if ours && !slices.ContainsFunc(rule, func(allowed string) bool { return within(own, allowed) }) {
+				t.Errorf("%s must not import %s", name, own)
+			}
+			if ours && strings.HasSuffix(own, "test") && !strings.HasSuffix(name, "test") {
+				t.Errorf("%s imports the test package %s", name, own)
+			}
+		}
+	}
+}
+
+func TestSmallBinariesLinkNoCloudSDK(t *testing.T) {
+	for _, p := range list(t, "./cmd/mctl", "./cmd/agent") {
+		for _, dep := range p.Deps {
+			if slices.ContainsFunc(forbidden, func(f string) bool { return strings.HasPrefix(dep, f) }) {
+				t.Errorf("%s links %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+// large lists what may be longer than the budget, each with its reason.
+var large = map[string]string{}
+
+func TestFilesAndPackagesStayWithinBudget(t *testing.T) {
+	const maxFile, maxPackage, maxDriver = 300, 800, 1500
+	for _, p := range list(t, "./internal/...", "./cmd/...") {
+		name, total := strings.TrimPrefix(p.ImportPath, module), 0
+		for _, file := range p.GoFiles {
+			lines := countLines(t, filepath.Join(p.Dir, file))
+			total += lines
+			if path := name + "/" + file; lines > maxFile && large[path] == "" {
+				t.Errorf("%s has %d lines, the budget is %d", path, lines, maxFile)
+			}
+		}
+		limit := maxPackage
+		if strings.HasPrefix(name, "internal/controller/driver/") {
+			limit = maxDriver
+		}
+		if total > limit && large[name] == "" {
+			t.Errorf("%s has %d lines, the budget is %d", name, total, limit)
+		}
+	}
+}
+
+func TestArchitecturePageNamesEveryPackage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list(t, "./internal/...") {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if !strings.Contains(string(page), "`"+name+"`") && !strings.Contains(string(page), "`"+filepath.Base(name)+"`") &&
+			!strings.Contains(string(page), "`"+strings.TrimPrefix(name, "internal/controller/")+"`") {
+			t.Errorf("docs/architecture.md does not name %s", name)
+		}
+	}
+}
+
+func ruleOf(name string) ([]string, bool) {
+	for prefix := name; prefix != "."; prefix = filepath.Dir(prefix) {
+		if rule, ok := arrows[prefix]; ok {
+			return rule, true
+		}
+	}
+	return nil, false
+}
+
+func within(name, prefix string) bool { return name == prefix || strings.HasPrefix(name, prefix+"/") }
+
+func countLines(t *testing.T, path string) int {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lines := 0
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		lines++
+	}
+	return lines
+}

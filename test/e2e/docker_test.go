@@ -1,0 +1,225 @@
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// busybox is an image made of the static busybox that is installed here, so that no registry is needed.
+func busybox(t *testing.T) []byte {
+	t.Helper()
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal("busybox is missing; test/packages.sh installs it")
+	}
+	binary, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	applets, err := exec.Command(path, "--list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var image bytes.Buffer
+	w := tar.NewWriter(&image)
+	add := func(header tar.Header, content []byte) {
+		header.Size = int64(len(content))
+		if err := w.WriteHeader(&header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, directory := range []string{"bin/", "tmp/", "www/", "etc/"} {
+		add(tar.Header{Name: directory, Mode: 0o755, Typeflag: tar.TypeDir}, nil)
+	}
+	add(tar.Header{Name: "bin/busybox", Mode: 0o755, Typeflag: tar.TypeReg}, binary)
+	for _, applet := range strings.Fields(string(applets)) {
+		if applet != "busybox" {
+			add(tar.Header{Name: "bin/" + applet, Linkname: "busybox", Mode: 0o777, Typeflag: tar.TypeSymlink}, nil)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return image.Bytes()
+}
+
+func (l *lab) importBusybox(name string) {
+	l.t.Helper()
+	l.mustDocker(name, busybox(l.t), "import", "-", "busybox:latest")
+}
+
+func TestFourCreatesAtOnceWhileAFifthIsRemoved(t *testing.T) {
+	l := newLab(t)
+	l.must("create", "--driver", "nspawn", "fifth")
+	var all sync.WaitGroup
+	results := make([]result, 5)
+	for i := range 4 {
+		all.Go(func() { results[i] = l.run("create", "--driver", "nspawn", fmt.Sprintf("host%d", i+1)) })
+	}
+	all.Go(func() { results[4] = l.run("rm", "-y", "fifth") })
+	all.Wait()
+	for _, r := range results {
+		if r.code != 0 {
+			t.Fatal(r)
+		}
+	}
+	serials := map[string]bool{}
+	for i := range 4 {
+		name := fmt.Sprintf("host%d", i+1)
+		if version := l.mustDocker(name, nil, "version", "--format", "{{.Server.Version}}"); strings.TrimSpace(version) == "" {
+			t.Errorf("%s: no version", name)
+		}
+		serials[l.servedCertificate(name).SerialNumber.String()] = true
+	}
+	if len(serials) != 4 {
+		t.Errorf("%d different certificates, want 4", len(serials))
+	}
+	if listed := l.must("ls", "-q"); listed != "host1\nhost2\nhost3\nhost4\n" {
+		t.Errorf("ls -q: %q", listed)
+	}
+}
+
+// tlsConfig is what the machine's folder gives the docker CLI.
+func (l *lab) tlsConfig(name string) *tls.Config {
+	l.t.Helper()
+	folder := filepath.Join(l.state, "machines", name)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(folder, "ca.pem"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS12}
+}
+
+func (l *lab) dialEngine(name string) *tls.Conn {
+	l.t.Helper()
+	address := strings.TrimPrefix(strings.TrimSpace(l.must("url", name)), "tcp://")
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", address, l.tlsConfig(name))
+	if err != nil {
+		l.t.Fatalf("%s: %v", name, err)
+	}
+	l.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func (l *lab) servedCertificate(name string) *x509.Certificate {
+	conn := l.dialEngine(name)
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0]
+}
+
+func TestDockerThroughTheFront(t *testing.T) {
+	l := newLab(t)
+	l.must("create", "--driver", "nspawn", "web")
+	l.importBusybox("web")
+
+	t.Run("run", func(t *testing.T) {
+		if got := l.mustDocker("web", nil, "run", "--rm", "busybox", "echo", "hello"); got != "hello\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("build with 100 MB of context", func(t *testing.T) {
+		context := t.TempDir()
+		random(t, filepath.Join(context, "blob"), 100_000_000)
+		dockerfile := "FROM busybox\nCOPY blob /blob\nRUN stat -c %s /blob > /size\n"
+		if err := os.WriteFile(filepath.Join(context, "Dockerfile"), []byte(dockerfile), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := l.execEnv(append(l.dockerEnv("web"), "DOCKER_BUILDKIT=0"), nil, "docker", "build", "-q", "-t", "big", context)
+		if r.code != 0 {
+			t.Fatal(r)
+		}
+		if got := l.mustDocker("web", nil, "run", "--rm", "big", "cat", "/size"); got != "100000000\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("attach", func(t *testing.T) {
+		l.mustDocker("web", nil, "run", "-d", "-i", "--name", "attached", "busybox", "sh", "-c", "read line; echo got $line")
+		if got := l.mustDocker("web", []byte("ping\n"), "attach", "attached"); got != "got ping\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("exec with stdin closed early", func(t *testing.T) {
+		l.mustDocker("web", nil, "run", "-d", "--name", "sleeper", "busybox", "sleep", "1000")
+		// wc answers only after its standard input has ended: half-close has to come through.
+		if got := l.mustDocker("web", []byte("12345"), "exec", "-i", "sleeper", "sh", "-c", "wc -c; echo after"); got != "5\nafter\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("logs -f", func(t *testing.T) {
+		l.mustDocker("web", nil, "run", "-d", "--name", "talker", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 1; done")
+		if got := l.mustDocker("web", nil, "logs", "-f", "talker"); got != "1\n2\n3\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("cp of 200 MB there and back", func(t *testing.T) {
+		folder := t.TempDir()
+		there, back := filepath.Join(folder, "there"), filepath.Join(folder, "back")
+		random(t, there, 200_000_000)
+		l.mustDocker("web", nil, "cp", "-q", there, "sleeper:/tmp/blob")
+		l.mustDocker("web", nil, "cp", "-q", "sleeper:/tmp/blob", back)
+		if digest(t, there) != digest(t, back) {
+			t.Error("what came back is something else")
+		}
+	})
+	t.Run("session upgraded to h2c", func(t *testing.T) {
+		conn := l.dialEngine("web")
+		fmt.Fprint(conn, "POST /session HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"+
+			"X-Docker-Expose-Session-Uuid: e2e\r\nX-Docker-Expose-Session-Name: e2e\r\nX-Docker-Expose-Session-Sharedkey: e2e\r\n\r\n")
+		answer := make([]byte, 12)
+		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 101" {
+			t.Fatalf("answer %q, %v", answer, err)
+		}
+	})
+}
+
+func random(t *testing.T, path string, size int64) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := io.CopyN(file, rand.Reader, size); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func digest(t *testing.T, path string) [sha256.Size]byte {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		t.Fatal(err)
+	}
+	return [sha256.Size]byte(hash.Sum(nil))
+}
