@@ -1,0 +1,402 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"mctl/internal/controller/agentlink"
+	"mctl/internal/controller/bootstrap"
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/event"
+	"mctl/internal/controller/store"
+	"mctl/internal/fault"
+	"mctl/internal/host"
+	"mctl/internal/pki"
+)
+
+// world is everything around the life of machines, in memory, with faults on demand.
+type world struct {
+	t       *testing.T
+	now     time.Time
+	store   *memory
+	cloud   *cloud
+	ssh     *login
+	hosts   *mailbox
+	rights  *authorities
+	events  []event.Event
+	service *Service
+	mu      sync.Mutex
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), store: newMemory()}
+	w.cloud = &cloud{instances: map[string]*driver.Instance{}}
+	w.ssh = &login{}
+	w.hosts = &mailbox{wishes: map[string]agentlink.Wish{}, observed: map[string]host.Observed{}}
+	w.rights = &authorities{}
+	w.restart()
+	return w
+}
+
+// restart makes a new service over the same store, as a controller that starts does.
+func (w *world) restart() {
+	service, err := New(Config{
+		Store: w.store, Sealer: plainSealer{}, Drivers: drivers{"cloud": w.cloud, "adopt": adopter{w.cloud}}, Bootstrap: w.ssh,
+		Hosts: w.hosts, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
+		ControllerID: "c1", ControlPort: 4000, ProbeRepository: func(context.Context) bool { return false },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.service = service
+}
+
+func (w *world) Emit(e event.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
+func (w *world) create(name, driverName string, change ...func(*Spec)) *Machine {
+	w.t.Helper()
+	spec := Spec{Driver: driverName, Options: driver.Options{}, Engine: host.Engine{Install: host.InstallDistro}}
+	for _, c := range change {
+		c(&spec)
+	}
+	m, err := w.service.Create(w.t.Context(), "", name, spec, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// step does one step and returns the machine afterwards, nil when it is gone.
+func (w *world) step(name string) (*Machine, error) {
+	w.t.Helper()
+	_, stepErr := w.service.Step(w.t.Context(), name)
+	m, err := w.service.Get(w.t.Context(), name)
+	if fault.Is(err, fault.NotFound) {
+		return nil, stepErr
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m, stepErr
+}
+
+// stepUntil steps until the machine is in a phase, parked, or gone.
+func (w *world) stepUntil(name string, phase Phase) *Machine {
+	w.t.Helper()
+	for range 30 {
+		m, err := w.step(name)
+		if m == nil || m.Status.Phase == phase && err == nil || m.Status.Failure != nil {
+			return m
+		}
+		if m.Status.Phase == Joining || m.Status.Phase == Starting {
+			w.hosts.connect(m.UID, w.now.Add(time.Second))
+		}
+		if m.Status.Phase == Installing {
+			w.hosts.apply(m.UID, nil)
+		}
+	}
+	w.t.Fatalf("%s did not reach %s", name, phase)
+	return nil
+}
+
+func (w *world) running(name string) *Machine {
+	w.t.Helper()
+	m := w.stepUntil(name, Running)
+	if m.Status.Failure != nil {
+		w.t.Fatalf("parked: %+v", m.Status.Failure)
+	}
+	if m, _ = w.step(name); m.Status.ObservedGeneration != m.Generation {
+		w.t.Fatalf("generation %d is observed, want %d", m.Status.ObservedGeneration, m.Generation)
+	}
+	return m
+}
+
+// drivers is a driver table.
+type drivers map[string]driver.Driver
+
+func (d drivers) Driver(name string) (driver.Driver, error) {
+	if found, ok := d[name]; ok {
+		return found, nil
+	}
+	return nil, fault.New("drivers", fault.NotFound, name, fmt.Sprintf("Driver %q not found", name))
+}
+
+// cloud is a driver whose instances are records.
+type cloud struct {
+	mu        sync.Mutex
+	instances map[string]*driver.Instance
+	made      int
+	faults    []error // returned by the next calls, first come; nil entries pass
+	afterMake error   // returned by Create once, after it has made
+	preflight error
+	block     chan struct{} // Create waits for it, or for its context
+}
+
+func (c *cloud) fault() error {
+	if len(c.faults) == 0 {
+		return nil
+	}
+	err := c.faults[0]
+	c.faults = c.faults[1:]
+	return err
+}
+
+func (*cloud) Info() driver.Info { return driver.Info{Name: "cloud"} }
+func (*cloud) Flags() []driver.Flag {
+	return []driver.Flag{
+		{Name: "cloud-token", Type: driver.String, Kind: driver.Secret},
+		{Name: "cloud-size", Type: driver.Int, Kind: driver.Value, Default: []string{"1"}},
+	}
+}
+func (*cloud) Validate(driver.Options) error                     { return nil }
+func (c *cloud) Preflight(context.Context, driver.Machine) error { return c.preflight }
+
+func (c *cloud) Create(ctx context.Context, m driver.Machine) (driver.Instance, error) {
+	if c.block != nil {
+		select {
+		case <-c.block:
+		case <-ctx.Done():
+			return driver.Instance{}, ctx.Err()
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.fault(); err != nil {
+		return driver.Instance{}, err
+	}
+	if found, ok := c.instances[m.UID]; ok {
+		return *found, nil
+	}
+	c.made++
+	instance := driver.Instance{
+		ID: fmt.Sprintf("i-%d", c.made), Power: driver.Running, Addresses: []string{fmt.Sprintf("192.0.2.%d", c.made)},
+		SSH: driver.SSH{Address: fmt.Sprintf("192.0.2.%d", c.made), Port: 22, User: "root"}, State: []byte("state"),
+	}
+	c.instances[m.UID] = &instance
+	if err := c.afterMake; err != nil {
+		c.afterMake = nil
+		return driver.Instance{}, err
+	}
+	return instance, nil
+}
+
+func (c *cloud) find(m driver.Machine) (driver.Instance, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.fault(); err != nil {
+		return driver.Instance{}, err
+	}
+	found, ok := c.instances[m.UID]
+	if !ok {
+		return driver.Instance{}, fault.New("cloud", fault.NotFound, m.Name, "no such instance")
+	}
+	return *found, nil
+}
+
+func (c *cloud) Inspect(_ context.Context, m driver.Machine) (driver.Instance, error) {
+	return c.find(m)
+}
+
+func (c *cloud) Delete(_ context.Context, m driver.Machine) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.fault(); err != nil {
+		return err
+	}
+	delete(c.instances, m.UID)
+	return nil
+}
+
+func (c *cloud) Start(_ context.Context, m driver.Machine) (driver.Instance, error) {
+	return c.power(m, driver.Running)
+}
+
+func (c *cloud) Stop(_ context.Context, m driver.Machine, _ bool) (driver.Instance, error) {
+	return c.power(m, driver.Stopped)
+}
+
+// power changes the power; each start comes with a new address.
+func (c *cloud) power(m driver.Machine, power driver.Power) (driver.Instance, error) {
+	if _, err := c.find(m); err != nil {
+		return driver.Instance{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	instance := c.instances[m.UID]
+	if power == driver.Running && instance.Power == driver.Stopped {
+		instance.Addresses = []string{"192.0.2.200"}
+		instance.SSH.Address = "192.0.2.200"
+	}
+	if power == driver.Stopped {
+		instance.Addresses = nil
+	}
+	instance.Power = power
+	return *instance, nil
+}
+
+// adopter is a driver whose hosts were there before.
+type adopter struct{ *cloud }
+
+func (adopter) Target(driver.Machine) (driver.Target, error) {
+	return driver.Target{SSH: driver.SSH{Address: "192.0.2.99", Port: 22, User: "root"}, Key: []byte("key")}, nil
+}
+
+// login is first contact.
+type login struct {
+	check, install, remove error
+	installed              []bootstrap.Payload
+	removed                int
+}
+
+func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
+func (l *login) Install(_ context.Context, _ bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
+	l.installed = append(l.installed, p)
+	return bootstrap.Result{HostKeys: []string{"ssh-ed25519 AAAA"}, Endpoints: []string{"192.0.2.1:4000"}, Arch: "amd64"}, l.install
+}
+func (l *login) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error {
+	l.removed++
+	return l.remove
+}
+
+// mailbox stands for agents.
+type mailbox struct {
+	wishes   map[string]agentlink.Wish
+	observed map[string]host.Observed
+}
+
+func (b *mailbox) SetDesired(uid string, wish agentlink.Wish) { b.wishes[uid] = wish }
+func (b *mailbox) Observed(uid string) (host.Observed, bool) {
+	o, ok := b.observed[uid]
+	return o, ok
+}
+func (b *mailbox) Forget(uid string) { delete(b.wishes, uid); delete(b.observed, uid) }
+func (b *mailbox) connect(uid string, since time.Time) {
+	o := b.observed[uid]
+	o.Connected, o.Since, o.AgentVersion = true, since, "1"
+	b.observed[uid] = o
+}
+func (b *mailbox) apply(uid string, failure *host.Failure) {
+	o := b.observed[uid]
+	o.Applied = host.Applied{
+		Digest: b.wishes[uid].Desired.Digest(), Failure: failure,
+		Engine: host.EngineFacts{Version: "29.0", Source: "distro"},
+	}
+	b.observed[uid] = o
+}
+
+// authorities hands out tickets that nobody checks.
+type authorities struct{ issued, revoked []string }
+
+func (a *authorities) IssueTicket(_ context.Context, subject string) (pki.Ticket, error) {
+	a.issued = append(a.issued, subject)
+	return pki.NewTicket([32]byte{})
+}
+func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
+func (a *authorities) Revoke(_ context.Context, subject string) error {
+	a.revoked = append(a.revoked, subject)
+	return nil
+}
+
+// plainSealer marks what it was given, so that a test can see what would be sealed.
+type plainSealer struct{}
+
+func (plainSealer) Seal(key string, p []byte) ([]byte, error) {
+	return []byte("sealed:" + key + ":" + strings.Map(func(r rune) rune { return r + 1 }, string(p))), nil
+}
+func (plainSealer) Open(key string, s []byte) ([]byte, error) {
+	rest, ok := strings.CutPrefix(string(s), "sealed:"+key+":")
+	if !ok {
+		return nil, errors.New("sealed for another record")
+	}
+	return []byte(strings.Map(func(r rune) rune { return r - 1 }, rest)), nil
+}
+
+// memory is a store without watches.
+type memory struct {
+	mu       sync.Mutex
+	items    map[string]store.Item
+	revision store.Revision
+	writes   int
+}
+
+func newMemory() *memory { return &memory{items: map[string]store.Item{}} }
+
+func (s *memory) Get(_ context.Context, key string) (store.Item, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	item, ok := s.items[key]
+	if !ok {
+		return item, fault.New("memory", fault.NotFound, key, "no such key")
+	}
+	return item, nil
+}
+
+func (s *memory) List(_ context.Context, prefix string) ([]store.Item, store.Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var items []store.Item
+	for key, item := range s.items {
+		if strings.HasPrefix(key, prefix) {
+			items = append(items, item)
+		}
+	}
+	slices.SortFunc(items, func(a, b store.Item) int { return strings.Compare(a.Key, b.Key) })
+	return items, s.revision, nil
+}
+
+func (s *memory) write(key string, value []byte, check func(store.Item, bool) error) (store.Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	item, ok := s.items[key]
+	if err := check(item, ok); err != nil {
+		return 0, err
+	}
+	s.revision++
+	s.writes++
+	s.items[key] = store.Item{Key: key, Value: value, Revision: s.revision}
+	return s.revision, nil
+}
+
+func (s *memory) Create(_ context.Context, key string, value []byte) (store.Revision, error) {
+	return s.write(key, value, func(_ store.Item, ok bool) error {
+		if ok {
+			return fault.New("memory", fault.Exists, key, "exists")
+		}
+		return nil
+	})
+}
+
+func (s *memory) Update(_ context.Context, key string, value []byte, at store.Revision) (store.Revision, error) {
+	return s.write(key, value, func(item store.Item, ok bool) error {
+		if !ok || item.Revision != at {
+			return fault.New("memory", fault.Conflict, key, "changed")
+		}
+		return nil
+	})
+}
+
+func (s *memory) Delete(_ context.Context, key string, _ store.Revision) (store.Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.items, key)
+	s.revision++
+	return s.revision, nil
+}
+
+func (s *memory) Watch(context.Context, string, store.Revision) iter.Seq2[store.Change, error] {
+	return func(func(store.Change, error) bool) {}
+}
+func (s *memory) Close() error { return nil }
