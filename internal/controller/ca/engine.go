@@ -1,0 +1,61 @@
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	"mctl/internal/fault"
+	"mctl/internal/pki"
+)
+
+// EngineCA returns the certificates (PEM) of an engine authority, all that are to be trusted. fault.NotFound.
+func (c *CA) EngineCA(ctx context.Context, name string) ([]byte, error) {
+	a, err := c.engine(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return pki.EncodeCertificates(a.certificates...), nil
+}
+
+// SignEngineServer issues the certificate of an engine (DER, leaf first) for the key of the request and the names given.
+// fault.Invalid for a bad request, fault.NotFound for an unknown authority.
+func (c *CA) SignEngineServer(ctx context.Context, name, commonName string, sans []string, csr []byte) ([][]byte, error) {
+	leaf, a, err := c.signEngine(ctx, name, csr, pki.Leaf{
+		CommonName: commonName, SANs: sans, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, c.config.Lifetimes.EngineServer)
+	if err != nil {
+		return nil, err
+	}
+	return a.chain(leaf), nil
+}
+
+// SignEngineClient issues a docker client's certificate for the key of the request. It returns PEM, with the authorities
+// that the engine's certificate may come from, and the certificate's end. Faults as SignEngineServer.
+func (c *CA) SignEngineClient(ctx context.Context, name, subject string, csr []byte) (certificate, authorities []byte, end time.Time, err error) {
+	leaf, a, err := c.signEngine(ctx, name, csr, pki.Leaf{
+		CommonName: subject, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, c.config.Lifetimes.EngineClient)
+	if err != nil {
+		return nil, nil, time.Time{}, err
+	}
+	return pki.EncodeCertificates(leaf), pki.EncodeCertificates(a.certificates...), leaf.NotAfter, nil
+}
+
+func (c *CA) signEngine(ctx context.Context, name string, csr []byte, leaf pki.Leaf, life time.Duration) (*x509.Certificate, *authority, error) {
+	key, _, err := requestKey(csr)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := c.engine(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := c.config.Now()
+	leaf.NotBefore, leaf.NotAfter = now.Add(-pki.Backdate), now.Add(life)
+	certificate, err := pki.Sign(leaf, key, a.current, a.key)
+	if err != nil {
+		return nil, nil, fault.E("ca.signEngine", fault.Internal, leaf.CommonName, err)
+	}
+	return certificate, a, nil
+}

@@ -1,0 +1,280 @@
+package ca
+
+import (
+	"context"
+	"crypto"
+	"crypto/hmac"
+	"crypto/x509"
+	"errors"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"mctl/internal/fault"
+	"mctl/internal/pki"
+	recordv1 "mctl/proto/mctl/record/v1"
+)
+
+// maxWrongTries burns a ticket whose secret is being guessed.
+const maxWrongTries = 5
+
+const (
+	ticketPrefix   = "ticket/"
+	identityPrefix = "identity/"
+)
+
+// IssueTicket makes a single-use ticket for a subject, and its right to a certificate. Older tickets of it are void.
+func (c *CA) IssueTicket(ctx context.Context, subject string) (pki.Ticket, error) {
+	if err := c.sweep(ctx, subject); err != nil {
+		return pki.Ticket{}, err
+	}
+	if err := c.allow(ctx, subject); err != nil {
+		return pki.Ticket{}, err
+	}
+	ticket, err := pki.NewTicket(pki.SPKIDigest(c.control.current))
+	if err != nil {
+		return pki.Ticket{}, err
+	}
+	value, err := proto.Marshal(&recordv1.Ticket{
+		Id: ticket.ID, Mac: c.mac(ticket), Subject: subject,
+		ExpireTime: timestamppb.New(c.config.Now().Add(c.config.Lifetimes.Ticket)),
+	})
+	if err != nil {
+		return pki.Ticket{}, err
+	}
+	_, err = c.config.Store.Create(ctx, ticketPrefix+ticket.ID, value)
+	return ticket, err
+}
+
+func (c *CA) mac(ticket pki.Ticket) []byte {
+	return c.config.Sealer.MAC("join ticket", append([]byte(ticket.ID+"."), ticket.Secret...))
+}
+
+// sweep removes the tickets of a subject, and all that have expired.
+func (c *CA) sweep(ctx context.Context, subject string) error {
+	items, _, err := c.config.Store.List(ctx, ticketPrefix)
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		var record recordv1.Ticket
+		if err := proto.Unmarshal(item.Value, &record); err != nil {
+			return fault.E("ca.sweep", fault.Internal, item.Key, err)
+		}
+		if record.GetSubject() == subject || c.config.Now().After(record.GetExpireTime().AsTime()) {
+			if _, err := c.config.Store.Delete(ctx, item.Key, 0); err != nil && !fault.Is(err, fault.NotFound) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// allow makes sure that a subject has an identity that is not revoked. A key that enrolled before stays known until
+// another one enrolls.
+func (c *CA) allow(ctx context.Context, subject string) error {
+	value, err := proto.Marshal(&recordv1.Identity{Subject: subject})
+	if err != nil {
+		return err
+	}
+	_, err = c.config.Store.Create(ctx, identityPrefix+subject, value)
+	if fault.Is(err, fault.Exists) {
+		return nil
+	}
+	return err
+}
+
+// errTicket is the one answer to every bad ticket, so that it tells a guesser nothing.
+func errTicket() error {
+	return fault.New("ca.Enroll", fault.Unauthenticated, "", "the join ticket is unknown, used up or expired").
+		WithHint("mctl retry makes a fresh one")
+}
+
+// Enroll gives the ticket's subject a certificate for the key of the request. The ticket is burned by the write that
+// records the key, so the same key may ask again and no other may. fault.Unauthenticated, fault.Invalid.
+func (c *CA) Enroll(ctx context.Context, ticketText string, csr []byte) (chain, authorities [][]byte, err error) {
+	key, digest, err := requestKey(csr)
+	if err != nil {
+		return nil, nil, err
+	}
+	ticket, err := pki.ParseTicket(ticketText)
+	if err != nil {
+		return nil, nil, errTicket()
+	}
+	for {
+		subject, err := c.burn(ctx, ticket, digest)
+		if fault.Is(err, fault.Conflict) {
+			continue // somebody else tries the same ticket; see who was first
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := c.remember(ctx, subject, digest); err != nil {
+			return nil, nil, err
+		}
+		return c.signControl(subject, key)
+	}
+}
+
+func (c *CA) burn(ctx context.Context, ticket pki.Ticket, digest []byte) (subject string, err error) {
+	item, err := c.config.Store.Get(ctx, ticketPrefix+ticket.ID)
+	if fault.Is(err, fault.NotFound) {
+		return "", errTicket()
+	}
+	if err != nil {
+		return "", err
+	}
+	var record recordv1.Ticket
+	if err := proto.Unmarshal(item.Value, &record); err != nil {
+		return "", fault.E("ca.burn", fault.Internal, item.Key, err)
+	}
+	right := hmac.Equal(record.GetMac(), c.mac(ticket))
+	switch {
+	case c.config.Now().After(record.GetExpireTime().AsTime()) || record.GetWrongTries() >= maxWrongTries:
+		return "", errTicket()
+	case !right:
+		record.WrongTries++
+	case len(record.GetUsedBy()) == 0:
+		record.UsedBy = digest
+	case !hmac.Equal(record.GetUsedBy(), digest):
+		return "", errTicket()
+	default:
+		return record.GetSubject(), nil
+	}
+	value, err := proto.Marshal(&record)
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.config.Store.Update(ctx, item.Key, value, item.Revision); err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return "", errTicket()
+		}
+		return "", err
+	}
+	if !right {
+		return "", errTicket()
+	}
+	return record.GetSubject(), nil
+}
+
+// remember records which key a subject enrolled with.
+func (c *CA) remember(ctx context.Context, subject string, digest []byte) error {
+	for {
+		item, err := c.config.Store.Get(ctx, identityPrefix+subject)
+		if fault.Is(err, fault.NotFound) {
+			return errTicket() // revoked meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		value, err := proto.Marshal(&recordv1.Identity{Subject: subject, KeyDigest: digest})
+		if err != nil {
+			return err
+		}
+		if _, err = c.config.Store.Update(ctx, item.Key, value, item.Revision); !fault.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+}
+
+// Renew replaces a certificate whose holder has proven possession of its key in the handshake. It may have expired within
+// the grace. fault.Denied when it is not ours, its subject is revoked, or the key is another one.
+func (c *CA) Renew(ctx context.Context, presented *x509.Certificate, csr []byte) (chain, authorities [][]byte, err error) {
+	key, digest, err := requestKey(csr)
+	if err != nil {
+		return nil, nil, err
+	}
+	subject, _, err := c.VerifyPeer(ctx, []*x509.Certificate{presented})
+	if err != nil {
+		return nil, nil, err
+	}
+	own := pki.SPKIDigest(presented)
+	if !hmac.Equal(own[:], digest) {
+		return nil, nil, fault.New("ca.Renew", fault.Denied, subject, "a certificate is renewed for the key it has, and for no other")
+	}
+	return c.signControl(subject, key)
+}
+
+func (c *CA) signControl(subject string, key crypto.PublicKey) (chain, authorities [][]byte, err error) {
+	now, life := c.config.Now(), c.config.Lifetimes.Agent
+	if strings.HasPrefix(subject, "user:") {
+		life = c.config.Lifetimes.User
+	}
+	leaf, err := pki.Sign(pki.Leaf{
+		CommonName: subject, URI: pki.SubjectURI(subject), Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		NotBefore: now.Add(-pki.Backdate), NotAfter: now.Add(life),
+	}, key, c.control.current, c.control.key)
+	if err != nil {
+		return nil, nil, fault.E("ca.signControl", fault.Internal, subject, err)
+	}
+	return c.control.chain(leaf), c.control.ders(), nil
+}
+
+// VerifyPeer tells whose certificate a peer showed (leaf first): one of the control authority's, meant for clients, of a
+// subject that is not revoked and still has that key. expired says that all is right but its end is past, within the
+// grace: good for Renew alone. Anything else is fault.Denied.
+func (c *CA) VerifyPeer(ctx context.Context, chain []*x509.Certificate) (subject string, expired bool, err error) {
+	denied := func(why string) (string, bool, error) {
+		return "", false, fault.New("ca.VerifyPeer", fault.Denied, "", why)
+	}
+	if len(chain) == 0 {
+		return denied("this needs a client certificate")
+	}
+	leaf, now := chain[0], c.config.Now()
+	at := now
+	if expired = now.After(leaf.NotAfter); expired {
+		if now.After(leaf.NotAfter.Add(c.config.Lifetimes.Grace)) {
+			return denied("the client certificate expired too long ago")
+		}
+		at = leaf.NotAfter.Add(-time.Second)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{
+		Roots: pki.Pool(c.control.certificates...), CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}); err != nil {
+		return denied("the client certificate is not one of this controller's")
+	}
+	subject, err = pki.SubjectOf(leaf)
+	if err != nil || subject == pki.ControllerURI().Host {
+		return denied("the client certificate names no client")
+	}
+	item, err := c.config.Store.Get(ctx, identityPrefix+subject)
+	if fault.Is(err, fault.NotFound) {
+		return denied("the right of " + subject + " was taken away")
+	}
+	if err != nil {
+		return "", false, err
+	}
+	var record recordv1.Identity
+	if err := proto.Unmarshal(item.Value, &record); err != nil {
+		return "", false, fault.E("ca.VerifyPeer", fault.Internal, subject, err)
+	}
+	digest := pki.SPKIDigest(leaf)
+	if record.GetRevoked() || !hmac.Equal(record.GetKeyDigest(), digest[:]) {
+		return denied("the right of " + subject + " was taken away, or it enrolled anew")
+	}
+	return subject, expired, nil
+}
+
+// Revoke takes a subject's right and tickets away, at once. A subject without any is success.
+func (c *CA) Revoke(ctx context.Context, subject string) error {
+	err := c.sweep(ctx, subject)
+	_, deleted := c.config.Store.Delete(ctx, identityPrefix+subject, 0)
+	if fault.Is(deleted, fault.NotFound) {
+		deleted = nil
+	}
+	return errors.Join(err, deleted)
+}
+
+func requestKey(csr []byte) (crypto.PublicKey, []byte, error) {
+	key, err := pki.RequestKey(csr)
+	if err != nil {
+		return nil, nil, fault.E("ca.requestKey", fault.Invalid, "", err)
+	}
+	digest, err := pki.KeyDigest(key)
+	if err != nil {
+		return nil, nil, fault.E("ca.requestKey", fault.Invalid, "", err)
+	}
+	return key, digest[:], nil
+}
