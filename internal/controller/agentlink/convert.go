@@ -1,0 +1,138 @@
+package agentlink
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"mctl/internal/host"
+	agentv1 "mctl/proto/mctl/agent/v1"
+)
+
+func desiredMessage(d host.Desired) *agentv1.Desired {
+	e := d.Engine
+	message := &agentv1.Desired{
+		Generation: d.Generation, Digest: d.Digest(),
+		Engine: &agentv1.EngineDesired{
+			Install: string(e.Install), InstallUrl: e.InstallURL, StorageDriver: e.StorageDriver, Labels: e.Labels, Env: e.Env,
+			InsecureRegistries: e.InsecureRegistries, RegistryMirrors: e.RegistryMirrors, Options: e.Options,
+			Upgrade: e.Upgrade, Provision: e.Provision, DockerRepositoryReachable: e.RepositoryReachable,
+		},
+		Front: &agentv1.FrontDesired{
+			Port: uint32(d.Front.Port), Sans: d.Front.SANs, ClientCa: d.Front.ClientCA, Rotation: d.Front.Rotation,
+		},
+	}
+	if d.Release != nil {
+		message.Release = &agentv1.Release{PurgeEngine: d.Release.PurgeEngine}
+	}
+	return message
+}
+
+func factsOf(m *agentv1.HostFacts) host.Facts {
+	return host.Facts{
+		Hostname: line(m.GetHostname()), OS: line(m.GetOs()), Arch: line(m.GetArch()), Kernel: line(m.GetKernel()),
+		CPUs: m.GetCpus(), MemoryBytes: m.GetMemoryBytes(), BootID: line(m.GetBootId()),
+	}
+}
+
+func appliedOf(m *agentv1.Applied) host.Applied {
+	applied := host.Applied{
+		Generation: m.GetGeneration(), Digest: m.GetDigest(), Released: m.GetReleased(),
+		Engine: host.EngineFacts{
+			Version: line(m.GetEngine().GetVersion()), Source: line(m.GetEngine().GetSource()), StorageDriver: line(m.GetEngine().GetStorageDriver()),
+		},
+		Front: host.FrontFacts{
+			Port: uint16(m.GetFront().GetPort()), CertificateExpiry: moment(m.GetFront().GetCertificateExpireTime()),
+			CertificateSerial: line(m.GetFront().GetCertificateSerial()),
+		},
+	}
+	if f := m.GetFailure(); f != nil {
+		applied.Failure = &host.Failure{Kind: line(f.GetKind()), Message: line(f.GetMessage()), Hint: line(f.GetHint())}
+	}
+	return applied
+}
+
+func moment(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// mergeHealth lays a delta over what was known. The result is a new value: others may hold the old one.
+func mergeHealth(before *host.Health, m *agentv1.Health, now time.Time) *host.Health {
+	merged := host.Health{}
+	if before != nil && m.GetDelta() {
+		merged = *before
+	}
+	merged.Time = now
+	set(&merged.CPUPercent, m.CpuPercent)
+	set(&merged.Load1, m.Load1)
+	set(&merged.MemoryTotal, m.MemoryTotalBytes)
+	set(&merged.MemoryAvailable, m.MemoryAvailableBytes)
+	set(&merged.EngineUp, m.EngineUp)
+	set(&merged.ContainersRunning, m.ContainersRunning)
+	set(&merged.ContainersStopped, m.ContainersStopped)
+	set(&merged.ContainersUnhealthy, m.ContainersUnhealthy)
+	set(&merged.ContainersRestart, m.ContainersRestarting)
+	if m.BootTimeSeconds != nil {
+		merged.BootTime = time.Unix(m.GetBootTimeSeconds(), 0).UTC()
+	}
+	if m.EnginePingMicros != nil {
+		merged.EnginePing = time.Duration(m.GetEnginePingMicros()) * time.Microsecond
+	}
+	if len(m.GetDisks()) > 0 {
+		merged.Disks = make([]host.Disk, 0, len(m.GetDisks()))
+		for _, d := range m.GetDisks()[:min(len(m.GetDisks()), maxDisks)] {
+			merged.Disks = append(merged.Disks, host.Disk{Path: line(d.GetPath()), Total: d.GetTotalBytes(), Available: d.GetAvailableBytes()})
+		}
+	}
+	return &merged
+}
+
+func set[T any](target, value *T) {
+	if value != nil {
+		*target = *value
+	}
+}
+
+// What an agent may say, so that a hostile one can't fill the controller's memory or a terminal.
+const (
+	maxLine       = 1000
+	maxAttributes = 16
+	maxDisks      = 32
+)
+
+// known are the events that a host may report; links are the controller's own to judge.
+var known = []string{
+	host.EventProgress, host.EventEngineUp, host.EventEngineDown,
+	host.EventContainerDied, host.EventContainerOOM, host.EventContainerUnhealthy,
+}
+
+func eventOf(m *agentv1.Fact, now time.Time) (host.Event, bool) {
+	if !slices.Contains(known, m.GetType()) {
+		return host.Event{}, false
+	}
+	e := host.Event{Type: m.GetType(), Time: now, Message: line(m.GetMessage()), Attributes: map[string]string{}}
+	for key, value := range m.GetAttributes() {
+		if len(e.Attributes) == maxAttributes {
+			break
+		}
+		e.Attributes[line(key)] = line(value)
+	}
+	return e, true
+}
+
+// line makes a text from outside fit for one line of a terminal.
+func line(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text[:min(len(text), maxLine)])
+	return strings.ToValidUTF8(text, "?")
+}
