@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"mctl/internal/agent/engine/daemon"
+	"mctl/internal/agent/engine/dockerd"
+	"mctl/internal/fault"
+)
+
+// configure writes daemon.json and the drop-in where they differ from the wish, and has dockerd take them over. It starts a
+// stopped dockerd only when start is set. What it is about to do is remembered first, so that a crash in between is made
+// good by the next call.
+func (e *Engine) configure(ctx context.Context, options []daemon.Option, env []string, m *memory, s dockerd.Service, start bool) (dockerd.Service, error) {
+	present, err := e.present(m, s)
+	if err != nil {
+		return s, err
+	}
+	p, err := e.plan(options, env, m, s, present)
+	if err != nil {
+		return s, err
+	}
+	changed := !same(p.files.Document, present.Document) || !same(p.files.DropIn, present.DropIn)
+	if changed || m.Pending != nothing {
+		if m.Former == nil {
+			m.Former = &present
+		}
+		m.Pending, m.Next, m.Neutral = stronger(m.Pending, p.act), &p.contribution, digest(p.neutral)
+		m.Flags = append(m.Flags, p.flags...)
+		if err := e.save(m); err != nil {
+			return s, err
+		}
+	}
+	act := m.Pending
+	if !s.Alive() {
+		act = nothing
+		if start {
+			act = restart
+		}
+	} else if act == restart {
+		e.config.Progress("restarting docker for " + strings.Join(p.why, ", "))
+	}
+	if err := e.enact(ctx, s, present, p, act); err != nil {
+		if ctx.Err() != nil || m.Former == nil || !refusal(err) {
+			return s, err
+		}
+		return s, e.revert(ctx, m, s, err, act)
+	}
+	if changed || m.Pending != nothing {
+		m.Ours, m.Next, m.Pending, m.Former, m.Neutral, m.Flags = p.contribution, nil, nothing, nil, "", p.flags
+		if err := e.save(m); err != nil {
+			return s, err
+		}
+	}
+	if act == nothing {
+		return s, nil
+	}
+	return e.daemon.Inspect(ctx)
+}
+
+// errRefused marks what dockerd itself did not take, as against files that can't be written.
+type errRefused struct{ error }
+
+func (e errRefused) Unwrap() error { return e.error }
+
+func refusal(err error) bool { return errors.As(err, new(errRefused)) }
+
+// enact writes the plan and has dockerd act.
+func (e *Engine) enact(ctx context.Context, s dockerd.Service, present kept, p plan, what act) error {
+	if what == reload && p.neutral != nil {
+		if err := e.write(s.Document, present.Document, p.neutral); err != nil {
+			return err
+		}
+		present.Document = p.neutral
+		if err := e.take(ctx, reload); err != nil {
+			return err
+		}
+	}
+	if err := e.write(s.Document, present.Document, p.files.Document); err != nil {
+		return err
+	}
+	if err := e.writeDropIn(ctx, present.DropIn, p.files.DropIn); err != nil {
+		return err
+	}
+	return e.take(ctx, what)
+}
+
+// take has dockerd take over what is written.
+func (e *Engine) take(ctx context.Context, what act) error {
+	var err error
+	switch what {
+	case reload:
+		err = e.daemon.Reload(ctx)
+	case restart:
+		err = e.daemon.Restart(ctx)
+	case nothing:
+	}
+	if err != nil {
+		return errRefused{err}
+	}
+	return nil
+}
+
+// present reads the two files, and settles what a crash left open about them.
+func (e *Engine) present(m *memory, s dockerd.Service) (kept, error) {
+	document, err := e.tree.Read(s.Document)
+	if err != nil {
+		return kept{}, err
+	}
+	if m.Former != nil && m.Neutral != "" && digest(document) == m.Neutral {
+		if document = m.Former.Document; e.tree.Put(s.Document, document, 0o644) != nil {
+			return kept{}, fault.New("engine.present", fault.Precondition, s.Document, s.Document+" can't be written")
+		}
+	}
+	if m.Next != nil && digest(document) == m.Next.Digest {
+		m.Ours = *m.Next
+	}
+	dropIn, err := e.tree.Read(dockerd.DropIn)
+	return kept{Document: document, DropIn: dropIn}, err
+}
+
+// write replaces a file, known to the footprint before and after.
+func (e *Engine) write(path string, is, becomes *[]byte) error {
+	if same(is, becomes) {
+		return nil
+	}
+	if err := e.config.Footprint.File(path); err != nil {
+		return err
+	}
+	if err := e.tree.Put(path, becomes, 0o644); err != nil || becomes == nil {
+		return err
+	}
+	return e.config.Footprint.Written(path)
+}
+
+// writeDropIn replaces the drop-in and tells systemd. Its environment may hold secrets, so only root reads it.
+func (e *Engine) writeDropIn(ctx context.Context, is, becomes *[]byte) error {
+	if same(is, becomes) {
+		return nil
+	}
+	if err := e.config.Footprint.File(dockerd.DropIn); err != nil {
+		return err
+	}
+	if err := e.tree.Put(dockerd.DropIn, becomes, 0o600); err != nil {
+		return err
+	}
+	if becomes != nil {
+		if err := e.config.Footprint.Written(dockerd.DropIn); err != nil {
+			return err
+		}
+	}
+	return e.daemon.Systemctl(ctx, "daemon-reload")
+}
+
+// revert puts the former files back after dockerd refused the new ones, and returns why it did.
+func (e *Engine) revert(ctx context.Context, m *memory, s dockerd.Service, cause error, what act) error {
+	document, err := e.tree.Read(s.Document)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	dropIn, err := e.tree.Read(dockerd.DropIn)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if err := errors.Join(e.write(s.Document, document, m.Former.Document), e.writeDropIn(ctx, dropIn, m.Former.DropIn)); err != nil {
+		return errors.Join(cause, err)
+	}
+	hint := "the former configuration is back; change the engine options, then run `mctl provision`"
+	if err := e.take(ctx, what); err != nil {
+		e.config.Logger.Error("docker does not run with its former configuration either", "error", err)
+		hint = "docker does not run with its former configuration either; look at `journalctl -u docker` on the host"
+	}
+	m.Pending, m.Former, m.Next, m.Neutral = nothing, nil, nil, ""
+	if err := e.save(m); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fault.E("engine.revert", fault.Precondition, dockerd.Unit, cause).WithHint(hint)
+}
+
+// withdraw takes our part out of both files. dockerd gets a reload at most: its containers go on.
+func (e *Engine) withdraw(ctx context.Context, m *memory, s dockerd.Service) error {
+	present, err := e.present(m, s)
+	if err != nil {
+		return err
+	}
+	p, err := e.plan(nil, nil, m, s, present)
+	if err != nil {
+		return err
+	}
+	what := p.act
+	if what == restart {
+		what, p.neutral = reload, nil
+	}
+	if !s.Alive() {
+		what = nothing
+	}
+	if err := e.enact(ctx, s, present, p, what); err != nil && !refusal(err) {
+		return err
+	} else if err != nil {
+		// What counts is that the files are as they were; dockerd reads them when it starts next.
+		e.config.Logger.Warn("dockerd did not take its former configuration", "error", err)
+		if err := e.enact(ctx, s, present, p, nothing); err != nil {
+			return fmt.Errorf("after a refused reload: %w", err)
+		}
+	}
+	m.Ours, m.Next, m.Pending, m.Former, m.Neutral, m.Flags = contribution{}, nil, nothing, nil, "", nil
+	return e.save(m)
+}
+
+func same(a, b *[]byte) bool { return (a == nil) == (b == nil) && digest(a) == digest(b) }
