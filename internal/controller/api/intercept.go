@@ -1,0 +1,80 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"mctl/internal/buildinfo"
+	"mctl/internal/fault"
+)
+
+// unary puts every call through the same gate: who calls, panics, faults to status, one line of log.
+func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
+	began := s.config.Now()
+	defer func() { s.log(info.FullMethod, began, err); err = statusOf(err) }()
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(info.FullMethod, p)
+		}
+	}()
+	if ctx, err = s.admit(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	return handle(ctx, request)
+}
+
+// stream is unary for streams.
+func (s *Server) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	began := s.config.Now()
+	defer func() { s.log(info.FullMethod, began, err); err = statusOf(err) }()
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(info.FullMethod, p)
+		}
+	}()
+	ctx, err := s.admit(stream.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	return handle(server, streamWithContext{stream, ctx})
+}
+
+type streamWithContext struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // the only way to hand it on
+}
+
+func (s streamWithContext) Context() context.Context { return s.ctx }
+
+func (s *Server) admit(ctx context.Context, method string) (context.Context, error) {
+	if incoming, ok := metadata.FromIncomingContext(ctx); ok {
+		if theirs := incoming.Get(buildinfo.Header); len(theirs) > 0 {
+			if err := buildinfo.Compatible(theirs[0]); err != nil {
+				return ctx, fault.E("api.admit", fault.Precondition, method, err)
+			}
+		}
+	}
+	return s.authorize(ctx, method)
+}
+
+func (s *Server) panicked(method string, p any) error {
+	s.config.Logger.Error("handler panicked", "method", method, "panic", p, "stack", hclog.Stacktrace())
+	return fault.New("api", fault.Internal, method, "internal error, see the controller's log")
+}
+
+// log writes one line a call. Only our own mistakes are errors; what a client does wrong is information.
+func (s *Server) log(method string, began time.Time, err error) {
+	took := s.config.Now().Sub(began)
+	switch {
+	case err == nil:
+		s.config.Logger.Debug("call", "method", method, "took", took)
+	case fault.Is(err, fault.Internal):
+		s.config.Logger.Error("call failed", "method", method, "took", took, "error", err, "op", fault.OpOf(err))
+	default:
+		s.config.Logger.Info("call refused", "method", method, "took", took, "kind", fault.KindOf(err), "error", err)
+	}
+}

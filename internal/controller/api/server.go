@@ -1,0 +1,158 @@
+// Package api is what callers see: handlers that validate, call the domain and translate; one table of who may call what;
+// one map from faults to status.
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"iter"
+	"net"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/event"
+	machines "mctl/internal/controller/machine"
+	"mctl/internal/pki"
+	agentv1 "mctl/proto/mctl/agent/v1"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// Limits of what a caller may use.
+const (
+	maxMessage  = 4 << 20 // bytes
+	maxStreams  = 200     // at a time on one connection
+	handshake   = 10 * time.Second
+	bufferSize  = 4 << 10 // bytes for each direction of a connection; thousands of agents are mostly idle
+	stopLimit   = 10 * time.Second
+	minPingTime = 3 * time.Second
+)
+
+// Authorities issues certificates.
+type Authorities interface {
+	Enroll(ctx context.Context, ticket string, csr []byte) (chain, authorities [][]byte, err error)
+	Renew(ctx context.Context, presented *x509.Certificate, csr []byte) (chain, authorities [][]byte, err error)
+	IssueTicket(ctx context.Context, subject string) (pki.Ticket, error)
+	SignEngineClient(ctx context.Context, authority, subject string, csr []byte) (certificate, ca []byte, end time.Time, err error)
+}
+
+// Drivers lists what machines can be made with.
+type Drivers interface {
+	Driver(name string) (driver.Driver, error)
+	Names() []string
+}
+
+// Journal is what happened.
+type Journal interface {
+	Watch(ctx context.Context, after uint64, follow bool) iter.Seq2[event.Event, error]
+}
+
+// Config is what the API stands on.
+type Config struct {
+	Logger      hclog.Logger
+	Now         func() time.Time
+	Machines    *machines.Service
+	Drivers     Drivers
+	Journal     Journal
+	Authorities Authorities
+	Verifier    Verifier
+	Links       agentv1.LinkServiceServer
+	TicketLife  time.Duration
+	Info        Info
+	// Busy counts machines with work under way; Shutdown ends the controller.
+	Busy     func() int
+	Shutdown func()
+}
+
+// Info is what GetInfo tells.
+type Info struct {
+	ControllerID, Version, Build string
+	PID                          int
+	Started                      time.Time
+	Addresses                    []string // host:port each
+}
+
+// Server is the API over any number of listeners.
+type Server struct {
+	config  Config
+	Signers *Signers
+	live    *pulse
+}
+
+// New makes the API.
+func New(config Config) *Server {
+	return &Server{config: config, Signers: newSigners(), live: newPulse()}
+}
+
+// Touch tells watchers that the live facts of a machine changed. It never blocks.
+func (s *Server) Touch(name string) { s.live.touch(name) }
+
+// ServeUnix serves on a unix socket, where the kernel says who calls, until ctx ends.
+func (s *Server) ServeUnix(ctx context.Context, listener net.Listener) error {
+	return s.serve(ctx, listener, UnixCredentials{})
+}
+
+// ServeTCP serves with TLS until ctx ends.
+func (s *Server) ServeTCP(ctx context.Context, listener net.Listener, config *tls.Config) error {
+	return s.serve(ctx, listener, credentials.NewTLS(config))
+}
+
+func (s *Server) serve(ctx context.Context, listener net.Listener, creds credentials.TransportCredentials) error {
+	server, stop := s.build(creds)
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		stop()
+		return err
+	case <-ctx.Done():
+	}
+	// Streams of agents and watchers would never end by themselves: they are told, and get a moment.
+	stop()
+	graceful := make(chan struct{})
+	go func() { server.GracefulStop(); close(graceful) }()
+	limit := time.AfterFunc(stopLimit, server.Stop)
+	defer limit.Stop()
+	<-graceful
+	<-failed
+	return nil
+}
+
+// build makes a gRPC server with every service; stop ends the streams that would never end by themselves.
+func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Server, stop func()) {
+	ending, end := context.WithCancel(context.Background())
+	server = grpc.NewServer(
+		grpc.Creds(creds),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			ctx, cancel := context.WithCancel(stream.Context())
+			defer cancel()
+			defer context.AfterFunc(ending, cancel)()
+			return s.stream(srv, streamWithContext{stream, ctx}, info, handle)
+		}),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),
+		grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+	)
+	controllerv1.RegisterMachineServiceServer(server, &machineService{server: s})
+	controllerv1.RegisterDriverServiceServer(server, &driverService{server: s})
+	controllerv1.RegisterEventServiceServer(server, &eventService{server: s})
+	controllerv1.RegisterAccessServiceServer(server, &accessService{server: s})
+	controllerv1.RegisterSessionServiceServer(server, &sessionService{server: s})
+	controllerv1.RegisterSystemServiceServer(server, &systemService{server: s})
+	agentv1.RegisterEnrollmentServiceServer(server, &enrollmentService{server: s})
+	agentv1.RegisterLinkServiceServer(server, s.config.Links)
+	checks := health.NewServer()
+	healthv1.RegisterHealthServer(server, checks)
+	reflection.Register(server)
+	return server, func() { checks.Shutdown(); end() }
+}

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	machines "mctl/internal/controller/machine"
+	"mctl/internal/controller/store"
+	"mctl/internal/fault"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// WatchMachines sends the first picture, where one is asked for, then changes of records and of live facts alike.
+func (m *machineService) WatchMachines(r *controllerv1.WatchMachinesRequest, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
+	ctx := stream.Context()
+	beat, leave := m.server.live.join()
+	defer leave()
+	revision, err := versionOf(r.GetSinceResourceVersion())
+	if err != nil {
+		return err
+	}
+	if r.GetSinceResourceVersion() == "" {
+		if revision, err = m.sendSnapshot(r.GetName(), stream); err != nil {
+			return err
+		}
+	}
+	// Only one goroutine may send: the records' changes go through a channel to the one that also hears of live facts.
+	changes := make(chan machines.Change)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for change, err := range m.machines().Watch(ctx, revision) {
+			if err != nil {
+				return err
+			}
+			select {
+			case changes <- change:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return ctx.Err()
+	})
+	group.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case change := <-changes:
+				if err := m.sendChange(r.GetName(), change, stream); err != nil {
+					return err
+				}
+			case <-beat.wake:
+				if err := m.sendLive(ctx, r.GetName(), beat.take(), stream); err != nil {
+					return err
+				}
+			}
+		}
+	})
+	return group.Wait()
+}
+
+func (m *machineService) sendSnapshot(name string, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) (store.Revision, error) {
+	all, revision, err := m.machines().List(stream.Context())
+	if err != nil {
+		return 0, err
+	}
+	for _, found := range all {
+		if name != "" && name != found.Name {
+			continue
+		}
+		if err := stream.Send(&controllerv1.WatchMachinesResponse{
+			Type: controllerv1.WatchMachinesResponse_TYPE_SNAPSHOT, Machine: m.message(found, true), ResourceVersion: versionText(revision),
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return revision, stream.Send(&controllerv1.WatchMachinesResponse{
+		Type: controllerv1.WatchMachinesResponse_TYPE_SYNCED, ResourceVersion: versionText(revision),
+	})
+}
+
+func (m *machineService) sendChange(name string, change machines.Change, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
+	if name != "" && name != change.Machine.Name {
+		return nil
+	}
+	message := &controllerv1.WatchMachinesResponse{
+		Type: controllerv1.WatchMachinesResponse_TYPE_CHANGED, ResourceVersion: versionText(change.Revision),
+	}
+	if change.Deleted {
+		message.Type = controllerv1.WatchMachinesResponse_TYPE_DELETED
+		message.Machine = &controllerv1.Machine{Name: change.Machine.Name}
+	} else {
+		message.Machine = m.message(change.Machine, true)
+	}
+	return stream.Send(message)
+}
+
+// sendLive sends machines whose live facts changed. Their records did not, so the version is the record's own.
+func (m *machineService) sendLive(ctx context.Context, name string, touched []string, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
+	for _, n := range touched {
+		if name != "" && name != n {
+			continue
+		}
+		found, err := m.machines().Get(ctx, n)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&controllerv1.WatchMachinesResponse{
+			Type: controllerv1.WatchMachinesResponse_TYPE_CHANGED, Machine: m.message(found, true),
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
