@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"internal/controller/machine":   {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
 	"internal/controller/reconcile": {"internal/fault"},
 	"internal/controller/driver":    {"internal/controller/driver", "internal/fault"},
-	"internal/controller/bootstrap": {"internal/controller/driver", "internal/fault"},
+	"internal/controller/bootstrap": {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
 	"internal/controller/agentlink": {"internal/host", "internal/fault", "internal/pki", "internal/controller/event", "proto/mctl/agent"},
 	"internal/controller/ca":        {"internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
 	"internal/controller/event":     {"internal/fault"},

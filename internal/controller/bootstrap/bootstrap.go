@@ -20,6 +20,11 @@ type Target struct {
 	Adopted bool
 	// EnginePort must be free on the host, or ours.
 	EnginePort uint16
+	// MachineUID is whose agent may be there when the host is checked or given back; empty for nobody's when it is
+	// checked, anybody's when it is given back.
+	MachineUID string
+	// OwnEngine says that Docker need not come from packages that the agent knows: any distribution will do.
+	OwnEngine bool
 }
 
 // Payload is what the agent is given.

@@ -10,6 +10,7 @@ import (
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/store"
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // checkLimit bounds what a create may take before it answers.
@@ -194,5 +195,11 @@ func (s *Service) adoptedTarget(adopter driver.Adopter, m *Machine) (bootstrap.T
 	}
 	return bootstrap.Target{
 		Machine: m.Name, SSH: t.SSH, Key: t.Key, HostKeys: m.Status.SSH.HostKeys, Adopted: true, EnginePort: port,
+		MachineUID: m.UID, OwnEngine: ownEngine(m.Spec.Engine),
 	}, nil
+}
+
+// ownEngine reports whether Docker comes from elsewhere than from packages that the agent knows.
+func ownEngine(engine host.Engine) bool {
+	return engine.Install == host.InstallNone || engine.Install == host.InstallScript || engine.InstallURL != ""
 }

@@ -72,6 +72,7 @@ func (s *Service) target(m *Machine) (bootstrap.Target, error) {
 	}
 	target := bootstrap.Target{
 		Machine: m.Name, SSH: m.Status.SSH, Key: m.SSHKey, HostKeys: m.Status.SSH.HostKeys, EnginePort: m.EnginePort(),
+		MachineUID: m.UID, OwnEngine: ownEngine(m.Spec.Engine),
 	}
 	if adopter, ok := d.(driver.Adopter); ok {
 		if target, err = s.adoptedTarget(adopter, m); err != nil {

@@ -1,0 +1,34 @@
+package bootstrap
+
+import (
+	_ "embed"
+)
+
+// What is run on hosts: all of it, word for word. Nothing is ever put together with a value from outside; those go over
+// standard input.
+const (
+	agentPath = "/usr/local/bin/mctl-agent"
+	stateDir  = "/var/lib/mctl"
+	newAgent  = stateDir + "/agent.new"
+
+	// asRoot runs what follows up to the closing quote as root, whatever shell the user has.
+	asRoot = `sh -c 'S=; [ "$(id -u)" = 0 ] || S="env LC_ALL=C sudo -n"; exec $S `
+
+	scriptCommand = asRoot + `sh -s'`
+	uploadCommand = asRoot + `sh -c "umask 077; mkdir -p ` + stateDir + ` && rm -f ` + newAgent + ` && gzip -dc >` + newAgent +
+		` && chmod 755 ` + newAgent + ` && sha256sum ` + newAgent + `"'`
+
+	installNewCommand     = asRoot + newAgent + ` install'`
+	installPresentCommand = asRoot + agentPath + ` install'`
+
+	uninstallNewCommand     = asRoot + newAgent + ` uninstall'`
+	purgeNewCommand         = asRoot + newAgent + ` uninstall --purge-engine'`
+	uninstallPresentCommand = asRoot + agentPath + ` uninstall'`
+	purgePresentCommand     = asRoot + agentPath + ` uninstall --purge-engine'`
+)
+
+//go:embed cloudwait.sh
+var cloudWaitScript string
+
+//go:embed tidy.sh
+var tidyScript string
