@@ -76,6 +76,7 @@ func (h *Hub) SetDesired(uid string, wish Wish) {
 		return
 	}
 	e.wish = &wish
+	outdate(&e.observed, e.wish)
 	if e.session != nil {
 		e.session.signal()
 	}

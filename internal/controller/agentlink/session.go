@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"mctl/internal/fault"
 	agentv1 "mctl/proto/mctl/agent/v1"
@@ -25,7 +27,7 @@ const (
 	calmBurst    = 1000
 	insaneRate   = 200 // messages a second; above it the session ends
 	insaneBurst  = 4000
-	oldestSpoken = 1 // protocols: ours and the one before
+	oldestSpoken = 1 // protocols: ours and the ones next to it
 	newestSpoken = 2
 )
 
@@ -33,21 +35,23 @@ const (
 type session struct {
 	hub      *Hub
 	uid      string
-	instance string
+	instance string // set before the session is attached
 	logger   hclog.Logger
 	stream   agentv1.LinkService_ConnectServer
 	ctx      context.Context
 	end      context.CancelCauseFunc
+	limit    time.Duration // of silence
 	silence  *time.Timer
+	last     atomic.Int64 // when something was heard, Unix nanoseconds
 	calm     *rate.Limiter
 	insane   *rate.Limiter
 	dropped  int
 
-	mu       sync.Mutex // guards what waits to be sent: the newest of each kind
-	welcome  *agentv1.ConnectResponse
-	desired  *agentv1.ConnectResponse
-	pong     *agentv1.ConnectResponse
+	mu       sync.Mutex // guards what waits to be sent
+	pong     bool
+	wish     bool
 	draining bool
+	told     *Wish // the last that was sent; only the one drain touches it
 }
 
 var (
@@ -55,65 +59,45 @@ var (
 	errReleased = errors.New("the host was given back")
 )
 
-// Connect runs a session until either side ends it. The faults that it ends with: Conflict when another session of the same
-// machine took its place, Unavailable when the host was silent or the controller stops, NotFound when the machine is gone,
-// Invalid and Quota for an agent that misbehaves, Precondition for one of an age that we can't talk to.
+// silentLimit is how long a host may say nothing: two reports and a bit, so that one that froze right after a report is
+// known as lost within 15 s at the usual pace.
+func (h *Hub) silentLimit() time.Duration {
+	return h.config.HealthInterval*2 + h.config.HealthInterval*2/5
+}
+
+// Connect implements agentv1.LinkServiceServer: it runs a session until either side ends it. The faults that it ends with:
+// Conflict when another session of the same machine took its place, Unavailable when the host was silent, Denied when the
+// machine was removed, Invalid and Quota for an agent that misbehaves, Precondition for one of an age that we can't talk to.
 func (h *Hub) Connect(stream agentv1.LinkService_ConnectServer) error {
-	uid, err := h.caller(stream.Context())
+	uid, err := h.config.Identify(stream.Context())
 	if err != nil {
 		return err
 	}
 	ctx, end := context.WithCancelCause(stream.Context())
 	defer end(nil)
 	s := &session{
-		hub: h, uid: uid, stream: stream, ctx: ctx, end: end, logger: h.config.Logger.With("uid", uid),
+		hub: h, uid: uid, stream: stream, ctx: ctx, end: end, limit: h.silentLimit(), logger: h.config.Logger.With("uid", uid),
 		calm: rate.NewLimiter(calmRate, calmBurst), insane: rate.NewLimiter(insaneRate, insaneBurst),
 	}
-	s.silence = time.AfterFunc(h.config.SilentLimit, func() {
-		end(fault.E("agentlink.Connect", fault.Unavailable, uid, fmt.Errorf("nothing heard for %s", h.config.SilentLimit)))
+	s.silence = time.AfterFunc(s.limit, func() {
+		end(fault.E("agentlink.Connect", fault.Unavailable, uid, fmt.Errorf("nothing heard for %s", s.limit)))
 	})
 	defer s.silence.Stop()
-	if !h.start(s.receive) {
-		return errStopping()
-	}
+	go s.receive()
 	// A receive can't be interrupted but by returning from here, so this goroutine is the one that waits.
 	<-ctx.Done()
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errClosed), errors.Is(cause, errReleased):
-		return nil
-	default:
+	if cause := context.Cause(ctx); !errors.Is(cause, errClosed) && !errors.Is(cause, errReleased) {
 		return cause
 	}
+	return nil
 }
 
-// start runs what Close waits for; false when the Hub is closed.
-func (h *Hub) start(run func()) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return false
-	}
-	h.running.Go(run)
-	return true
-}
+func (s *session) heard() time.Time { return time.Unix(0, s.last.Load()) }
 
-// caller returns the uid of the machine that calls, whatever its messages say.
-func (h *Hub) caller(ctx context.Context) (string, error) {
-	subject, err := h.config.Identify(ctx)
-	if err != nil {
-		return "", err
-	}
-	uid, ok := strings.CutPrefix(subject, "machine:")
-	if !ok || uid == "" {
-		return "", fault.New("agentlink.caller", fault.Denied, subject, "only a machine's agent may call this")
-	}
-	return uid, nil
-}
-
-// receive takes what the host says, in order, until the session ends. All that the Hub tells of a session comes from here,
-// so that it comes in order, too.
+// receive takes what the host says, in order, until the session ends, and then detaches it: so what the hub tells of one
+// session comes in order, too.
 func (s *session) receive() {
-	defer func() { s.hub.leave(s, context.Cause(s.ctx)) }()
+	defer func() { s.hub.detach(s, context.Cause(s.ctx)) }()
 	for first := true; ; first = false {
 		message, err := s.stream.Recv()
 		if err == nil {
@@ -134,7 +118,8 @@ func (s *session) receive() {
 
 // admit holds a message against the quotas.
 func (s *session) admit(message *agentv1.ConnectRequest) error {
-	s.silence.Reset(s.hub.config.SilentLimit)
+	s.silence.Reset(s.limit)
+	s.last.Store(s.hub.config.Now().UnixNano())
 	if size := proto.Size(message); size > maxMessage {
 		return fault.E("agentlink.admit", fault.Invalid, s.uid, fmt.Errorf("a message of %d bytes is too long, the limit is %d", size, maxMessage))
 	}
@@ -151,26 +136,22 @@ func (s *session) handle(message *agentv1.ConnectRequest, first bool) error {
 	calm := s.calm.Allow()
 	switch m := message.GetMessage().(type) {
 	case *agentv1.ConnectRequest_Hello:
-		return s.hub.join(s, m.Hello)
+		return s.greet(m.Hello)
 	case *agentv1.ConnectRequest_Applied:
-		return s.hub.applied(s, m.Applied)
+		return s.applied(m.Applied)
 	case *agentv1.ConnectRequest_Health:
-		if !calm {
-			s.drop()
-			return nil
+		if calm {
+			s.health(m.Health)
 		}
-		s.hub.health(s, m.Health)
-		s.push(pongMessage())
 	case *agentv1.ConnectRequest_Fact:
-		if !calm {
-			s.drop()
-			return nil
-		}
-		if e, ok := eventOf(m.Fact, s.hub.config.Now()); ok && s.hub.current(s) {
+		if e, ok := eventOf(m.Fact, s.hub.config.Now()); calm && ok {
 			s.hub.config.Emit(s.uid, e)
 		}
 	default:
 		// A newer agent says something that we do not know yet.
+	}
+	if !calm {
+		s.drop()
 	}
 	return nil
 }
@@ -181,42 +162,58 @@ func (s *session) drop() {
 	}
 }
 
-// push leaves a message to be sent; an older one of its kind that still waits is replaced. It never blocks.
-func (s *session) push(message *agentv1.ConnectResponse) {
+// signal has the newest wish sent. It never blocks, and an idle session has no goroutine for sending.
+func (s *session) signal() { s.push(func() { s.wish = true }) }
+
+func (s *session) push(mark func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch message.GetMessage().(type) {
-	case *agentv1.ConnectResponse_Welcome:
-		s.welcome = message
-	case *agentv1.ConnectResponse_Desired:
-		s.desired = message
-	default:
-		s.pong = message
-	}
-	if !s.draining {
-		// A goroutine for a moment, not for life: an idle session costs none.
-		s.draining = s.hub.start(s.drain)
+	mark()
+	if !s.draining && s.ctx.Err() == nil {
+		s.draining = true
+		go s.drain()
 	}
 }
 
 func (s *session) drain() {
-	for message := s.next(); message != nil; message = s.next() {
-		if err := s.stream.Send(message); err != nil {
+	for {
+		s.mu.Lock()
+		wish, pong := s.wish, s.pong
+		s.wish, s.pong = false, false
+		s.draining = wish || pong
+		s.mu.Unlock()
+		var err error
+		switch {
+		case wish:
+			err = s.sendWish(s.hub.wishOf(s.uid))
+		case !pong:
+			return
+		}
+		if pong && err == nil {
+			err = s.stream.Send(&agentv1.ConnectResponse{Message: &agentv1.ConnectResponse_Pong{Pong: &agentv1.Pong{}}})
+		}
+		if err != nil {
 			s.end(err)
 			return
 		}
 	}
 }
 
-func (s *session) next() *agentv1.ConnectResponse {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, slot := range []**agentv1.ConnectResponse{&s.welcome, &s.desired, &s.pong} {
-		if message := *slot; message != nil {
-			*slot = nil
-			return message
+// sendWish says Welcome, first of all and when the controller has other endpoints, and the wish if it is another one.
+func (s *session) sendWish(wish *Wish) error {
+	next := Wish{}
+	if wish != nil {
+		next = *wish
+	}
+	if s.told == nil || !slices.Equal(s.told.Endpoints, next.Endpoints) {
+		welcome := &agentv1.Welcome{HealthInterval: durationpb.New(s.hub.config.HealthInterval), Endpoints: next.Endpoints}
+		if err := s.stream.Send(&agentv1.ConnectResponse{Message: &agentv1.ConnectResponse_Welcome{Welcome: welcome}}); err != nil {
+			return err
 		}
 	}
-	s.draining = false
-	return nil
+	s.told = &next
+	if wish == nil {
+		return nil
+	}
+	return s.stream.Send(&agentv1.ConnectResponse{Message: &agentv1.ConnectResponse_Desired{Desired: desiredMessage(next.Desired)}})
 }
