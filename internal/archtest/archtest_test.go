@@ -45,7 +45,7 @@ var arrows = map[string][]string{
 	"internal/agent/identity":       {"internal/host", "internal/fault", "internal/pki", "proto/mctl/agent"},
 	"internal/agent/engine":         {"internal/agent/engine", "internal/host", "internal/fault"},
 	"internal/agent/front":          {"internal/pki", "internal/fault"},
-	"internal/agent/health":         {"internal/host", "internal/fault"},
+	"internal/agent/health":         {"internal/agent/health", "internal/host", "internal/fault"},
 	"internal/agent/footprint":      {"internal/fault"},
 	"internal/mctl":                 {"internal/mctl", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},
 	"test":                          {"internal", "proto", "test"},

@@ -8,6 +8,7 @@ import (
 
 	"mctl/internal/agent/engine/daemon"
 	"mctl/internal/agent/engine/dockerd"
+	"mctl/internal/agent/engine/tree"
 	"mctl/internal/fault"
 )
 
@@ -23,12 +24,12 @@ func (e *Engine) configure(ctx context.Context, options []daemon.Option, env []s
 	if err != nil {
 		return s, err
 	}
-	changed := !same(p.files.Document, present.Document) || !same(p.files.DropIn, present.DropIn)
+	changed := !tree.Same(p.files.Document, present.Document) || !tree.Same(p.files.DropIn, present.DropIn)
 	if changed || m.Pending != nothing {
 		if m.Former == nil {
 			m.Former = &present
 		}
-		m.Pending, m.Next, m.Neutral = stronger(m.Pending, p.act), &p.contribution, digest(p.neutral)
+		m.Pending, m.Next, m.Neutral = stronger(m.Pending, p.act), &p.contribution, tree.Digest(p.neutral)
 		m.Flags = append(m.Flags, p.flags...)
 		if err := e.save(m); err != nil {
 			return s, err
@@ -110,12 +111,12 @@ func (e *Engine) present(m *memory, s dockerd.Service) (kept, error) {
 	if err != nil {
 		return kept{}, err
 	}
-	if m.Former != nil && m.Neutral != "" && digest(document) == m.Neutral {
+	if m.Former != nil && m.Neutral != "" && tree.Digest(document) == m.Neutral {
 		if document = m.Former.Document; e.tree.Put(s.Document, document, 0o644) != nil {
 			return kept{}, fault.New("engine.present", fault.Precondition, s.Document, s.Document+" can't be written")
 		}
 	}
-	if m.Next != nil && digest(document) == m.Next.Digest {
+	if m.Next != nil && tree.Digest(document) == m.Next.Digest {
 		m.Ours = *m.Next
 	}
 	dropIn, err := e.tree.Read(dockerd.DropIn)
@@ -124,7 +125,7 @@ func (e *Engine) present(m *memory, s dockerd.Service) (kept, error) {
 
 // write replaces a file, known to the footprint before and after.
 func (e *Engine) write(path string, is, becomes *[]byte) error {
-	if same(is, becomes) {
+	if tree.Same(is, becomes) {
 		return nil
 	}
 	if err := e.config.Footprint.File(path); err != nil {
@@ -138,7 +139,7 @@ func (e *Engine) write(path string, is, becomes *[]byte) error {
 
 // writeDropIn replaces the drop-in and tells systemd. Its environment may hold secrets, so only root reads it.
 func (e *Engine) writeDropIn(ctx context.Context, is, becomes *[]byte) error {
-	if same(is, becomes) {
+	if tree.Same(is, becomes) {
 		return nil
 	}
 	if err := e.config.Footprint.File(dockerd.DropIn); err != nil {
@@ -209,5 +210,3 @@ func (e *Engine) withdraw(ctx context.Context, m *memory, s dockerd.Service) err
 	m.Ours, m.Next, m.Pending, m.Former, m.Neutral, m.Flags = contribution{}, nil, nothing, nil, "", nil
 	return e.save(m)
 }
-
-func same(a, b *[]byte) bool { return (a == nil) == (b == nil) && digest(a) == digest(b) }

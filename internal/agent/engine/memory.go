@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -76,12 +74,4 @@ func (e *Engine) save(m *memory) error {
 		return err
 	}
 	return e.tree.Put(statePath, &content, 0o600)
-}
-
-func digest(content *[]byte) string {
-	if content == nil {
-		return ""
-	}
-	sum := sha256.Sum256(*content)
-	return hex.EncodeToString(sum[:])
 }

@@ -6,6 +6,7 @@ import (
 
 	"mctl/internal/agent/engine/daemon"
 	"mctl/internal/agent/engine/dockerd"
+	"mctl/internal/agent/engine/tree"
 )
 
 // plan is what is to be written, and what dockerd must do then.
@@ -33,11 +34,11 @@ func (e *Engine) plan(options []daemon.Option, env []string, m *memory, s docker
 	if err != nil {
 		return plan{}, err
 	}
-	base, err := dockerd.ParseDocument(s.Document, content(original))
+	base, err := dockerd.ParseDocument(s.Document, tree.Bytes(original))
 	if err != nil {
 		return plan{}, err
 	}
-	now, err := dockerd.ParseDocument(s.Document, content(present.Document))
+	now, err := dockerd.ParseDocument(s.Document, tree.Bytes(present.Document))
 	if err != nil {
 		return plan{}, err
 	}
@@ -50,7 +51,7 @@ func (e *Engine) plan(options []daemon.Option, env []string, m *memory, s docker
 		bytes := merged.Bytes()
 		p.files.Document = &bytes
 	}
-	p.contribution.Digest = digest(p.files.Document)
+	p.contribution.Digest = tree.Digest(p.files.Document)
 	if dropIn := daemon.DropIn(s.Unit.Command, settings.Flags, env); dropIn != nil {
 		p.files.DropIn = &dropIn
 	}
@@ -58,7 +59,7 @@ func (e *Engine) plan(options []daemon.Option, env []string, m *memory, s docker
 		p.flags = append(p.flags, flag.String())
 	}
 	p.why = daemon.Changed(now, merged)
-	p.decide(now, merged, digest(p.files.DropIn) != digest(present.DropIn))
+	p.decide(now, merged, tree.Digest(p.files.DropIn) != tree.Digest(present.DropIn))
 	return p, nil
 }
 
@@ -104,7 +105,7 @@ func (e *Engine) original(m *memory, s dockerd.Service, present kept) (*[]byte, 
 	if m.Ours.Digest == "" && m.Ours.Keys == nil {
 		return present.Document, nil
 	}
-	if digest(present.Document) == m.Ours.Digest {
+	if tree.Digest(present.Document) == m.Ours.Digest {
 		return m.Ours.Original, nil
 	}
 	if present.Document == nil {
@@ -114,7 +115,7 @@ func (e *Engine) original(m *memory, s dockerd.Service, present kept) (*[]byte, 
 	if err != nil {
 		return nil, err
 	}
-	before, err := dockerd.ParseDocument(s.Document, content(m.Ours.Original))
+	before, err := dockerd.ParseDocument(s.Document, tree.Bytes(m.Ours.Original))
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +128,6 @@ func (e *Engine) original(m *memory, s dockerd.Service, present kept) (*[]byte, 
 	}
 	bytes := cleaned.Bytes()
 	return &bytes, nil
-}
-
-func content(file *[]byte) []byte {
-	if file == nil {
-		return nil
-	}
-	return *file
 }
 
 func stronger(a, b act) act {

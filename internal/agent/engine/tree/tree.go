@@ -2,6 +2,8 @@
 package tree
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,4 +98,24 @@ func bare(err error) error {
 		return p.Err
 	}
 	return err
+}
+
+// Digest is the SHA-256 of a content, hexadecimal; empty for no file.
+func Digest(content *[]byte) string {
+	if content == nil {
+		return ""
+	}
+	sum := sha256.Sum256(*content)
+	return hex.EncodeToString(sum[:])
+}
+
+// Same reports whether two contents are equal; no file equals no file alone.
+func Same(a, b *[]byte) bool { return (a == nil) == (b == nil) && Digest(a) == Digest(b) }
+
+// Bytes is a content, nothing for no file.
+func Bytes(content *[]byte) []byte {
+	if content == nil {
+		return nil
+	}
+	return *content
 }

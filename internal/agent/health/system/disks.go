@@ -1,0 +1,53 @@
+package system
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mctl/internal/host"
+)
+
+// maxDisks bounds a report; a host with more file systems shows its first ones.
+const maxDisks = 16
+
+// disks are the file systems that hold data here: the root, whatever its kind, and each local device once.
+func (r Root) disks() []host.Disk {
+	var disks []host.Disk
+	var seen []string
+	_ = r.lines("/proc/self/mountinfo", func(fields []string) error {
+		dash := slices.Index(fields, "-")
+		if len(disks) == maxDisks || dash < 5 || len(fields) < dash+3 {
+			return nil
+		}
+		device, path, kind, source := fields[2], unescape(fields[4]), fields[dash+1], fields[dash+2]
+		if path != "/" && (!local(kind) || slices.Contains(seen, device) || slices.Contains(seen, source)) {
+			return nil
+		}
+		var s unix.Statfs_t
+		if unix.Statfs(filepath.Join(string(r), path), &s) != nil || s.Blocks == 0 {
+			return nil
+		}
+		size := uint64(s.Frsize) //nolint:gosec // a size is not negative
+		disk := host.Disk{Path: path, Total: s.Blocks * size, Available: s.Bavail * size}
+		if path == "/" { // mounted over an earlier one, as an initramfs leaves it
+			disks = slices.DeleteFunc(disks, func(d host.Disk) bool { return d.Path == "/" })
+		}
+		seen = append(seen, device, source)
+		disks = append(disks, disk)
+		return nil
+	})
+	return disks
+}
+
+// local reports whether a file system lies on a device of the host. Asking one over a network might hang for ever.
+func local(kind string) bool {
+	return slices.Contains([]string{"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs"}, kind)
+}
+
+// unescape undoes the kernel's octal spelling of blanks.
+func unescape(path string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(path)
+}
