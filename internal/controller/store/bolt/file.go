@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -58,6 +60,8 @@ func create(path string) error {
 }
 
 func open(config Config) (db *bbolt.DB, revision store.Revision, err error) {
+	// A damaged page can point outside of the mapped file; that shall be a panic, which is caught, and no end of the process.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = damaged(config.Path, fmt.Errorf("%v", p))
@@ -99,12 +103,16 @@ func open(config Config) (db *bbolt.DB, revision store.Revision, err error) {
 
 // verify reads every item once, so that a damaged page is found now and not in the middle of some later act.
 func verify(tx *bbolt.Tx, path string) error {
-	return tx.Bucket(itemsBucket).ForEach(func(key, raw []byte) error {
-		if len(raw) < 8 {
-			return damaged(path, fmt.Errorf("the item %q is cut off", key))
+	touched := 0
+	err := tx.Bucket(itemsBucket).ForEach(func(key, raw []byte) error {
+		if len(key) == 0 || len(raw) < 8 || len(key) > maxKey || len(raw) > maxValue+8 {
+			return damaged(path, errors.New("an item in it is cut off"))
 		}
+		touched += int(key[len(key)-1]) + int(raw[len(raw)-1])
 		return nil
 	})
+	runtime.KeepAlive(touched)
+	return err
 }
 
 func damaged(path string, cause error) error {

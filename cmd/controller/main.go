@@ -1,0 +1,95 @@
+// Command controller keeps machines: it is started by mctl for one user, or as a service for many.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"mctl/internal/buildinfo"
+	"mctl/internal/controller"
+	"mctl/internal/controller/ca"
+	"mctl/internal/fault"
+)
+
+func main() {
+	config, ready, version := parse(os.Args[1:])
+	if version {
+		fmt.Fprintln(os.Stdout, "mctl controller", buildinfo.Version())
+		return
+	}
+	config.Ready = ready
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := controller.Run(ctx, config)
+	stop()
+	if err != nil {
+		config.Logger.Error("stopped", "error", err, "op", fault.OpOf(err), "hint", fault.HintOf(err))
+		ready(controller.Readiness{Error: err.Error(), Hint: fault.HintOf(err)})
+		os.Exit(1)
+	}
+}
+
+// list is a flag that may be given several times.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, ",") }
+func (l *list) Set(v string) error { *l = append(*l, v); return nil }
+
+func parse(args []string) (config controller.Config, ready func(controller.Readiness), version bool) {
+	config.Lifetimes = ca.DefaultLifetimes()
+	flags := flag.NewFlagSet("controller", flag.ExitOnError)
+	flags.StringVar(&config.StateDir, "state-dir", "", "state directory (required)")
+	flags.StringVar(&config.Socket, "socket", "", "path of the unix socket (required)")
+	flags.StringVar(&config.Listen, "listen", "", "host:port for agents and remote users (default: all addresses, a free port chosen once)")
+	flags.Var((*list)(&config.Advertise), "advertise", "host:port that agents are told; may be given several times")
+	flags.StringVar(&config.AgentDir, "agent-dir", besideSelf(), "directory of agent-linux-amd64 and agent-linux-arm64")
+	flags.StringVar(&config.RepositoryKey, "docker-repository-key", controller.DockerRepositoryKey, "address at which Docker's package repository shows that it can be reached; empty to never ask")
+	flags.DurationVar(&config.Lifetimes.EngineServer, "engine-certificate-life", config.Lifetimes.EngineServer, "life of engines' server certificates")
+	flags.DurationVar(&config.Lifetimes.Agent, "agent-certificate-life", config.Lifetimes.Agent, "life of agents' certificates")
+	format := flags.String("log-format", "text", "text or json")
+	level := flags.String("log-level", "info", "trace, debug, info, warn or error")
+	readyFD := flags.Int("ready-fd", -1, "file descriptor that is told in one line of JSON how the start went")
+	flags.BoolVar(&version, "version", false, "print the version")
+	// The set exits on error by itself.
+	_ = flags.Parse(args)
+	if !version && (config.StateDir == "" || config.Socket == "") {
+		fmt.Fprintln(os.Stderr, "--state-dir and --socket are required; `mctl controller start` gives both")
+		os.Exit(2)
+	}
+	config.SealKey = os.Getenv("MCTL_SEAL_KEY")
+	config.Logger = hclog.New(&hclog.LoggerOptions{
+		Name: "controller", Level: hclog.LevelFromString(*level), Output: os.Stderr, JSONFormat: *format == "json", TimeFormat: time.RFC3339Nano,
+	})
+	return config, reporter(*readyFD), version
+}
+
+// reporter writes the first readiness to a file descriptor and closes it, since whoever started us waits for its end.
+func reporter(fd int) func(controller.Readiness) {
+	told := fd < 0
+	return func(r controller.Readiness) {
+		if told {
+			return
+		}
+		told = true
+		file := os.NewFile(uintptr(fd), "ready")
+		_ = json.NewEncoder(file).Encode(r)
+		file.Close()
+	}
+}
+
+func besideSelf() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "."
+	}
+	return filepath.Dir(path)
+}

@@ -1,0 +1,162 @@
+// Package controller wires the parts together. Read Run first: it builds store → ca → hub → drivers → machine → api, runs
+// their loops in one group, and stops them in order.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+
+	"mctl/internal/buildinfo"
+	"mctl/internal/controller/agentlink"
+	"mctl/internal/controller/api"
+	"mctl/internal/controller/bootstrap"
+	"mctl/internal/controller/ca"
+	"mctl/internal/controller/driver/generic"
+	"mctl/internal/controller/driver/nspawn"
+	"mctl/internal/controller/event"
+	"mctl/internal/controller/machine"
+	"mctl/internal/controller/reconcile"
+	"mctl/internal/controller/store/bolt"
+	"mctl/internal/controller/store/seal"
+	"mctl/internal/host"
+)
+
+// Config is everything that flags and the environment decide.
+type Config struct {
+	StateDir      string // holds mctl/ with the store, and the drivers' files
+	Socket        string // path of the unix socket, in a directory that is its owner's alone
+	Listen        string // host:port for agents and users far away; empty for the port chosen once
+	Advertise     []string
+	AgentDir      string // holds agent-linux-amd64 and agent-linux-arm64
+	SealKey       string // base64; empty for the key file
+	RepositoryKey string // an address that Docker's package repository answers at; empty to never ask
+	Lifetimes     ca.Lifetimes
+	Logger        hclog.Logger
+	// Ready is told once, when the controller serves or can't.
+	Ready func(Readiness)
+}
+
+// Readiness is how a start went.
+type Readiness struct {
+	Ready   bool   `json:"ready,omitempty"`
+	Already bool   `json:"already,omitempty"` // another controller has the state directory
+	PID     int    `json:"pid,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Run serves until ctx ends. Machines and their power stay as they are.
+func Run(ctx context.Context, config Config) error {
+	own, unlock, err := prepare(config.StateDir)
+	if errors.Is(err, errAlready) {
+		config.Ready(Readiness{Already: true})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	logger, now := config.Logger, time.Now
+
+	store, err := bolt.Open(ctx, bolt.Config{Path: filepath.Join(own, "store.db"), Logger: logger.Named("store")})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	sealer, err := seal.Open(filepath.Join(own, "seal.key"), config.SealKey)
+	if err != nil {
+		return err
+	}
+	settings, err := readSettings(ctx, store)
+	if err != nil {
+		return err
+	}
+	authorities, err := ca.Open(ctx, ca.Config{Store: store, Sealer: sealer, Now: now, Lifetimes: config.Lifetimes})
+	if err != nil {
+		return err
+	}
+	tcp, err := listen(ctx, store, settings, config.Listen)
+	if err != nil {
+		return err
+	}
+	defer tcp.Close()
+	unix, err := listenUnix(ctx, config.Socket)
+	if err != nil {
+		return err
+	}
+	defer unix.Close()
+	port := tcp.Addr().(*net.TCPAddr).Port
+
+	// The parts that answer each other's questions hold the service and the server by these names.
+	var service *machine.Service
+	var server *api.Server
+	var loop *reconcile.Loop
+	journal := event.NewJournal()
+	hub := agentlink.New(agentlink.Config{
+		Logger: logger.Named("link"), Now: now, Signer: authorities, Identify: api.MachineUID,
+		Notify: func(uid string) {
+			if name := service.NameOf(uid); name != "" {
+				loop.Add(name)
+				server.Touch(name)
+			}
+		},
+		Emit: func(uid string, e host.Event) {
+			journal.Emit(event.Event{
+				Time: e.Time, Machine: service.NameOf(uid), UID: uid, Type: e.Type, Message: e.Message, Attributes: e.Attributes,
+			})
+		},
+	})
+	table := drivers{
+		"generic": generic.New(),
+		"nspawn":  nspawn.New(nspawn.Config{StateDir: filepath.Join(own, "nspawn"), ControllerID: settings.GetControllerId(), Logger: logger.Named("nspawn")}),
+	}
+	contact := bootstrap.New(bootstrap.Config{
+		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },
+	})
+	service, err = machine.New(machine.Config{
+		Store: store, Sealer: sealer, Drivers: table, Bootstrap: contact, Hosts: hub, Authorities: authorities, Events: journal,
+		Logger: logger.Named("machine"), Now: now, ControllerID: settings.GetControllerId(), ControlPort: uint16(port),
+		Advertise: config.Advertise, ProbeRepository: probeRepository(config.RepositoryKey),
+	})
+	if err != nil {
+		return err
+	}
+	loop = reconcile.New(reconcile.Config{Step: service.Step, Keys: service.Names, Logger: logger.Named("reconcile")})
+	ctx, shutdown := context.WithCancel(ctx)
+	defer shutdown()
+	server = api.New(api.Config{
+		Logger: logger.Named("api"), Now: now, Machines: service, Drivers: table, Journal: journal, Authorities: authorities,
+		Verifier: authorities, Links: hub, TicketLife: config.Lifetimes.Ticket, Busy: loop.Busy, Shutdown: shutdown,
+		Info: api.Info{
+			ControllerID: settings.GetControllerId(), Version: buildinfo.Version(), Build: ownStamp(), PID: os.Getpid(),
+			Started: now(), Addresses: addresses(config.Advertise, port),
+		},
+	})
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(named("unix socket", func() error { return server.ServeUnix(ctx, unix) }))
+	group.Go(named("TCP port", func() error { return server.ServeTCP(ctx, tcp, authorities.ServerTLS()) }))
+	group.Go(named("reconcile", func() error { return loop.Run(ctx) }))
+	group.Go(named("watch", func() error { return follow(ctx, service, loop) }))
+	logger.Info("serving", "socket", config.Socket, "port", port, "controller", settings.GetControllerId())
+	config.Ready(Readiness{Ready: true, PID: os.Getpid()})
+	return group.Wait()
+}
+
+func named(name string, run func() error) func() error {
+	return func() error {
+		if err := run(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,80 @@
+package controller
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+
+	"mctl/internal/buildinfo"
+
+	"mctl/internal/controller/machine"
+	"mctl/internal/controller/reconcile"
+	"mctl/internal/fault"
+)
+
+// follow has every machine stepped whose record changes. Falling behind is no harm: it lists anew.
+func follow(ctx context.Context, service *machine.Service, loop *reconcile.Loop) error {
+	for ctx.Err() == nil {
+		all, revision, err := service.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, m := range all {
+			loop.Add(m.Name)
+		}
+		for change, err := range service.Watch(ctx, revision) {
+			if fault.Is(err, fault.Resync) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			loop.Add(change.Machine.Name)
+		}
+	}
+	return nil
+}
+
+// listenUnix opens the socket for this computer's users. One that a dead controller left is removed: the lock on the
+// state directory says that none is alive.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, unusable(path, err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, unusable(path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, unusable(path, err)
+	}
+	return listener, nil
+}
+
+// addresses is where users far away find this controller: what it was told to say, else every address of this computer.
+func addresses(advertise []string, port int) []string {
+	if len(advertise) > 0 {
+		return advertise
+	}
+	var found []string
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, address := range own {
+		if ip, ok := address.(*net.IPNet); ok && !ip.IP.IsLinkLocalUnicast() {
+			found = append(found, net.JoinHostPort(ip.IP.String(), strconv.Itoa(port)))
+		}
+	}
+	return found
+}
+
+// ownStamp is the stamp of this program's file as it was when it started.
+func ownStamp() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return buildinfo.Stamp(path)
+}
