@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"mctl/internal/agent/engine/daemon"
@@ -148,10 +150,10 @@ func (e *Engine) writeDropIn(ctx context.Context, is, becomes *[]byte) error {
 	if err := e.tree.Put(dockerd.DropIn, becomes, 0o600); err != nil {
 		return err
 	}
-	if becomes != nil {
-		if err := e.config.Footprint.Written(dockerd.DropIn); err != nil {
-			return err
-		}
+	if becomes == nil {
+		os.Remove(filepath.Dir(e.tree.Path(dockerd.DropIn))) // only when nothing else is in it
+	} else if err := e.config.Footprint.Written(dockerd.DropIn); err != nil {
+		return err
 	}
 	return e.daemon.Systemctl(ctx, "daemon-reload")
 }

@@ -78,7 +78,7 @@ func New(config Config) *Engine {
 		config.StartLimit = time.Minute
 	}
 	return &Engine{config: config, tree: tree.Tree(config.Root), daemon: dockerd.New(dockerd.Config{
-		Tree: tree.Tree(config.Root), Runner: config.Runner, Now: config.Now, StartLimit: config.StartLimit,
+		Tree: tree.Tree(config.Root), Runner: config.Runner, StartLimit: config.StartLimit,
 	})}
 }
 

@@ -16,9 +16,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"mctl/internal/agent/engine/daemon"
 	"mctl/internal/agent/engine/packages"
 	"mctl/internal/agent/engine/program"
+	"mctl/internal/agent/engine/unit"
 )
 
 const (
@@ -148,17 +148,17 @@ func (h *fakeHost) start() bool {
 	}
 	h.listen()
 	h.pid, h.running, h.loaded = h.pid+100, h.version, content
-	var unit daemon.Unit
-	unit.Read(h.get(fragment))
+	var u unit.Unit
+	u.Read(h.get(fragment))
 	if dropIn := h.get("/etc/systemd/system/docker.service.d/20-mctl.conf"); dropIn != "-" {
-		unit.Read(dropIn)
+		u.Read(dropIn)
 	}
 	options := map[string]string{}
 	if text := h.get("/etc/default/docker"); text != "-" {
 		_, value, _ := strings.Cut(text, "=")
 		options["DOCKER_OPTS"] = strings.Trim(strings.TrimSpace(value), `"`)
 	}
-	h.put(fmt.Sprintf("/proc/%d/cmdline", h.pid), strings.Join(unit.Arguments(options), "\x00")+"\x00")
+	h.put(fmt.Sprintf("/proc/%d/cmdline", h.pid), strings.Join(u.Arguments(options), "\x00")+"\x00")
 	return true
 }
 
@@ -201,7 +201,13 @@ func (h *fakeHost) Run(_ context.Context, command program.Command) error {
 			h.loaded = content
 			h.events <- `{"Type":"daemon","Action":"reload"}`
 		}
+	case strings.HasPrefix(call, "journalctl") && strings.Contains(call, "--show-cursor"):
+		say("-- cursor: s=1;i=2")
+	case strings.HasPrefix(call, "journalctl") && h.refuse == nil:
 	case strings.HasPrefix(call, "journalctl"):
+		if !strings.HasSuffix(call, "--after-cursor s=1;i=2") {
+			h.t.Errorf("old words are read too: %s", call)
+		}
 		say("time=x level=info msg=Starting", "failed to start daemon: error initializing graphdriver: driver not supported")
 	case strings.HasPrefix(call, "apt-get") && strings.Contains(call, "install --simulate"):
 		if h.get(fragment) == "-" {

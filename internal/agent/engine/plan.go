@@ -7,6 +7,7 @@ import (
 	"mctl/internal/agent/engine/daemon"
 	"mctl/internal/agent/engine/dockerd"
 	"mctl/internal/agent/engine/tree"
+	"mctl/internal/agent/engine/unit"
 )
 
 // plan is what is to be written, and what dockerd must do then.
@@ -52,11 +53,11 @@ func (e *Engine) plan(options []daemon.Option, env []string, m *memory, s docker
 		p.files.Document = &bytes
 	}
 	p.contribution.Digest = tree.Digest(p.files.Document)
-	if dropIn := daemon.DropIn(s.Unit.Command, settings.Flags, env); dropIn != nil {
-		p.files.DropIn = &dropIn
-	}
 	for _, flag := range settings.Flags {
 		p.flags = append(p.flags, flag.String())
+	}
+	if dropIn := unit.DropIn(s.Unit.Command, p.flags, env); dropIn != nil {
+		p.files.DropIn = &dropIn
 	}
 	p.why = daemon.Changed(now, merged)
 	p.decide(now, merged, tree.Digest(p.files.DropIn) != tree.Digest(present.DropIn))

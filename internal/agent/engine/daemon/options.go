@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mctl/internal/agent/engine/unit"
 	"mctl/internal/fault"
 )
 
@@ -33,7 +34,7 @@ func ParseOption(text string) (Option, error) {
 		return Option{}, fault.New("daemon.ParseOption", fault.Invalid, text,
 			fmt.Sprintf("%q is no engine option", text)).WithHint("write it as flag=value or flag, without dashes in front, such as log-driver=journald")
 	}
-	if err := printable("engine option "+flag, value); err != nil {
+	if err := unit.Printable("engine option "+flag, value); err != nil {
 		return Option{}, err
 	}
 	return Option{Flag: flag, Value: value, Bare: !found}, nil

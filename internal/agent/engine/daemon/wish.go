@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mctl/internal/agent/engine/unit"
 	"mctl/internal/fault"
 	"mctl/internal/host"
 )
@@ -52,7 +53,7 @@ func Wish(want host.Engine, notice func(string)) ([]Option, error) {
 		options = append(options, o)
 	}
 	for _, variable := range want.Env {
-		if err := CheckEnvironment(variable); err != nil {
+		if err := unit.CheckEnvironment(variable); err != nil {
 			return nil, err
 		}
 	}

@@ -4,86 +4,85 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"io"
 	"time"
 
-	"mctl/internal/agent/engine/program"
 	"mctl/internal/fault"
 )
 
 const (
 	reloadLimit = 10 * time.Second
-	// maxReason bounds what is shown of dockerd's journal.
-	maxReason = 300
+	// journalCheck is how often the journal is read while dockerd should say something.
+	journalCheck = 500 * time.Millisecond
+	// journalDelay is how long dockerd's last words may take into the journal.
+	journalDelay = 2 * time.Second
 )
 
-// Restart starts dockerd anew. Earlier failures are forgotten first: systemd counts them and would refuse.
+// Restart starts dockerd anew and waits until it answers. Earlier failures are forgotten first: systemd counts them and
+// would refuse. Precondition with dockerd's own reason when it does not start.
 func (d *Daemon) Restart(ctx context.Context) error {
-	since := d.config.Now().Add(-time.Second)
+	place := d.place(ctx)
 	_ = d.Systemctl(ctx, "reset-failed", Unit) // fails when there is nothing to forget
 	err := d.systemctl(ctx, d.config.StartLimit+systemdLimit, "restart", Unit)
 	if err == nil {
-		limited, cancel := context.WithTimeout(ctx, d.config.StartLimit)
-		defer cancel()
-		_, err = d.socket.await(limited)
+		_, err = d.Info(ctx)
 	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return fault.E("dockerd.restart", fault.Precondition, Unit, fmt.Errorf("docker does not start: %s", d.reason(ctx, since, err))).
+	return fault.E("dockerd.Restart", fault.Precondition, Unit, fmt.Errorf("docker does not start: %s", d.reason(ctx, place, err))).
 		WithHint("look at `journalctl -u docker` on the host")
 }
 
-// Reload sends SIGHUP and waits for dockerd's word that it followed.
+// Reload sends SIGHUP and waits for dockerd's word that it followed. Precondition with dockerd's own reason when it did not.
 func (d *Daemon) Reload(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, reloadLimit)
 	defer cancel()
-	since := d.config.Now().Add(-time.Second)
+	place := d.place(ctx)
 	events, err := d.socket.reloads(limited)
 	if err != nil {
-		return fault.E("dockerd.reload", fault.Precondition, Unit, fmt.Errorf("docker does not answer: %w", err))
+		return fault.E("dockerd.Reload", fault.Precondition, Unit, fmt.Errorf("docker does not answer: %w", err))
 	}
-	defer events.Close()
+	followed := make(chan error, 1)
+	go func() { followed <- untilReload(events) }()
+	// The reader ends with the context and its body, before this function does.
+	settled := false
+	defer func() {
+		cancel()
+		events.Close()
+		if !settled {
+			<-followed
+		}
+	}()
 	if err := d.Systemctl(ctx, "kill", "-s", "HUP", "--kill-who=main", Unit); err != nil {
 		return err
 	}
+	ticker := time.NewTicker(journalCheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case err = <-followed:
+			settled = true
+			if err == nil || ctx.Err() != nil {
+				return err
+			}
+		case <-ticker.C:
+			if d.words(ctx, place, refusals()...) == "" {
+				continue
+			}
+		}
+		return fault.E("dockerd.Reload", fault.Precondition, Unit,
+			fmt.Errorf("docker does not take its configuration: %s", d.reason(ctx, place, err)))
+	}
+}
+
+// untilReload reads events until one tells of a reload.
+func untilReload(events io.Reader) error {
 	var event struct{ Action string }
 	for decoder := json.NewDecoder(events); event.Action != "reload"; {
 		if err := decoder.Decode(&event); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fault.E("dockerd.reload", fault.Precondition, Unit,
-				fmt.Errorf("docker does not take its configuration: %s", d.reason(ctx, since, err)))
+			return fmt.Errorf("it did not tell of a reload: %w", err)
 		}
 	}
 	return nil
-}
-
-// reason finds dockerd's own words in the journal.
-func (d *Daemon) reason(ctx context.Context, since time.Time, otherwise error) string {
-	limited, cancel := context.WithTimeout(ctx, systemdLimit)
-	defer cancel()
-	output, err := program.Output(limited, d.config.Runner, "journalctl", "-u", Unit, "--no-pager", "-o", "cat", "-n", "100",
-		"--since", since.UTC().Format("2006-01-02 15:04:05")+" UTC")
-	if err != nil {
-		return otherwise.Error()
-	}
-	found := ""
-	for line := range strings.Lines(output) {
-		for _, needle := range []string{"failed to start daemon", "unable to configure the Docker daemon", "level=fatal", "unknown flag",
-			"invalid argument", "failed to load listeners", "Status: ", "econfigur", "level=error"} {
-			if strings.Contains(line, needle) && !(needle == "level=error" && found != "") && !strings.Contains(line, "Got signal to reload") {
-				found = strings.TrimSpace(line)
-				break
-			}
-		}
-	}
-	if found == "" {
-		return otherwise.Error()
-	}
-	if len(found) > maxReason {
-		found = strings.ToValidUTF8(found[:maxReason], "") + "…"
-	}
-	return found
 }

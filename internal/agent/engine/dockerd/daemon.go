@@ -14,7 +14,6 @@ import (
 type Config struct {
 	Tree       tree.Tree
 	Runner     program.Runner
-	Now        func() time.Time
 	StartLimit time.Duration // how long dockerd may take until it answers
 }
 

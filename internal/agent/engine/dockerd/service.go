@@ -15,6 +15,7 @@ import (
 
 	"mctl/internal/agent/engine/daemon"
 	"mctl/internal/agent/engine/program"
+	"mctl/internal/agent/engine/unit"
 	"mctl/internal/fault"
 )
 
@@ -36,7 +37,7 @@ type Service struct {
 	Enabled  bool   // it starts at boot
 	State    string // ActiveState
 	PID      int    // of dockerd; 0 when it does not run
-	Unit     daemon.Unit
+	Unit     unit.Unit
 	Held     []daemon.Option // flags of the unit, without our drop-in
 	Flags    []daemon.Option // those, and the running process's
 	Document string          // path of daemon.json
@@ -97,7 +98,7 @@ func (d *Daemon) Inspect(ctx context.Context) (Service, error) {
 }
 
 // variables are what the unit's environment gives to its command line.
-func (d *Daemon) variables(u daemon.Unit) map[string]string {
+func (d *Daemon) variables(u unit.Unit) map[string]string {
 	values := map[string]string{}
 	set := func(assignments []string) {
 		for _, a := range assignments {
@@ -115,7 +116,7 @@ func (d *Daemon) variables(u daemon.Unit) map[string]string {
 		for line := range strings.Lines(string(*content)) {
 			line = strings.TrimSpace(line)
 			if name, value, found := strings.Cut(line, "="); found && !strings.HasPrefix(line, "#") {
-				set([]string{name + "=" + strings.Join(daemon.Split(value), " ")})
+				set([]string{name + "=" + strings.Join(unit.Split(value), " ")})
 			}
 		}
 	}

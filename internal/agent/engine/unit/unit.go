@@ -1,4 +1,5 @@
-package daemon
+// Package unit reads and writes systemd's unit files, with its rules of quoting.
+package unit
 
 import (
 	"fmt"
@@ -9,10 +10,10 @@ import (
 	"mctl/internal/fault"
 )
 
-// printable refuses what neither a unit file nor a line of output can hold.
-func printable(what, value string) error {
+// Printable refuses what neither a unit file nor a line of output can hold.
+func Printable(what, value string) error {
 	if !utf8.ValidString(value) || strings.ContainsFunc(value, func(c rune) bool { return unicode.IsControl(c) }) {
-		return fault.New("daemon.printable", fault.Invalid, what, what+" holds a line break or another control character").
+		return fault.New("unit.Printable", fault.Invalid, what, what+" holds a line break or another control character").
 			WithHint("write it on one line")
 	}
 	return nil
@@ -28,9 +29,9 @@ func CheckEnvironment(variable string) error {
 	}
 	if !valid {
 		// The value may be a secret, and without a valid name nobody knows where it begins.
-		return fault.New("daemon.CheckEnvironment", fault.Invalid, "", "an engine environment variable is not NAME=value")
+		return fault.New("unit.CheckEnvironment", fault.Invalid, "", "an engine environment variable is not NAME=value")
 	}
-	return printable("environment variable "+name, value)
+	return Printable("environment variable "+name, value)
 }
 
 // quote writes a word for a unit file. systemd expands % in every setting, and $ in command lines alone.
@@ -43,8 +44,8 @@ func quote(word string, command bool) string {
 }
 
 // DropIn writes the drop-in of docker.service; nil when there is nothing to say. command is the unit's own command line
-// as its file has it, which goes on being read by systemd as it was.
-func DropIn(command string, flags []Option, env []string) []byte {
+// as its file has it, which goes on being read by systemd as it was; flags have no dashes in front.
+func DropIn(command string, flags, env []string) []byte {
 	if len(flags) == 0 && len(env) == 0 {
 		return nil
 	}
@@ -56,7 +57,7 @@ func DropIn(command string, flags []Option, env []string) []byte {
 	if len(flags) > 0 {
 		fmt.Fprintf(&out, "ExecStart=\nExecStart=%s", command)
 		for _, flag := range flags {
-			out.WriteString(" " + quote("--"+flag.String(), true))
+			out.WriteString(" " + quote("--"+flag, true))
 		}
 		out.WriteByte('\n')
 	}
