@@ -1,0 +1,182 @@
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"mctl/internal/agent/link"
+	"mctl/internal/fault"
+	"mctl/internal/host"
+)
+
+// installer makes Docker as wanted.
+type installer interface {
+	Converge(ctx context.Context, want host.Engine) (host.EngineFacts, error)
+	Release(ctx context.Context) error
+}
+
+// controller is the other end, as the converger sees it.
+type controller interface {
+	Report(applied host.Applied)
+	IssueEngineCertificate(ctx context.Context, csr []byte, digest string) ([][]byte, error)
+}
+
+type convergerConfig struct {
+	Logger     hclog.Logger
+	Now        func() time.Time
+	Engine     installer
+	Controller controller
+	FrontDir   string
+	RecordFile string
+}
+
+// Pauses between tries of a wish that may be fulfilled later.
+const (
+	leastRetry = time.Second
+	mostRetry  = time.Minute
+	lookAgain  = time.Hour // timers stand still while a computer sleeps
+)
+
+// converger fulfils the newest wish, one at a time. What is being done is never cut short for a newer wish, since a package
+// manager that was stopped halfway is worse than a wish that waits a minute.
+type converger struct {
+	config convergerConfig
+	news   chan struct{}
+
+	mu   sync.Mutex
+	wish *link.Wish // the newest; nil before the first
+
+	// What follows belongs to run alone.
+	record record
+	failed *host.Applied // the last answer, when it was a failure
+}
+
+func newConverger(config convergerConfig) *converger {
+	return &converger{config: config, news: make(chan struct{}, 1)}
+}
+
+// want takes a wish. It never blocks.
+func (c *converger) want(w link.Wish) {
+	c.mu.Lock()
+	c.wish = &w
+	c.mu.Unlock()
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
+func (c *converger) newest() *link.Wish {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wish
+}
+
+// run fulfils wishes until ctx ends.
+func (c *converger) run(ctx context.Context) error {
+	c.record = readRecord(c.config.RecordFile)
+	if c.record.Applied.Digest != "" {
+		c.config.Controller.Report(c.record.Applied) // goes into the first Hello
+	}
+	timer := time.NewTimer(lookAgain)
+	defer timer.Stop()
+	pause := leastRetry
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.news:
+			asked, pause = true, leastRetry
+		case <-timer.C:
+		}
+		wish := c.newest()
+		if wish == nil || !asked && c.failed != nil && !c.retryable() {
+			timer.Reset(lookAgain)
+			continue
+		}
+		if asked && c.parked(wish) {
+			c.config.Controller.Report(*c.failed)
+			continue
+		}
+		applied := c.answer(ctx, wish)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if c.newest() != wish {
+			continue // its news waits; an answer to the older wish is of no use
+		}
+		c.config.Controller.Report(applied)
+		switch {
+		case applied.Released:
+			<-ctx.Done() // the link ends the agent when the controller knows
+			return nil
+		case c.failed != nil && c.retryable():
+			timer.Reset(time.Duration((0.5 + rand.Float64()/2) * float64(pause)))
+			pause = min(2*pause, mostRetry)
+		default:
+			timer.Reset(min(max(c.untilRenewal(), leastRetry), lookAgain))
+		}
+	}
+}
+
+func (c *converger) retryable() bool {
+	return fault.Retryable(fault.New("", fault.Kind(c.failed.Failure.Kind), "", ""))
+}
+
+// parked reports whether a wish failed already in a way that only somebody's act can change. A higher generation is one.
+func (c *converger) parked(wish *link.Wish) bool {
+	return c.failed != nil && !c.retryable() && c.failed.Digest == wish.Digest && c.failed.Generation >= wish.Generation
+}
+
+// answer fulfils a wish and says how far it came.
+func (c *converger) answer(ctx context.Context, wish *link.Wish) host.Applied {
+	err := c.fulfil(ctx, wish)
+	applied := c.record.Applied
+	applied.Generation, applied.Digest = wish.Generation, wish.Digest
+	if err == nil {
+		applied.Released = wish.Release != nil
+		c.failed = nil
+		return applied
+	}
+	applied.Failure = &host.Failure{Kind: string(fault.KindOf(err)), Message: err.Error(), Hint: fault.HintOf(err)}
+	c.config.Logger.Warn("the wish is not fulfilled", "generation", wish.Generation, "kind", applied.Failure.Kind, "error", err)
+	c.failed = &applied
+	return applied
+}
+
+// errSuperseded is retryable, and the newer wish is tried at once.
+var errSuperseded = fault.New("agent.fulfil", fault.Conflict, "", "a newer wish came meanwhile")
+
+// fulfil does what is not yet done, and records it after each part.
+func (c *converger) fulfil(ctx context.Context, wish *link.Wish) error {
+	if wish.Release != nil {
+		return c.config.Engine.Release(ctx)
+	}
+	want := host.Desired{Engine: wish.Engine}.Digest()
+	if c.record.Engine != want {
+		facts, err := c.config.Engine.Converge(ctx, wish.Engine)
+		if err != nil {
+			return err
+		}
+		c.record.Engine, c.record.Applied.Engine = want, facts
+		if err := c.record.write(c.config.RecordFile); err != nil {
+			return err
+		}
+	}
+	if c.newest() != wish {
+		return errSuperseded
+	}
+	if err := c.serve(ctx, wish); err != nil {
+		return err
+	}
+	if c.record.Applied.Generation == wish.Generation && c.record.Applied.Digest == wish.Digest {
+		return nil
+	}
+	c.record.Applied.Generation, c.record.Applied.Digest = wish.Generation, wish.Digest
+	return c.record.write(c.config.RecordFile)
+}
