@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"mctl/internal/fault"
@@ -73,17 +74,16 @@ func makeKey(path string) error {
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}
-	temporary := fmt.Sprintf("%s.new-%d", path, os.Getpid())
-	defer os.Remove(temporary)
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // 0600
 	if err != nil {
 		return err
 	}
+	defer os.Remove(file.Name())
 	_, err = file.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(temporary, path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return nil
