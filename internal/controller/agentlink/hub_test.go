@@ -1,0 +1,288 @@
+package agentlink
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/test/bufconn"
+
+	"mctl/internal/fault"
+	"mctl/internal/host"
+	agentv1 "mctl/proto/mctl/agent/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// stage is a hub behind a server; callers say who they are in metadata.
+type stage struct {
+	t      testing.TB
+	hub    *Hub
+	conn   *grpc.ClientConn
+	ctx    context.Context
+	server *grpc.Server
+
+	mu     sync.Mutex
+	events []host.Event
+	ends   []error // what Connect returned
+	notes  int
+}
+
+func newStage(t testing.TB) *stage {
+	t.Helper()
+	s := &stage{t: t}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.ctx = ctx
+	s.hub = New(Config{
+		Logger: hclog.NewNullLogger(), Now: time.Now, Signer: nil,
+		Identify: func(ctx context.Context) (string, error) {
+			values, _ := metadata.FromIncomingContext(ctx)
+			if found := values.Get("uid"); len(found) == 1 {
+				return found[0], nil
+			}
+			return "", fault.New("stage", fault.Denied, "", "only an agent may call this")
+		},
+		Notify: func(string) { s.mu.Lock(); defer s.mu.Unlock(); s.notes++ },
+		Emit:   func(_ string, e host.Event) { s.mu.Lock(); defer s.mu.Unlock(); s.events = append(s.events, e) },
+	})
+	s.server = grpc.NewServer(grpc.StreamInterceptor(
+		func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			err := handle(server, stream)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.ends = append(s.ends, err)
+			return err
+		}))
+	agentv1.RegisterLinkServiceServer(s.server, s.hub)
+	listener := bufconn.Listen(256 << 10)
+	go s.server.Serve(listener) //nolint:errcheck // ends with Stop
+	conn, err := grpc.NewClient("passthrough:///hub", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.conn = conn
+	t.Cleanup(func() { cancel(); conn.Close(); s.server.Stop() })
+	return s
+}
+
+// open begins a stream of a machine; with an instance it says Hello, too.
+func (s *stage) open(uid, instance string) agentv1.LinkService_ConnectClient {
+	s.t.Helper()
+	stream, err := agentv1.NewLinkServiceClient(s.conn).Connect(metadata.AppendToOutgoingContext(s.ctx, "uid", uid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if instance != "" {
+		send(stream, &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Hello{Hello: &agentv1.Hello{Protocol: 1, Instance: instance}}})
+	}
+	return stream
+}
+
+// send ignores errors: a stream that has ended is what many tests wait for.
+func send(stream agentv1.LinkService_ConnectClient, m *agentv1.ConnectRequest) { _ = stream.Send(m) }
+
+func fact(message string) *agentv1.ConnectRequest {
+	return &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Fact{Fact: &agentv1.Fact{Type: host.EventProgress, Message: message}}}
+}
+
+func heartbeat() *agentv1.ConnectRequest {
+	return &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Health{Health: &agentv1.Health{Delta: true}}}
+}
+
+func (s *stage) lastEnd() (error, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ends) == 0 {
+		return nil, false
+	}
+	return s.ends[len(s.ends)-1], true
+}
+
+func (s *stage) saw(kind string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, e := range s.events {
+		if e.Type == kind {
+			n++
+		}
+	}
+	return n
+}
+
+func pass(d time.Duration) { <-time.After(d); synctest.Wait() }
+
+func TestMisbehaviourEndsASessionWithItsReason(t *testing.T) {
+	for name, c := range map[string]struct {
+		act  func(agentv1.LinkService_ConnectClient)
+		want fault.Kind
+	}{
+		"no Hello first": {func(stream agentv1.LinkService_ConnectClient) { send(stream, heartbeat()) }, fault.Invalid},
+		"another age": {func(stream agentv1.LinkService_ConnectClient) {
+			send(stream, &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Hello{Hello: &agentv1.Hello{Protocol: 9}}})
+		}, fault.Precondition},
+		"says nothing at all": {func(agentv1.LinkService_ConnectClient) {}, fault.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t)
+				c.act(s.open("m", ""))
+				pass(13 * time.Second)
+				if err, ended := s.lastEnd(); !ended || !fault.Is(err, c.want) {
+					t.Errorf("ended: %v, with %v, want %s", ended, err, c.want)
+				}
+				if _, seen := s.hub.Observed("m"); seen {
+					t.Error("it counts as a host that connected")
+				}
+			})
+		})
+	}
+}
+
+func TestAMessageThatIsTooLongEndsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream := s.open("m", "i1")
+		send(stream, fact(strings.Repeat("x", maxMessage)))
+		pass(time.Second)
+		if err, ended := s.lastEnd(); !ended || !fault.Is(err, fault.Invalid) {
+			t.Errorf("ended: %v, with %v", ended, err)
+		}
+	})
+}
+
+func TestAFloodIsThinnedOutAndThenEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream := s.open("m", "i1")
+		for range insaneBurst - 100 {
+			send(stream, fact("spam"))
+		}
+		pass(time.Second)
+		if n := s.saw(host.EventProgress); n == 0 || n > calmBurst+calmRate {
+			t.Errorf("%d facts came through", n)
+		}
+		if _, ended := s.lastEnd(); ended {
+			t.Fatal("it ended before its time")
+		}
+		for range 1000 {
+			send(stream, fact("spam"))
+		}
+		pass(time.Second)
+		if err, ended := s.lastEnd(); !ended || !fault.Is(err, fault.Quota) {
+			t.Errorf("ended: %v, with %v", ended, err)
+		}
+	})
+}
+
+func TestAnAgentThatNeverReadsHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream := s.open("m", "i1")
+		big := make([]byte, 60<<10)
+		for g := range uint64(100) { // far more than the stream's window
+			s.hub.SetDesired("m", Wish{Desired: host.Desired{Generation: g, Front: host.Front{ClientCA: big}}})
+			send(stream, heartbeat())
+			pass(time.Second)
+		}
+		if o, _ := s.hub.Observed("m"); !o.Connected {
+			t.Error("a slow reader that still speaks was cut")
+		}
+		s.hub.Forget("m") // must get through to a session whose sending is stuck
+		pass(time.Second)
+		if err, ended := s.lastEnd(); !ended || !fault.Is(err, fault.Denied) {
+			t.Errorf("ended: %v, with %v", ended, err)
+		}
+	})
+}
+
+func TestAHeartbeatAloneIsNoHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		send(s.open("m", "i1"), heartbeat())
+		pass(time.Second)
+		if o, _ := s.hub.Observed("m"); !o.Connected || o.Health != nil {
+			t.Errorf("observed %+v", o)
+		}
+	})
+}
+
+func TestHeartbeatsNotifyNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream := s.open("m", "i1")
+		pass(time.Second)
+		before := s.notes
+		for range 20 {
+			send(stream, heartbeat())
+			pass(5 * time.Second)
+		}
+		if s.notes != before {
+			t.Errorf("%d notes for heartbeats", s.notes-before)
+		}
+	})
+}
+
+func TestHostsMayNotReportEventsOfTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream := s.open("m", "i1")
+		send(stream, &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Fact{Fact: &agentv1.Fact{Type: EventLost}}})
+		send(stream, fact("a\x1b[31mb"))
+		pass(time.Second)
+		if s.saw(EventLost) != 0 {
+			t.Error("a host reported its own loss")
+		}
+		for _, e := range s.events {
+			if strings.ContainsRune(e.Message, 0x1b) {
+				t.Errorf("an escape sequence came through: %q", e.Message)
+			}
+		}
+	})
+}
+
+func TestStrangersGetNoSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream, err := agentv1.NewLinkServiceClient(s.conn).Connect(s.ctx)
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		if err == nil {
+			t.Error("let in")
+		}
+		if end, _ := s.lastEnd(); !fault.Is(end, fault.Denied) {
+			t.Errorf("ended with %v", end)
+		}
+	})
+}
+
+// BenchmarkIdleSession tells what one idle agent costs the controller in memory, both ends' buffers included, since the
+// client runs in this process, too.
+func BenchmarkIdleSession(b *testing.B) {
+	s := newStage(b)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range b.N {
+		stream := s.open(strconv.Itoa(i), "i")
+		if _, err := stream.Recv(); err != nil { // Welcome
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(int64(after.HeapInuse+after.StackInuse)-int64(before.HeapInuse+before.StackInuse))/float64(b.N), "B/session")
+}
