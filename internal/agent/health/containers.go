@@ -113,18 +113,21 @@ func (w *Watcher) relist(ctx context.Context, client *http.Client, died <-chan s
 	defer all.Stop()
 	soon := time.NewTimer(settle)
 	defer soon.Stop()
-	for {
+	for waiting := true; ; {
 		var err error
 		select {
 		case <-ctx.Done():
 			return
 		case <-died:
-			soon.Reset(settle)
+			// Not anew when it runs: a container that dies again and again would put it off for ever.
+			if !waiting {
+				soon.Reset(settle)
+				waiting = true
+			}
 			continue
 		case <-soon.C:
-			var any bool
-			if any, err = w.restarting(ctx, client); any {
-				soon.Reset(5 * settle)
+			if waiting, err = w.restarting(ctx, client); waiting {
+				soon.Reset(settle)
 			}
 		case <-all.C:
 			err = w.list(ctx, client)

@@ -27,7 +27,7 @@ type Config struct {
 	// Active reports whether docker.service is active; nil asks systemd.
 	Active func(ctx context.Context) bool
 	// Recheck is how often a dead engine is looked for, Ping how often a living one is asked, Frozen how long it may take to
-	// answer; zero for 500 ms, 1 s and 3 s.
+	// answer; zero for 500 ms, 1 s and 2.5 s.
 	Recheck, Ping, Frozen time.Duration
 }
 
@@ -57,7 +57,7 @@ func New(config Config) *Watcher {
 	if config.Active == nil {
 		config.Active = unitActive
 	}
-	for d, fallback := range map[*time.Duration]time.Duration{&config.Recheck: 500 * time.Millisecond, &config.Ping: time.Second, &config.Frozen: 3 * time.Second} {
+	for d, fallback := range map[*time.Duration]time.Duration{&config.Recheck: 500 * time.Millisecond, &config.Ping: time.Second, &config.Frozen: 2500 * time.Millisecond} {
 		if *d == 0 {
 			*d = fallback
 		}

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,11 +24,16 @@ func (r Root) disks() []host.Disk {
 			return nil
 		}
 		device, path, kind, source := fields[2], unescape(fields[4]), fields[dash+1], fields[dash+2]
-		if path != "/" && (!local(kind) || slices.Contains(seen, device) || slices.Contains(seen, source)) {
+		// Below /run are files of the machine that a container's manager shows, and media that come and go.
+		if path != "/" && (!local(kind) || strings.HasPrefix(path, "/run/") || slices.Contains(seen, device) || slices.Contains(seen, source)) {
+			return nil
+		}
+		full := filepath.Join(string(r), path)
+		if info, err := os.Stat(full); err != nil || !info.IsDir() {
 			return nil
 		}
 		var s unix.Statfs_t
-		if unix.Statfs(filepath.Join(string(r), path), &s) != nil || s.Blocks == 0 {
+		if unix.Statfs(full, &s) != nil || s.Blocks == 0 {
 			return nil
 		}
 		size := uint64(s.Frsize) //nolint:gosec // a size is not negative

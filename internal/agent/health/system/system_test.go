@@ -89,11 +89,13 @@ func TestDisksAreLocalFileSystemsOnce(t *testing.T) {
 		"22 21 0:5 / /proc rw - proc proc rw\n" +
 		"23 21 8:2 / /var/lib/docker rw shared:1 - xfs /dev/sdb1 rw\n" +
 		"24 21 8:2 /containerd /var/lib/containerd rw - xfs /dev/sdb1 rw\n" +
+		"29 21 8:5 / /etc/hostname rw - ext4 /dev/sde1 rw\n" +
+		"30 21 8:6 / /run/host/x rw - ext4 /dev/sdf1 rw\n" +
 		"25 21 0:40 / /mnt/nfs rw - nfs4 server:/ rw\n" +
 		"26 21 8:3 / /with\\040blank rw - ext4 /dev/sdc1 rw\n" +
 		"27 21 0:50 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw\n" +
 		"28 21 8:4 / /gone rw - ext4 /dev/sdd1 rw\nshort line\n"
-	for _, folder := range []string{"/var/lib/docker/x", "/with blank/x"} {
+	for _, folder := range []string{"/var/lib/docker/x", "/with blank/x", "/etc/hostname", "/run/host/x/y"} {
 		files[folder] = ""
 	}
 	h, _, err := fakeRoot(t, files).Read()
