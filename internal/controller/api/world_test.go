@@ -1,0 +1,247 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"mctl/internal/controller/agentlink"
+	"mctl/internal/controller/bootstrap"
+	"mctl/internal/controller/ca"
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/event"
+	machines "mctl/internal/controller/machine"
+	"mctl/internal/controller/store/bolt"
+	"mctl/internal/controller/store/seal"
+	"mctl/internal/fault"
+	"mctl/internal/host"
+	"mctl/internal/pki"
+	agentv1 "mctl/proto/mctl/agent/v1"
+)
+
+// world is an API that serves on both of its listeners, over real authorities and a real store.
+type world struct {
+	t         *testing.T
+	clock     atomic.Pointer[time.Time]
+	server    *Server
+	service   *machines.Service
+	ca        *ca.CA
+	journal   *event.Journal
+	socket    string
+	address   string
+	shutdowns chan struct{}
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, journal: event.NewJournal(), shutdowns: make(chan struct{}, 10)}
+	w.set(time.Now())
+	store, err := bolt.Open(t.Context(), bolt.Config{Path: filepath.Join(t.TempDir(), "store.db"), Logger: hclog.NewNullLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.Open(filepath.Join(t.TempDir(), "seal.key"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.ca, err = ca.Open(t.Context(), ca.Config{Store: store, Sealer: sealer, Now: w.now, Lifetimes: ca.DefaultLifetimes()}); err != nil {
+		t.Fatal(err)
+	}
+	table := table{"pretend": pretend{}}
+	hub := quiet{}
+	if w.service, err = machines.New(machines.Config{
+		Store: store, Sealer: sealer, Drivers: table, Bootstrap: noContact{}, Hosts: hub, Authorities: w.ca, Events: w.journal,
+		Logger: hclog.NewNullLogger(), Now: w.now, ControllerID: "c1", ProbeRepository: func(context.Context) bool { return false },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.server = New(Config{
+		Logger: hclog.NewNullLogger(), Now: w.now, Machines: w.service, Drivers: table, Journal: w.journal, Authorities: w.ca, Verifier: w.ca,
+		Links: hub, TicketLife: time.Minute, Busy: func() int { return 0 }, Shutdown: func() { w.shutdowns <- struct{}{} },
+		Info: Info{ControllerID: "c1", Version: "dev", PID: 42, Addresses: []string{"192.0.2.1:4000"}},
+	})
+	w.socket = filepath.Join(t.TempDir(), "s")
+	unix, err := net.Listen("unix", w.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.address = tcp.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- w.server.ServeUnix(ctx, unix) }()
+	go func() { done <- w.server.ServeTCP(ctx, tcp, w.ca.ServerTLS()) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, <-done); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		store.Close()
+	})
+	return w
+}
+
+func (w *world) now() time.Time  { return *w.clock.Load() }
+func (w *world) set(t time.Time) { w.clock.Store(&t) }
+
+// local is a connection over the unix socket.
+func (w *world) local() *grpc.ClientConn {
+	w.t.Helper()
+	return w.dial("unix:"+w.socket, insecure.NewCredentials())
+}
+
+// remote is a connection over TCP with a certificate, or none.
+func (w *world) remote(certificate *tls.Certificate) *grpc.ClientConn {
+	w.t.Helper()
+	var own func() (*tls.Certificate, error)
+	if certificate != nil {
+		own = func() (*tls.Certificate, error) { return certificate, nil }
+	}
+	ticket, err := w.ca.IssueTicket(w.t.Context(), "user:somebody-else")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.dial(w.address, credentials.NewTLS(pki.ClientConfig(nil, ticket.Authority, own, w.now)))
+}
+
+func (w *world) dial(target string, creds credentials.TransportCredentials) *grpc.ClientConn {
+	w.t.Helper()
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// enrolled makes a control certificate for a subject.
+func (w *world) enrolled(subject string) *tls.Certificate {
+	w.t.Helper()
+	ticket, err := w.ca.IssueTicket(w.t.Context(), subject)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	key, err := pki.NewKey()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	csr, err := pki.NewRequest(key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	chain, _, err := w.ca.Enroll(w.t.Context(), ticket.Text(), csr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: chain[:1], PrivateKey: key}
+}
+
+// dockerClient makes a certificate that is good for engines, and for nothing here.
+func (w *world) dockerClient() *tls.Certificate {
+	w.t.Helper()
+	key, err := pki.NewKey()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	csr, err := pki.NewRequest(key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pem, _, _, err := w.ca.SignEngineClient(w.t.Context(), ca.DefaultEngine, "user:local", csr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	chain, err := pki.DecodeCertificates(pem)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{chain[0].Raw}, PrivateKey: key}
+}
+
+// quiet stands for the hub: no agent ever connects.
+type quiet struct {
+	agentv1.UnimplementedLinkServiceServer
+}
+
+func (quiet) SetDesired(string, agentlink.Wish)     {}
+func (quiet) Observed(string) (host.Observed, bool) { return host.Observed{}, false }
+func (quiet) Forget(string)                         {}
+
+// noContact stands for bootstrap.
+type noContact struct{}
+
+func (noContact) Check(context.Context, bootstrap.Target) error { return nil }
+func (noContact) Install(context.Context, bootstrap.Target, bootstrap.Payload, driver.Progress) (bootstrap.Result, error) {
+	return bootstrap.Result{}, nil
+}
+func (noContact) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error { return nil }
+
+type table map[string]driver.Driver
+
+func (t table) Driver(name string) (driver.Driver, error) {
+	if d, ok := t[name]; ok {
+		return d, nil
+	}
+	return nil, fault.E("test", fault.NotFound, name, fmt.Errorf("Driver %q not found", name)).WithHint("try another").WithReason(fault.ReasonUsage) //nolint:staticcheck // docker-machine's words
+}
+func (table) Names() []string { return []string{"pretend"} }
+
+// pretend is a driver whose hosts have no login, so that they run at once.
+type pretend struct{}
+
+func (pretend) Info() driver.Info { return driver.Info{Name: "pretend", Summary: "pretends", Rank: 3} }
+func (pretend) Flags() []driver.Flag {
+	return []driver.Flag{
+		{Name: "pretend-size", Usage: "how large", Env: "PRETEND_SIZE", Type: driver.Int, Kind: driver.Value, Default: []string{"1"}},
+		{Name: "pretend-token", Type: driver.String, Kind: driver.Secret},
+	}
+}
+func (pretend) Validate(driver.Options) error { return nil }
+func (pretend) Preflight(_ context.Context, m driver.Machine) error {
+	if m.Name == "refused" {
+		return fault.New("pretend", fault.Denied, m.Name, "bad credentials").WithHint("log in first")
+	}
+	return nil
+}
+func (pretend) Create(context.Context, driver.Machine) (driver.Instance, error) {
+	return driver.Instance{ID: "i", Power: driver.Running, Addresses: []string{"192.0.2.7"}}, nil
+}
+func (p pretend) Inspect(ctx context.Context, m driver.Machine) (driver.Instance, error) {
+	return p.Create(ctx, m)
+}
+func (pretend) Delete(context.Context, driver.Machine) error { return nil }
+func (p pretend) Start(ctx context.Context, m driver.Machine) (driver.Instance, error) {
+	return p.Create(ctx, m)
+}
+func (pretend) Stop(context.Context, driver.Machine, bool) (driver.Instance, error) {
+	return driver.Instance{Power: driver.Stopped}, nil
+}
+
+// step steps a machine as the loop would, until it asks for no more.
+func (w *world) step(name string) {
+	w.t.Helper()
+	for range 20 {
+		result, err := w.service.Step(w.t.Context(), name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if !result.Again {
+			return
+		}
+	}
+}
