@@ -152,7 +152,7 @@ func notLoggedIn(host Host, address string, err, cause error) error {
 			WithHint("check the address and the SSH port")
 	}
 	return fault.E(op, fault.Unavailable, host.Machine, fmt.Errorf("the SSH server at %s did not let us log in: %w", address, plain(err))).
-		WithHint("if this stays, see the log of sshd on the host")
+		WithHint("check that this is the port of sshd; if it is, see its log on the host")
 }
 
 // keepAlive ends the connection when the host went silent, so that no wait hangs on a dead one.

@@ -52,15 +52,13 @@ func connect(t *testing.T, host Host, limits Limits) (*Connection, error) {
 	return c, err
 }
 
-func line(key ssh.PublicKey) string { return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) }
-
 func TestTheHostKeyIsPinnedAtFirstContactAndCheckedEverAfter(t *testing.T) {
 	server, host := pretend(t)
 	c, err := connect(t, host, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.HostKeys) != 1 || c.HostKeys[0] != line(server.Keys[0].PublicKey()) {
+	if len(c.HostKeys) != 1 || c.HostKeys[0] != sshtest.Line(server.Keys[0].PublicKey()) {
 		t.Fatalf("pinned %v", c.HostKeys)
 	}
 	host.HostKeys = c.HostKeys
@@ -68,7 +66,7 @@ func TestTheHostKeyIsPinnedAtFirstContactAndCheckedEverAfter(t *testing.T) {
 		t.Fatalf("the same key: %v", err)
 	}
 	other, _ := sshtest.NewKey(t)
-	host.HostKeys = []string{line(other.PublicKey())}
+	host.HostKeys = []string{sshtest.Line(other.PublicKey())}
 	host.Wait = time.Minute
 	_, err = connect(t, host, Limits{})
 	if !fault.Is(err, fault.Denied) || fault.HintOf(err) == "" || fault.SubjectOf(err) != "web" {
@@ -101,7 +99,7 @@ func TestAPinnedKeyOfAnyTypeIsFoundAmongSeveral(t *testing.T) {
 	}
 	_, host := pretend(t, func(h *sshtest.Host) { h.Keys = keys })
 	for _, key := range keys {
-		host.HostKeys = []string{line(key.PublicKey())}
+		host.HostKeys = []string{sshtest.Line(key.PublicKey())}
 		c, err := connect(t, host, Limits{})
 		if err != nil {
 			t.Errorf("%s: %v", key.PublicKey().Type(), err)
@@ -111,7 +109,7 @@ func TestAPinnedKeyOfAnyTypeIsFoundAmongSeveral(t *testing.T) {
 	}
 	// A host that has another type of key alone is a changed host, with its fingerprint.
 	_, host = pretend(t)
-	host.HostKeys = []string{line(keys[2].PublicKey())}
+	host.HostKeys = []string{sshtest.Line(keys[2].PublicKey())}
 	if _, err := connect(t, host, Limits{}); !fault.Is(err, fault.Denied) || strings.Count(err.Error(), "SHA256:") != 2 {
 		t.Errorf("another type: %v", err)
 	}

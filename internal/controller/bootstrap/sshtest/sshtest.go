@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -201,3 +202,6 @@ func (h *Host) session(channel ssh.Channel, asked <-chan *ssh.Request) {
 		return
 	}
 }
+
+// Line is a key in authorized_keys format.
+func Line(key ssh.PublicKey) string { return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) }
