@@ -139,10 +139,12 @@ func TestARealSSHDSeesTwoConnectionsForAnAdoption(t *testing.T) {
 		t.Fatalf("check: %v\n%s", err, log)
 	}
 	payload := Payload{MachineUID: "uid-1", Ticket: "t", ControlPort: 7443}
+	began := time.Now()
 	result, err := installer.Install(t.Context(), target, payload, progress)
 	if err != nil {
 		t.Fatalf("install: %v\n%s", err, log)
 	}
+	t.Logf("installed after %s", time.Since(began).Round(time.Millisecond))
 	if n := strings.Count(log.String(), "Connection from "); n != 2 {
 		t.Errorf("sshd saw %d connections:\n%s", n, log)
 	}
