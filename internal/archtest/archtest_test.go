@@ -114,7 +114,10 @@ func TestSmallBinariesLinkNoCloudSDK(t *testing.T) {
 }
 
 // large lists what may be longer than the budget, each with its reason.
-var large = map[string]string{}
+var large = map[string]string{
+	"internal/controller/machine": "one life in ten phases, a file each; apart they would share all of their state",
+	"internal/controller/api":     "one file a service; the converters are half of it",
+}
 
 func TestFilesAndPackagesStayWithinBudget(t *testing.T) {
 	const maxFile, maxPackage, maxDriver = 300, 800, 1500
