@@ -43,19 +43,20 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Installer logs in to hosts. It keeps nothing of them between two calls.
+// Installer logs in to hosts. Between two calls it keeps nothing of them but the host keys that a check saw.
 type Installer struct {
 	logger  hclog.Logger
 	signers func(machine string) []ssh.Signer
 	limits  Limits
 	agents  *archives
+	checked *contacts
 }
 
 // New returns an Installer. The agent's binaries are read when they are first needed.
 func New(config Config) *Installer {
 	return &Installer{
 		logger: config.Logger.Named("bootstrap"), signers: config.Signers, limits: config.Limits.withDefaults(),
-		agents: &archives{dir: config.AgentDir, known: map[string]archive{}},
+		agents: &archives{dir: config.AgentDir, known: map[string]archive{}}, checked: &contacts{keys: map[string][]string{}},
 	}
 }
 
@@ -74,6 +75,7 @@ func (i *Installer) Check(ctx context.Context, target Target) error {
 	if err := refusal(f, target, target.MachineUID); err != nil {
 		return err
 	}
+	i.checked.remember(target.MachineUID, c.HostKeys)
 	// A create follows, whose host waits for the compressed agent then; a failure is told there.
 	i.agents.prepare(f.Arch)
 	return nil
@@ -88,6 +90,7 @@ func (i *Installer) Install(ctx context.Context, target Target, payload Payload,
 		return Result{}, err
 	}
 	defer c.Close()
+	i.checked.forget(target.MachineUID) // the caller keeps them from now on
 	result := Result{HostKeys: c.HostKeys}
 	f, err := i.settled(ctx, c, target, progress)
 	if err != nil {
@@ -186,6 +189,9 @@ func (i *Installer) connect(ctx context.Context, target Target, progress driver.
 	}
 	if len(host.HostKeys) == 0 {
 		host.HostKeys = target.SSH.HostKeys
+	}
+	if len(host.HostKeys) == 0 {
+		host.HostKeys = i.checked.recall(target.MachineUID)
 	}
 	switch { // the controller has no keys of its own beside those it is given
 	case target.Key != nil:

@@ -240,3 +240,25 @@ func TestAChangedHostKeyStopsEverything(t *testing.T) {
 		t.Errorf("told by the provider: %v", err)
 	}
 }
+
+func TestTheHostThatWasCheckedIsTheOneThatIsTaken(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	if err := w.installer.Check(t.Context(), w.target); err != nil {
+		t.Fatal(err)
+	}
+	port := w.target.SSH.Port
+	w.target.SSH.Port = other.server.Port()
+	if _, err := w.install(); !fault.Is(err, fault.Denied) || len(other.server.Commands()) != 0 {
+		t.Errorf("another host: %v", err)
+	}
+	w.target.SSH.Port = port
+	if _, err := w.install(); err != nil {
+		t.Errorf("the same host: %v", err)
+	}
+	for n := range maxContacts + 1 {
+		w.installer.checked.remember(strings.Repeat("x", n+1), nil)
+	}
+	if n := len(w.installer.checked.keys); n > maxContacts {
+		t.Errorf("%d checks are kept", n)
+	}
+}

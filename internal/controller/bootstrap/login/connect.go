@@ -177,7 +177,7 @@ func (c *Connection) keepAlive(every time.Duration) {
 
 // Close ends the connection and everything that waits on it.
 func (c *Connection) Close() {
-	c.client.Close()
+	_ = c.client.Close()
 	c.cancel(nil)
 	c.workers.Wait()
 }

@@ -52,7 +52,7 @@ func (c *Connection) Run(ctx context.Context, limit time.Duration, command strin
 	if err != nil {
 		return Outcome{}, c.broken(err)
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }()
 	complaint := &beginning{}
 	session.Stdin, session.Stderr = stdin, complaint
 	stdout, err := session.StdoutPipe()

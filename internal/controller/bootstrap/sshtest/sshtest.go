@@ -164,7 +164,7 @@ func (h *Host) serve(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	if h.Mute {
 		_ = server.Wait()
 		return
@@ -184,7 +184,7 @@ func (h *Host) serve(conn net.Conn) {
 }
 
 func (h *Host) session(channel ssh.Channel, asked <-chan *ssh.Request) {
-	defer channel.Close()
+	defer func() { _ = channel.Close() }()
 	for request := range asked {
 		var exec struct{ Command string }
 		if request.Type != "exec" || ssh.Unmarshal(request.Payload, &exec) != nil {
