@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"internal/agent/engine":         {"internal/agent/engine", "internal/host", "internal/fault"},
 	"internal/agent/front":          {"internal/pki", "internal/fault"},
 	"internal/agent/health":         {"internal/agent/health", "internal/host", "internal/fault"},
-	"internal/agent/footprint":      {"internal/fault"},
+	"internal/agent/footprint":      {"internal/agent/footprint", "internal/fault"},
 	"internal/mctl":                 {"internal/mctl", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},
 	"test":                          {"internal", "proto", "test"},
 }

@@ -1,0 +1,220 @@
+// Package footprint puts the agent on a host and takes away again all that mctl left there.
+package footprint
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/google/renameio/v2"
+
+	"mctl/internal/agent/footprint/journal"
+	"mctl/internal/fault"
+)
+
+// Where things are on a host.
+const (
+	StateDir   = "/var/lib/mctl"
+	Binary     = "/usr/local/bin/mctl-agent"
+	configFile = StateDir + "/config.json"
+)
+
+// Journal remembers, before each act, what a host was like.
+type Journal = journal.Journal
+
+// OpenJournal returns the journal of a host. root stands in front of every path; it is empty but in tests.
+func OpenJournal(root string) *Journal { return journal.Open(root) }
+
+// Config is where to work. The zero value is this host.
+type Config struct {
+	Root   string // in front of every path, for tests
+	Runner Runner // nil for this host's programs
+	// Self is the program to install; empty for the one that runs.
+	Self string
+	// Withdraw takes our part out of files that others may have changed since, such as dockerd's configuration, before the
+	// journal's files are put back. It may be repeated. nil for none.
+	Withdraw func(ctx context.Context) error
+	// SetHostname tells the kernel; nil for the system call.
+	SetHostname func(name string) error
+}
+
+func (c Config) orDefaults() (Config, error) {
+	if c.Runner == nil {
+		c.Runner = local{}
+	}
+	if c.SetHostname == nil {
+		c.SetHostname = func(name string) error { return syscall.Sethostname([]byte(name)) }
+	}
+	if c.Self == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return c, fault.E("footprint.Config", fault.Internal, "", err)
+		}
+		c.Self = self
+	}
+	return c, nil
+}
+
+func (c Config) at(path string) string { return filepath.Join(c.Root, path) }
+
+// orders are what first contact hands over, as JSON.
+type orders struct {
+	MachineUID string   `json:"machine_uid"`
+	Ticket     string   `json:"ticket"` // a secret
+	Endpoints  []string `json:"endpoints"`
+	Hostname   string   `json:"hostname,omitempty"`
+	EnginePort uint16   `json:"engine_port"`
+	Adopted    bool     `json:"adopted"`
+}
+
+// maxOrders bounds what is read of them.
+const maxOrders = 1 << 20
+
+// Install puts the agent on this host and starts it. It reads
+//
+//	{"machine_uid": …, "ticket": …, "endpoints": ["host:port", …], "hostname": …, "engine_port": …, "adopted": …}
+//
+// from r and writes lines of JSON to w: {"progress": sentence}, and at last {"done": true} or {"error", "hint", "kind"},
+// which it returns as well. It may be repeated: a new ticket replaces the former, the agent is started anew, and the front
+// only where its program or unit is another one; even then no open connection is cut.
+//
+// The front's socket is started here already, so that a port in use is said at once; until the agent has brought a
+// certificate, handshakes fail. Precondition when not root, without systemd or when the port is taken.
+func Install(ctx context.Context, r io.Reader, w io.Writer, config Config) error {
+	return report(w, func(say progress) error {
+		config, err := config.orDefaults()
+		if err != nil {
+			return err
+		}
+		o, err := readOrders(r)
+		if err != nil {
+			return err
+		}
+		return config.install(ctx, o, say)
+	})
+}
+
+func readOrders(r io.Reader) (orders, error) {
+	const op = "footprint.readOrders"
+	o := orders{EnginePort: 2376}
+	text, err := io.ReadAll(io.LimitReader(r, maxOrders))
+	if err != nil {
+		return o, fault.E(op, fault.Unavailable, "", err)
+	}
+	// The text holds a secret, so errors do not repeat it.
+	if json.Unmarshal(text, &o) != nil {
+		return o, fault.New(op, fault.Invalid, "", "what the agent was told is no JSON document")
+	}
+	switch {
+	case o.MachineUID == "" || o.EnginePort == 0:
+		return o, fault.New(op, fault.Invalid, "", "the agent was told no machine or no port")
+	case o.Hostname != "" && !validHostname(o.Hostname):
+		return o, fault.New(op, fault.Invalid, "", fmt.Sprintf("%q is no host name", o.Hostname))
+	}
+	return o, nil
+}
+
+func (c Config) install(ctx context.Context, o orders, say progress) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	if err := c.folder(StateDir); err != nil {
+		return err
+	}
+	if err := c.folder(StateDir + "/front"); err != nil {
+		return err
+	}
+	say("installing the agent")
+	newProgram, err := c.installSelf()
+	if err != nil {
+		return err
+	}
+	if o.Hostname != "" && !o.Adopted {
+		if err := c.rename(o.Hostname); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return fault.E("footprint.install", fault.Internal, "", err)
+	}
+	if err := c.write(configFile, text, 0o600); err != nil {
+		return err
+	}
+	if err := c.startUnits(ctx, o.EnginePort, newProgram, say); err != nil {
+		return err
+	}
+	// The upload has done its work.
+	if c.Self == c.at(StateDir+"/agent.new") {
+		os.Remove(c.Self)
+	}
+	return nil
+}
+
+// ready refuses hosts that can't be served, before anything is changed.
+func (c Config) ready() error {
+	const op = "footprint.install"
+	if c.Root == "" && os.Geteuid() != 0 {
+		return fault.New(op, fault.Precondition, "", "the agent can only be installed by root").WithHint("log in as root or as a user who may use sudo")
+	}
+	if !exists(c.at("/run/systemd/system")) {
+		return fault.New(op, fault.Precondition, "", "this host does not run systemd").WithHint("mctl needs a host with systemd")
+	}
+	return nil
+}
+
+// installSelf copies the running program to its place and reports whether another one was there.
+func (c Config) installSelf() (changed bool, err error) {
+	const op = "footprint.installSelf"
+	target := c.at(Binary)
+	if c.Self == target {
+		return false, nil
+	}
+	source, err := os.ReadFile(c.Self)
+	if err != nil {
+		return false, fault.E(op, fault.Internal, c.Self, err)
+	}
+	if present, err := os.ReadFile(target); err == nil && bytes.Equal(present, source) {
+		return false, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return false, fault.E(op, fault.Precondition, Binary, err)
+	}
+	return true, c.write(Binary, source, 0o755)
+}
+
+func (c Config) folder(path string) error {
+	err := os.MkdirAll(c.at(path), 0o700)
+	if err == nil {
+		err = os.Chmod(c.at(path), 0o700)
+	}
+	if err != nil {
+		return fault.E("footprint.folder", fault.Precondition, path, fmt.Errorf("can't make %s: %w", path, err))
+	}
+	return nil
+}
+
+// write replaces a file of ours, at once and for good.
+func (c Config) write(path string, content []byte, mode fs.FileMode) error {
+	full := c.at(path)
+	err := renameio.WriteFile(full, content, mode, renameio.WithTempDir(filepath.Dir(full)), renameio.WithStaticPermissions(mode))
+	if errors.Is(err, syscall.ENOSPC) {
+		return fault.New("footprint.write", fault.Precondition, path, "the host's disk is full").WithHint("make room on the host, then retry")
+	}
+	if err != nil {
+		return fault.E("footprint.write", fault.Precondition, path, fmt.Errorf("can't write %s: %w", path, err))
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,79 @@
+package footprint
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"mctl/internal/fault"
+)
+
+// startUnits writes the units and brings them to run what is on disk now.
+func (c Config) startUnits(ctx context.Context, port uint16, newProgram bool, say progress) error {
+	changed := map[string]bool{}
+	for _, name := range []string{agentUnit, frontUnit, frontSocket} {
+		text, err := unitText(name, port)
+		if err != nil {
+			return fault.E("footprint.startUnits", fault.Internal, name, err)
+		}
+		if present, err := os.ReadFile(c.at(unitDir + name)); err == nil && bytes.Equal(present, text) {
+			continue
+		}
+		changed[name] = true
+		if err := c.write(unitDir+name, text, 0o644); err != nil {
+			return err
+		}
+	}
+	// Each call costs the host tens of milliseconds, so there are as few as can be.
+	if len(changed) > 0 {
+		if err := c.systemctl(ctx, "--no-reload", "enable", agentUnit, frontSocket); err != nil {
+			return err
+		}
+		if err := c.systemctl(ctx, "daemon-reload"); err != nil {
+			return err
+		}
+	}
+	if err := c.startFront(ctx, port, changed[frontSocket], newProgram || changed[frontUnit]); err != nil {
+		return err
+	}
+	say("starting the agent")
+	return c.systemctl(ctx, "restart", agentUnit)
+}
+
+// startFront makes the port open and served by the program on disk. Open connections go on in the front that has them.
+func (c Config) startFront(ctx context.Context, port uint16, newSocket, newFront bool) error {
+	switch {
+	case newSocket:
+		// systemd refuses to open a socket whose service runs, and does nothing for one that is open already.
+		if err := c.systemctl(ctx, "stop", frontSocket, frontUnit); err != nil {
+			return err
+		}
+	case newFront:
+		if err := c.systemctl(ctx, "try-restart", frontUnit); err != nil {
+			return err
+		}
+	}
+	if err := c.systemctl(ctx, "start", frontSocket); err != nil {
+		return fault.E("footprint.startFront", fault.Precondition, frontSocket, fmt.Errorf("port %d can't be opened: %w", port, c.why(ctx, err))).
+			WithHint(fmt.Sprintf("see what holds it: ss -ltnp sport = :%d", port))
+	}
+	return nil
+}
+
+// why finds systemd's own words for a socket that did not open.
+func (c Config) why(ctx context.Context, err error) error {
+	said, failed := c.Runner.Run(ctx, "journalctl", "-u", frontSocket, "-n", "20", "--no-pager", "-o", "cat")
+	if failed == nil && strings.Contains(said, "Address already in use") {
+		return fmt.Errorf("another program holds it")
+	}
+	return err
+}
+
+func (c Config) systemctl(ctx context.Context, args ...string) error {
+	if _, err := c.Runner.Run(ctx, append([]string{"systemctl"}, args...)...); err != nil {
+		return fault.E("footprint.systemctl", fault.Precondition, args[len(args)-1], err).WithHint("see `journalctl -e` on the host")
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package footprint
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"mctl/internal/fault"
+)
+
+// Uninstall takes away all that mctl put on this host: its units, every file as long as it is still what mctl left, with
+// the former content put back, the state directory and the program. Docker stays as it is, with its containers, unless
+// purgeEngine is set and its packages came by mctl; a package that something else needs by now stays as well. What others
+// changed since stays as they left it, and is told. Open connections through the front end.
+//
+// It writes the same lines to w as Install. It may be repeated, also after a crash; where nothing is left it succeeds. It
+// must not run inside mctl-agent.service, which it stops: see Release.
+func Uninstall(ctx context.Context, w io.Writer, config Config, purgeEngine bool) error {
+	return report(w, func(say progress) error {
+		config, err := config.orDefaults()
+		if err != nil {
+			return err
+		}
+		return config.uninstall(ctx, purgeEngine, say)
+	})
+}
+
+func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) error {
+	journal := OpenJournal(c.Root)
+	book, err := journal.Read()
+	if err != nil {
+		return err
+	}
+	say("stopping the agent")
+	if err := c.removeUnits(ctx); err != nil {
+		return err
+	}
+	if c.Withdraw != nil && exists(c.at(StateDir)) {
+		if err := c.Withdraw(ctx); err != nil {
+			say(fmt.Sprintf("going on although %v", err)) // files that nobody else changed are put back all the same
+		}
+	}
+	touched, err := journal.Restore(book, say)
+	if err != nil {
+		return err
+	}
+	if err := c.settle(ctx, touched); err != nil {
+		return err
+	}
+	if purgeEngine && len(book.Packages) > 0 {
+		if err := c.purge(ctx, book.Packages, say); err != nil {
+			return err
+		}
+	}
+	journal.RemoveFolders(book)
+	// The journal goes with its folder, and the program last, so that whatever is left can be taken away by a second call.
+	for _, path := range []string{StateDir, Binary} {
+		if err := os.RemoveAll(c.at(path)); err != nil {
+			return fault.E("footprint.uninstall", fault.Precondition, path, fmt.Errorf("can't remove %s: %w", path, err))
+		}
+	}
+	return nil
+}
+
+// removeUnits stops our units and takes them away. Those that are not there are passed over.
+func (c Config) removeUnits(ctx context.Context) error {
+	var present []string
+	for _, name := range []string{agentUnit, frontSocket, frontUnit} {
+		if exists(c.at(unitDir + name)) {
+			present = append(present, name)
+		}
+	}
+	if len(present) == 0 {
+		return nil
+	}
+	if err := c.systemctl(ctx, append([]string{"--no-reload", "disable"}, present...)...); err != nil {
+		return err
+	}
+	if err := c.systemctl(ctx, append([]string{"stop"}, present...)...); err != nil {
+		return err
+	}
+	// Fronts that drain would do so until their last client goes. There may be none, which is an error to systemctl.
+	_, _ = c.Runner.Run(ctx, "systemctl", "kill", "-s", "KILL", frontUnit)
+	_, _ = c.Runner.Run(ctx, append([]string{"systemctl", "reset-failed"}, present...)...)
+	for _, name := range present {
+		if err := os.Remove(c.at(unitDir + name)); err != nil {
+			return fault.E("footprint.removeUnits", fault.Precondition, name, err)
+		}
+	}
+	return c.systemctl(ctx, "daemon-reload")
+}
+
+// settle tells those whose files were put back.
+func (c Config) settle(ctx context.Context, touched []string) error {
+	if slices.ContainsFunc(touched, func(path string) bool { return strings.HasPrefix(path, unitDir) }) {
+		if err := c.systemctl(ctx, "daemon-reload"); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(touched, "/etc/docker/daemon.json") {
+		// A dockerd that is stopped or gone has nothing to read again.
+		_, _ = c.Runner.Run(ctx, "systemctl", "kill", "-s", "HUP", "--kill-who=main", "docker.service")
+	}
+	if slices.Contains(touched, hostnameFile) {
+		if name, err := os.ReadFile(c.at(hostnameFile)); err == nil && validHostname(strings.TrimSpace(string(name))) {
+			return c.tellKernel(strings.TrimSpace(string(name)))
+		}
+	}
+	return nil
+}
+
+// Release takes everything away from within the agent: systemd runs Uninstall outside of the agent's unit, which that
+// stops. It returns when that is done, or when the agent was stopped by it. Precondition when systemd refuses, as for a
+// second call while the first works.
+func Release(ctx context.Context, config Config, purgeEngine bool) error {
+	config, err := config.orDefaults()
+	if err != nil {
+		return err
+	}
+	args := []string{"systemd-run", "--quiet", "--collect", "--wait", "--unit=mctl-release", Binary, "uninstall"}
+	if purgeEngine {
+		args = append(args, "--purge-engine")
+	}
+	if _, err := config.Runner.Run(ctx, args...); err != nil {
+		return fault.E("footprint.Release", fault.Precondition, "", fmt.Errorf("can't take mctl off this host: %w", err)).
+			WithHint("see `journalctl -u mctl-release` on the host, or run `mctl-agent uninstall` there")
+	}
+	return nil
+}
