@@ -1,0 +1,80 @@
+package unit
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"mctl/internal/fault"
+)
+
+func TestTheLastCommandCountsAndOthersAreLeftOut(t *testing.T) {
+	var u Unit
+	u.Read("[Unit]\nExecStart=/wrong\n[Service]\n# ExecStart=/comment\nEnvironment=A=1 \"B=two words\"\nEnvironmentFile=-/etc/default/docker\n" +
+		"ExecStart=/usr/bin/dockerd \\\n  -H fd://\n[Install]\nExecStart=/wrong\n")
+	if u.Command != "/usr/bin/dockerd    -H fd://" {
+		t.Errorf("command %q", u.Command)
+	}
+	u.Read("[Service]\nExecStart=\nExecStart=/usr/bin/dockerd $OPTS ${ONE} $$x\nEnvironment=\nEnvironment=C=3\n")
+	if diff := cmp.Diff([]string{"C=3"}, u.Environment); diff != "" {
+		t.Error(diff)
+	}
+	got := u.Arguments(map[string]string{"OPTS": `--label "a=b c" -D`, "ONE": "x y"})
+	if diff := cmp.Diff([]string{"/usr/bin/dockerd", "--label", "a=b c", "-D", "x y", "$x"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestADropInWithNothingToSayIsNone(t *testing.T) {
+	if got := DropIn("/usr/sbin/dockerd", nil, nil); got != nil {
+		t.Errorf("%s", got)
+	}
+	if got := string(DropIn("/usr/sbin/dockerd", nil, []string{"A=b"})); strings.Contains(got, "ExecStart") {
+		t.Errorf("the command is repeated without need: %s", got)
+	}
+}
+
+// What is written must be read back as it was, by systemd's rules, and must not reach another line.
+func TestValuesAreReadBackAsTheyWere(t *testing.T) {
+	hostile := rapid.StringOf(rapid.SampledFrom([]rune("aé $`%\"'\\;(){}[]#=-~*|&<>!?x")))
+	rapid.Check(t, func(t *rapid.T) {
+		value := hostile.Draw(t, "value")
+		text := string(DropIn("/usr/sbin/dockerd -H fd://", []string{"f=" + value}, []string{"N=" + value}))
+		if lines := strings.Count(text, "\n"); lines != 5 {
+			t.Fatalf("%d lines:\n%s", lines, text)
+		}
+		var u Unit
+		u.Read(text)
+		if got := strings.ReplaceAll(u.Environment[0], "%%", "%"); got != "N="+value {
+			t.Fatalf("environment %q became %q", value, got)
+		}
+		if got := u.Arguments(nil); len(got) != 4 || got[3] != "--f="+value {
+			t.Fatalf("flag %q became %q", value, got)
+		}
+	})
+}
+
+func TestControlCharactersAreRefused(t *testing.T) {
+	for c := rune(0); c < 0x250; c++ {
+		if err := Printable("x", "a"+string(c)); unicode.IsControl(c) != fault.Is(err, fault.Invalid) {
+			t.Errorf("%U: %v", c, err)
+		}
+	}
+}
+
+func TestEnvironmentIsNameAndValueAndItsValueIsNotShown(t *testing.T) {
+	for variable, valid := range map[string]bool{
+		"A=b": true, "_a1=": true, "HTTP_PROXY=http://u:p@h": true, "A": false, "=b": false, "1A=b": false, "A-B=c": false, "A B=c": false, "secret\nA=b": false, "A=secret\n": false,
+	} {
+		err := CheckEnvironment(variable)
+		if valid != (err == nil) {
+			t.Errorf("%q: %v", variable, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the value is shown: %v", err)
+		}
+	}
+}
