@@ -67,7 +67,7 @@ func Connect(ctx context.Context, logger hclog.Logger, host Host, limits Limits,
 		switch {
 		case refused && host.Learning:
 			wait = refusedPause
-		case refused, !fault.Is(err, fault.Unavailable):
+		case !fault.Is(err, fault.Unavailable):
 			return nil, err
 		}
 		if ctx.Err() != nil || time.Until(deadline) < wait {
