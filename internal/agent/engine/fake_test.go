@@ -76,7 +76,7 @@ func (h *fakeHost) listen() {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.server.Serve(listener) }()
-	h.t.Cleanup(func() { h.server.Close(); <-done })
+	h.t.Cleanup(func() { _ = h.server.Close(); <-done })
 }
 
 // withDocker puts a Docker on the host, as its user has it.

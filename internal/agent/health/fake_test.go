@@ -76,7 +76,7 @@ func newEngine(t *testing.T) *fakeEngine {
 	}}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
-	t.Cleanup(func() { e.stop(); server.Close(); <-done })
+	t.Cleanup(func() { e.stop(); _ = server.Close(); <-done })
 	return e
 }
 

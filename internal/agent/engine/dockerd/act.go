@@ -43,16 +43,16 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	if err != nil {
 		return fault.E("dockerd.Reload", fault.Precondition, Unit, fmt.Errorf("docker does not answer: %w", err))
 	}
-	followed := make(chan error, 1)
-	go func() { followed <- untilReload(events) }()
+	followed, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		followed <- untilReload(events)
+	}()
 	// The reader ends with the context and its body, before this function does.
-	settled := false
 	defer func() {
 		cancel()
 		events.Close()
-		if !settled {
-			<-followed
-		}
+		<-ended
 	}()
 	if err := d.Systemctl(ctx, "kill", "-s", "HUP", "--kill-who=main", Unit); err != nil {
 		return err
@@ -62,7 +62,6 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	for {
 		select {
 		case err = <-followed:
-			settled = true
 			if err == nil || ctx.Err() != nil {
 				return err
 			}

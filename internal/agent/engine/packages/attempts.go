@@ -43,7 +43,7 @@ type cause struct {
 func causes() []cause {
 	return []cause{
 		{
-			[]string{"no space left on device", "you don't have enough free space", "not enough free space", "needs more space on the", "more space needed on the", "disk full"},
+			[]string{"no space left on device", "you don't have enough free space", "not enough free space", "more space on the", "more space needed on the", "disk full"},
 			fault.Precondition, "the host's disk is full", "make room on the host, then run `mctl retry`",
 		},
 		{

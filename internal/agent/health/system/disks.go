@@ -28,16 +28,11 @@ func (r Root) disks() []host.Disk {
 		if path != "/" && (!local(kind) || strings.HasPrefix(path, "/run/") || slices.Contains(seen, device) || slices.Contains(seen, source)) {
 			return nil
 		}
-		full := filepath.Join(string(r), path)
-		if info, err := os.Stat(full); err != nil || !info.IsDir() {
+		disk, ok := size(filepath.Join(string(r), path))
+		if !ok {
 			return nil
 		}
-		var s unix.Statfs_t
-		if unix.Statfs(full, &s) != nil || s.Blocks == 0 {
-			return nil
-		}
-		size := uint64(s.Frsize) //nolint:gosec // a size is not negative
-		disk := host.Disk{Path: path, Total: s.Blocks * size, Available: s.Bavail * size}
+		disk.Path = path
 		if path == "/" { // mounted over an earlier one, as an initramfs leaves it
 			disks = slices.DeleteFunc(disks, func(d host.Disk) bool { return d.Path == "/" })
 		}
@@ -46,6 +41,17 @@ func (r Root) disks() []host.Disk {
 		return nil
 	})
 	return disks
+}
+
+// size asks a file system; a file that is mounted on is none.
+func size(path string) (host.Disk, bool) {
+	info, err := os.Stat(path)
+	var s unix.Statfs_t
+	if err != nil || !info.IsDir() || unix.Statfs(path, &s) != nil || s.Blocks == 0 {
+		return host.Disk{}, false
+	}
+	block := uint64(s.Frsize) //nolint:gosec // a size is not negative
+	return host.Disk{Total: s.Blocks * block, Available: s.Bavail * block}, true
 }
 
 // local reports whether a file system lies on a device of the host. Asking one over a network might hang for ever.
