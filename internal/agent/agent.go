@@ -71,7 +71,9 @@ func Run(ctx context.Context, config Config) error {
 				connection.Emit(host.Event{Type: host.EventProgress, Time: time.Now(), Message: sentence})
 			},
 		}),
-		Controller: connection, FrontDir: front.DefaultDir, RecordFile: filepath.Join(config.Dir, "applied.json"),
+		Controller: connection, FrontDir: front.DefaultDir,
+		Export:     func() error { return front.Export(front.DefaultDir, front.DockerDir, config.Footprint) },
+		RecordFile: filepath.Join(config.Dir, "applied.json"),
 	})
 	logger.Info("agent started", "version", buildinfo.Version())
 

@@ -31,6 +31,7 @@ type convergerConfig struct {
 	Engine     installer
 	Controller controller
 	FrontDir   string
+	Export     func() error // shows the front's material where docker-machine users look; nil for nowhere
 	RecordFile string
 }
 
@@ -173,6 +174,12 @@ func (c *converger) fulfil(ctx context.Context, wish *link.Wish) error {
 	}
 	if err := c.serve(ctx, wish); err != nil {
 		return err
+	}
+	if c.config.Export != nil {
+		// Nothing reads the copies but people, so a host without them is still what was wished.
+		if err := c.config.Export(); err != nil {
+			c.config.Logger.Warn("the certificates could not be copied to where Docker keeps its own", "error", err)
+		}
 	}
 	if c.record.Applied.Generation == wish.Generation && c.record.Applied.Digest == wish.Digest {
 		return nil

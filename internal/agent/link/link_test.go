@@ -208,7 +208,7 @@ func TestAClonedDiskIsReportedAndAQuickReconnectIsNot(t *testing.T) {
 	})
 }
 
-func TestCertificatesAreRenewedWhileConnectedAndAfterTheyExpired(t *testing.T) {
+func TestAnExpiredCertificateIsRenewedAndUsedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, c *controller, a *agent) {
 		renewals := func() int { c.authority.mu.Lock(); defer c.authority.mu.Unlock(); return c.authority.renewals }
 		a.start("i1")
@@ -217,9 +217,31 @@ func TestCertificatesAreRenewedWhileConnectedAndAfterTheyExpired(t *testing.T) {
 		a.stop() // the host is switched off for longer than its certificate lives
 		pass(agentLife + 24*time.Hour)
 		a.start("i2")
-		until(t, 10*time.Second, "back", c.connected(uid))
+		if took := until(t, 10*time.Second, "back", c.connected(uid)); took > 300*time.Millisecond {
+			t.Errorf("it took %s: the renewed certificate was not used at once", took)
+		}
 		if renewals() != 1 || a.key() != key {
 			t.Errorf("%d renewals, want one with the same key", renewals())
+		}
+		a.stop()
+	})
+}
+
+func TestACertificateIsRenewedInASessionThatLasts(t *testing.T) {
+	bubble(t, func(t *testing.T, c *controller, a *agent) {
+		c.authority.life = 4 * time.Hour // five with its backdating: renewed two to three hours after it began
+		a.start("i1")
+		until(t, 5*time.Second, "connected", c.connected(uid))
+		pass(50 * time.Minute)
+		if n := c.authority.renewals; n != 0 {
+			t.Errorf("%d renewals before their time", n)
+		}
+		pass(75 * time.Minute)
+		if n := c.authority.renewals; n != 1 {
+			t.Errorf("%d renewals after half its life, want one", n)
+		}
+		if n := c.saw(event.AgentLost); n != 0 {
+			t.Errorf("the session was lost %d times for it", n)
 		}
 		a.stop()
 	})

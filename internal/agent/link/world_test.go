@@ -47,6 +47,7 @@ type authority struct {
 	tickets  map[string]*use
 	enrolls  int
 	renewals int
+	life     time.Duration
 	lose     int // answers to enrollments that get lost on their way
 }
 
@@ -73,7 +74,7 @@ func newAuthority(t *testing.T) *authority {
 		t.Fatal(err)
 	}
 	return &authority{
-		key: key, root: root, tickets: map[string]*use{},
+		key: key, root: root, life: agentLife, tickets: map[string]*use{},
 		server: tls.Certificate{Certificate: [][]byte{leaf.Raw, root.Raw}, PrivateKey: serverKey},
 	}
 }
@@ -137,7 +138,7 @@ func (a *authority) Renew(ctx context.Context, request *agentv1.RenewRequest) (*
 func (a *authority) sign(subject string, key crypto.PublicKey) (*x509.Certificate, error) {
 	return pki.Sign(pki.Leaf{
 		CommonName: subject, URI: pki.SubjectURI(subject), Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		NotBefore: time.Now().Add(-pki.Backdate), NotAfter: time.Now().Add(agentLife),
+		NotBefore: time.Now().Add(-pki.Backdate), NotAfter: time.Now().Add(a.life),
 	}, key, a.root, a.key)
 }
 

@@ -208,6 +208,24 @@ func TestAnAgentThatNeverReadsHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+func TestAHostThatFreezesIsLostWithin15Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream := s.open("m", "i1")
+		for range 10 { // a host that reports is kept
+			send(stream, heartbeat())
+			pass(5 * time.Second)
+		}
+		if o, _ := s.hub.Observed("m"); !o.Connected {
+			t.Fatal("it was lost while it reported")
+		}
+		pass(10 * time.Second)
+		if o, _ := s.hub.Observed("m"); o.Connected || s.saw(EventLost) != 1 {
+			t.Errorf("15 s after its last word it is connected: %v, lost %d times", o.Connected, s.saw(EventLost))
+		}
+	})
+}
+
 func TestAHeartbeatAloneIsNoHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
