@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/nspawn/network"
 	"mctl/internal/fault"
 )
 
@@ -16,8 +17,8 @@ const (
 	flagImage  = "nspawn-image"
 	flagCPUs   = "nspawn-cpus"
 	flagMemory = "nspawn-memory"
-	flagSubnet = "nspawn-subnet"
-	flagIP     = "nspawn-ip"
+	flagSubnet = network.FlagSubnet
+	flagIP     = network.FlagIP
 	flagUser   = "nspawn-ssh-user"
 )
 
@@ -100,25 +101,19 @@ func (s *settings) parseAddresses(subnet, ip string) error {
 	}
 	if !s.subnet.IsValid() {
 		// A pinned address may choose the network, where there is none yet.
-		if !usable(netip.PrefixFrom(s.ip, 24).Masked(), s.ip) {
+		if !network.Usable(netip.PrefixFrom(s.ip, 24).Masked(), s.ip) {
 			return refuse(flagIP, fmt.Errorf("%s is no address for a host", ip), "the first two addresses of a network and the last are taken")
 		}
 		return nil
 	}
-	if !usable(s.subnet, s.ip) {
+	if !network.Usable(s.subnet, s.ip) {
 		return refuse(flagIP, fmt.Errorf("%s is no address for a host in %s", ip, s.subnet), "the first two addresses of a network and the last are taken")
 	}
 	return nil
 }
 
-// usable reports whether a host may have an address: it is in the network, and neither the network's own, nor the
-// controller's, nor broadcast.
-func usable(subnet netip.Prefix, ip netip.Addr) bool {
-	return subnet.Contains(ip) && ip != subnet.Addr() && ip != gateway(subnet) && subnet.Contains(ip.Next())
-}
-
-// gateway is the controller's own end of a network.
-func gateway(subnet netip.Prefix) netip.Addr { return subnet.Addr().Next() }
+// wish is what the network shall give the host.
+func (s settings) wish() network.Wish { return network.Wish{Subnet: s.subnet, IP: s.ip} }
 
 func refuse(flag string, err error, hint string) error {
 	return fault.E("nspawn.Validate", fault.Invalid, flag, fmt.Errorf("--%s: %w", flag, err)).WithHint(hint).WithReason(fault.ReasonUsage)

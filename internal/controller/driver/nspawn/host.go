@@ -4,39 +4,31 @@ package nspawn
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/sys/unix"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/nspawn/container"
+	"mctl/internal/controller/driver/nspawn/system"
 	"mctl/internal/fault"
 )
 
 // host is the directory of one host:
 //
-//	label.json    whose it is; there from the start to the very end
-//	base          link to the image below it
-//	upper, work   what it changed, for the overlay
-//	root          where the overlay is mounted, in the launcher's own mount namespace only
-//	docker, containerd  bound over /var/lib: an engine cannot keep images on an overlay
-//	ready         the upper layer is complete
-//	address       what it has while it is on
-//	host0.network the same for systemd-networkd, bound into /run
-//	launcher.json the process that it hangs on
+//	label.json whose it is; there from the start to the very end
+//	ready      the upper layer is complete
+//	address    what it has while it is on
+//
+// and what container.Container says.
 type host struct {
 	id  string // unique on this computer: nspawn's name for it, the cgroup's, the unit's
 	dir string
@@ -52,12 +44,6 @@ type label struct {
 	User       string `json:"user"`
 }
 
-// shortName is a name for links and cgroups: interface names end after 15 characters.
-func shortName(length int, parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "/")))
-	return "mctl-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:length]
-}
-
 // host finds the place of a machine's host, whether it is there or not.
 func (d *Driver) host(m driver.Machine) (*host, error) {
 	if m.ControllerID != d.config.ControllerID {
@@ -67,9 +53,17 @@ func (d *Driver) host(m driver.Machine) (*host, error) {
 		return nil, fault.E("nspawn", fault.Internal, m.Name, fmt.Errorf("%q cannot name a directory", m.UID))
 	}
 	return &host{
-		id: shortName(7, m.ControllerID, m.UID), dir: filepath.Join(d.config.StateDir, "hosts", m.UID),
+		id: hostID(m.ControllerID, m.UID), dir: filepath.Join(d.config.StateDir, "hosts", m.UID),
 		label: label{Controller: m.ControllerID, UID: m.UID, Name: m.Name},
 	}, nil
+}
+
+// hostID is what the host is called on this computer. Its network link is called that too, after "vb-", which makes 15.
+func hostID(controllerID, uid string) string { return system.ShortName(7, controllerID, uid) }
+
+// container is the host as something to run.
+func (h *host) container() container.Container {
+	return container.Container{ID: h.id, Dir: h.dir, Hostname: h.Name}
 }
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
@@ -99,7 +93,7 @@ func (h *host) saveLabel() error {
 
 // lock locks the host; fault.NotFound when it is not there.
 func (h *host) lock(ctx context.Context) (*os.File, error) {
-	file, err := lockDir(ctx, h.dir)
+	file, err := system.LockDir(ctx, h.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.E("nspawn", fault.NotFound, h.Name, fmt.Errorf("the host of %q is gone", h.Name))
 	}
@@ -112,7 +106,7 @@ func (h *host) lockNew(ctx context.Context) (*os.File, error) {
 		if err := os.MkdirAll(h.dir, 0o700); err != nil {
 			return nil, err
 		}
-		file, err := lockDir(ctx, h.dir)
+		file, err := system.LockDir(ctx, h.dir)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return file, err
 		}
@@ -157,27 +151,11 @@ func (h *host) remove() error {
 		if entry.Name() == "label.json" {
 			continue
 		}
-		if err := removeTree(h.path(entry.Name())); err != nil {
+		if err := system.RemoveTree(h.path(entry.Name())); err != nil {
 			return err
 		}
 	}
-	return removeTree(h.dir)
-}
-
-// removeTree deletes a directory, and never what somebody mounted below it.
-func removeTree(dir string) error {
-	mounts, err := mountPoints()
-	if err != nil {
-		return err
-	}
-	for _, mount := range slices.Backward(mounts) {
-		if mount == dir || strings.HasPrefix(mount, dir+"/") {
-			if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
-				return fmt.Errorf("unmount %s: %w", mount, err)
-			}
-		}
-	}
-	return os.RemoveAll(dir)
+	return system.RemoveTree(h.dir)
 }
 
 // hosts lists this controller's hosts, complete or not.
@@ -191,34 +169,8 @@ func (d *Driver) hosts() ([]*host, error) {
 	for _, entry := range entries {
 		h := &host{dir: filepath.Join(dir, entry.Name()), label: label{Controller: d.config.ControllerID, UID: entry.Name(), Name: entry.Name()}}
 		_ = h.loadLabel() // one that was killed before its label was there is ours by its place
-		h.id = shortName(7, h.Controller, h.UID)
+		h.id = hostID(h.Controller, h.UID)
 		found = append(found, h)
 	}
 	return found, err
-}
-
-// hostKeys reads sshd's public keys out of the host's root. They are the host's word about itself, so they are checked
-// and bounded; paths cannot lead out.
-func (h *host) hostKeys() []string {
-	root, err := os.OpenRoot(h.path("upper"))
-	if err != nil {
-		return nil
-	}
-	defer root.Close()
-	var keys []string
-	for _, kind := range hostKeyKinds {
-		file, err := root.OpenFile("etc/ssh/ssh_host_"+kind+"_key.pub", os.O_RDONLY|unix.O_NONBLOCK, 0)
-		if err != nil {
-			continue
-		}
-		content, err := io.ReadAll(io.LimitReader(file, 4096))
-		file.Close()
-		if err != nil {
-			continue
-		}
-		if key, _, _, _, err := ssh.ParseAuthorizedKey(content); err == nil {
-			keys = append(keys, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
-		}
-	}
-	return keys
 }

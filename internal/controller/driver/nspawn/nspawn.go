@@ -7,25 +7,33 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/nspawn/container"
+	"mctl/internal/controller/driver/nspawn/network"
+	"mctl/internal/controller/driver/nspawn/rootfs"
 	"mctl/internal/fault"
 )
 
 // Driver makes hosts of one controller.
 type Driver struct {
-	config Config
-	keeper keeper
+	config  Config
+	runner  container.Runner
+	cache   rootfs.Cache
+	network network.Network
 }
 
 // New returns the driver. It touches nothing.
 func New(config Config) *Driver {
 	config = config.withDefaults()
-	d := &Driver{config: config, keeper: sessions{logger: config.Logger}}
-	if _, err := os.Stat("/run/systemd/system"); err == nil {
-		d.keeper = units{}
+	return &Driver{
+		config: config, runner: container.NewRunner(config.Logger),
+		cache: rootfs.Cache{Dir: config.CacheDir, Logger: config.Logger},
+		network: network.Network{
+			ControllerID: config.ControllerID, LockFile: config.LockFile, Record: filepath.Join(config.StateDir, "network.json"),
+		},
 	}
-	return d
 }
 
 // Info describes the driver.
@@ -59,11 +67,15 @@ func (d *Driver) Create(ctx context.Context, m driver.Machine) (driver.Instance,
 		if err := h.saveLabel(); err != nil {
 			return driver.Instance{}, err
 		}
-		image, err := d.image(ctx, s.image, m.Progress)
+		image, err := d.cache.Image(ctx, s.image, m.Progress)
 		if err != nil {
 			return driver.Instance{}, err
 		}
-		if err := h.outfit(image, m.PublicKeys); err != nil {
+		outfit := rootfs.Host{Name: m.Name, User: s.user, PublicKeys: m.PublicKeys}
+		if err := outfit.Outfit(h.dir, image); err != nil {
+			return driver.Instance{}, err
+		}
+		if err := h.write("ready", nil); err != nil {
 			return driver.Instance{}, err
 		}
 	}
@@ -88,7 +100,7 @@ func (d *Driver) Restart(ctx context.Context, m driver.Machine) (driver.Instance
 	}
 	defer lock.Close()
 	keep := h.address()
-	if err := shutDown(ctx, d.keeper, h, false); err != nil {
+	if err := d.turnOff(ctx, h, false); err != nil {
 		return driver.Instance{}, err
 	}
 	return d.turnOn(ctx, h, s, keep)
@@ -101,7 +113,7 @@ func (d *Driver) Stop(ctx context.Context, m driver.Machine, force bool) (driver
 		return driver.Instance{}, err
 	}
 	defer lock.Close()
-	if err := shutDown(ctx, d.keeper, h, force); err != nil {
+	if err := d.turnOff(ctx, h, force); err != nil {
 		return driver.Instance{}, err
 	}
 	return d.instance(h, driver.Stopped), nil
@@ -132,13 +144,13 @@ func (d *Driver) Delete(ctx context.Context, m driver.Machine) error {
 	if lock != nil {
 		defer lock.Close()
 	}
-	if err := shutDown(ctx, d.keeper, h, true); err != nil {
+	if err := d.turnOff(ctx, h, true); err != nil {
 		return err
 	}
 	if err := h.remove(); err != nil {
 		return err
 	}
-	return d.leave(ctx)
+	return d.network.Leave(ctx, d.inUse)
 }
 
 // List lists the controller's hosts, also those that no record knows.
@@ -184,39 +196,71 @@ func (d *Driver) locked(ctx context.Context, m driver.Machine) (*host, settings,
 
 // turnOn starts a host that is off. Its caller has the lock.
 func (d *Driver) turnOn(ctx context.Context, h *host, s settings, keep netip.Addr) (driver.Instance, error) {
-	main, err := d.keeper.main(ctx, h)
-	if err != nil {
-		return d.instance(h, driver.Unknown), err
+	if on, err := d.runner.Running(ctx, h.container()); on || err != nil {
+		return d.instance(h, driver.Running), err
 	}
-	if main != nil {
-		main.close()
-		return d.instance(h, driver.Running), nil
-	}
-	address, err := d.join(ctx, h, s, keep)
+	wish := s.wish()
+	wish.Keep = keep
+	address, err := d.network.Join(ctx, wish, d.taken(h), func(address netip.Addr) error {
+		return h.write("address", []byte(address.String()+"\n"))
+	})
 	if err != nil {
 		return d.instance(h, driver.Stopped), err
 	}
-	network := fmt.Sprintf("[Match]\nName=host0\n\n[Network]\nAddress=%s\nGateway=%s\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
-		address, gateway(address.Masked()))
-	if err := h.write("host0.network", []byte(network)); err != nil {
+	networkd := fmt.Sprintf("[Match]\nName=host0\n\n[Network]\nAddress=%s\nGateway=%s\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
+		address, network.Gateway(address))
+	if err := h.write("host0.network", []byte(networkd)); err != nil {
 		return d.instance(h, driver.Stopped), err
 	}
-	if err := h.refreshResolver(); err != nil {
+	if err := rootfs.RefreshResolver(h.path("upper")); err != nil {
 		d.config.Logger.Warn("the host keeps its resolver", "host", h.id, "error", err)
 	}
-	if err := d.keeper.start(ctx, h, boot{arguments: h.arguments(d.bridge()), limits: limits{cpus: s.cpus, memory: s.memory}}); err != nil {
+	boot := container.Boot{Bridge: d.network.Bridge(), CPUs: s.cpus, Memory: s.memory}
+	if err := d.runner.Start(ctx, h.container(), boot); err != nil {
 		return d.instance(h, driver.Unknown), err
 	}
 	return d.instance(h, driver.Running), nil
 }
 
+// turnOff ends the host; its address is free then.
+func (d *Driver) turnOff(ctx context.Context, h *host, force bool) error {
+	if err := d.runner.Stop(ctx, h.container(), force); err != nil {
+		return err
+	}
+	return os.RemoveAll(h.path("address"))
+}
+
+// taken tells which addresses other hosts have or have pinned.
+func (d *Driver) taken(h *host) network.Taken {
+	return func() (map[netip.Addr]string, error) {
+		hosts, err := d.hosts()
+		taken := map[netip.Addr]string{}
+		for _, other := range hosts {
+			if other.dir == h.dir {
+				continue
+			}
+			for _, text := range []string{other.read("address"), other.Pinned} {
+				if address, err := netip.ParseAddr(text); err == nil {
+					taken[address] = other.Name
+				}
+			}
+		}
+		return taken, err
+	}
+}
+
+// inUse reports whether the controller has a host, complete or not.
+func (d *Driver) inUse() (bool, error) {
+	hosts, err := d.hosts()
+	return len(hosts) > 0, err
+}
+
 func (d *Driver) inspect(ctx context.Context, h *host) (driver.Instance, error) {
-	main, err := d.keeper.main(ctx, h)
+	on, err := d.runner.Running(ctx, h.container())
 	if err != nil {
 		return driver.Instance{}, err
 	}
-	defer main.close()
-	if main == nil {
+	if !on {
 		return d.instance(h, driver.Stopped), nil
 	}
 	return d.instance(h, driver.Running), nil
@@ -226,29 +270,7 @@ func (d *Driver) instance(h *host, power driver.Power) driver.Instance {
 	instance := driver.Instance{ID: h.id, Power: power}
 	if address := h.address(); power == driver.Running && address.IsValid() {
 		instance.Addresses = []string{address.String()}
-		instance.SSH = driver.SSH{Address: address.String(), Port: 22, User: h.User, HostKeys: h.hostKeys()}
+		instance.SSH = driver.SSH{Address: address.String(), Port: 22, User: h.User, HostKeys: rootfs.HostKeys(h.path("upper"))}
 	}
 	return instance
-}
-
-// refreshResolver lets a host that was off follow the computer to another network, unless it minds its own resolver. The
-// host's root may have put links there, which must not lead out.
-func (h *host) refreshResolver() error {
-	content := resolvConf()
-	if content == "" {
-		return nil
-	}
-	root, err := os.OpenRoot(h.path("upper"))
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	const name = "etc/resolv.conf"
-	if info, err := root.Lstat(name); err != nil || !info.Mode().IsRegular() {
-		return err
-	}
-	if err := root.Remove(name); err != nil {
-		return err
-	}
-	return root.WriteFile(name, []byte(content), 0o644)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,11 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/nspawn/rootfs"
+	"mctl/internal/controller/driver/nspawn/system"
 	"mctl/internal/fault"
 )
-
-// install names the packages of the tools.
-const install = "apt-get install systemd-container mmdebstrap iproute2 iptables"
 
 // Room that must be free, in bytes: for a base image and what building it takes, and for a host with an engine.
 const (
@@ -45,7 +43,7 @@ func (d *Driver) Preflight(ctx context.Context, m driver.Machine) error {
 			return refuse(flagImage, err, "give a directory or a tar file")
 		}
 		if info.IsDir() {
-			if err := checkImage(s.image); err != nil {
+			if err := rootfs.Check(s.image); err != nil {
 				return err
 			}
 		}
@@ -53,15 +51,7 @@ func (d *Driver) Preflight(ctx context.Context, m driver.Machine) error {
 	if err := d.room(s); err != nil {
 		return err
 	}
-	n, err := d.record()
-	if err != nil {
-		return err
-	}
-	if err := d.choose(ctx, &n, s); err != nil {
-		return err
-	}
-	_, err = d.address(n, h, s, netip.Addr{})
-	return err
+	return d.network.Check(ctx, s.wish(), d.taken(h))
 }
 
 // equipped says why the driver cannot work on this computer, if so.
@@ -74,24 +64,19 @@ func (d *Driver) equipped(s settings) error {
 	switch {
 	case s.image != "":
 		tools = append(tools, "tar")
-	case !d.built():
+	case !d.cache.Built():
 		tools = append(tools, "mmdebstrap")
 	}
 	var lacking []string
 	for _, tool := range tools {
-		if _, err := find(tool); err != nil {
+		if _, err := system.Find(tool); err != nil {
 			lacking = append(lacking, tool)
 		}
 	}
 	if len(lacking) > 0 {
-		return fault.E("nspawn", fault.Precondition, "", fmt.Errorf("the nspawn driver needs %s", strings.Join(lacking, ", "))).WithHint(install)
+		return fault.E("nspawn", fault.Precondition, "", fmt.Errorf("the nspawn driver needs %s", strings.Join(lacking, ", "))).WithHint(system.Install)
 	}
 	return nil
-}
-
-func (d *Driver) built() bool {
-	_, err := os.Stat(filepath.Join(d.config.CacheDir, baseName()))
-	return err == nil
 }
 
 // room checks the file systems and the memory.
@@ -107,7 +92,7 @@ func (d *Driver) room(s settings) error {
 	if err := enough(d.config.StateDir, state, roomForHost); err != nil {
 		return err
 	}
-	if s.image == "" && !d.built() {
+	if s.image == "" && !d.cache.Built() {
 		cache, err := statfs(d.config.CacheDir)
 		if err != nil {
 			return err

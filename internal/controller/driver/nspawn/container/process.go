@@ -1,6 +1,6 @@
 //go:build linux
 
-package nspawn
+package container
 
 import (
 	"bytes"

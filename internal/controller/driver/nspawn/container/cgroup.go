@@ -1,6 +1,6 @@
 //go:build linux
 
-package nspawn
+package container
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mctl/internal/controller/driver/nspawn/system"
 	"mctl/internal/fault"
 )
 
@@ -26,12 +27,6 @@ const cgroupParent = "mctl"
 // cpuPeriod is what CPU quotas are parts of, in microseconds.
 const cpuPeriod = 100_000
 
-// limits are what a host may use; zero for all there is.
-type limits struct {
-	cpus   float64
-	memory int64 // bytes
-}
-
 // hierarchy is one mounted cgroup tree.
 type hierarchy struct {
 	path    string
@@ -40,22 +35,22 @@ type hierarchy struct {
 
 // hierarchies lists the computer's: many on version 1, one on version 2, both on a hybrid.
 func hierarchies() ([]hierarchy, error) {
-	all, err := mounts()
+	all, err := system.Mounts()
 	if err != nil {
 		return nil, err
 	}
 	var found []hierarchy
 	seen := map[string]bool{}
 	for _, m := range all {
-		key := m.kind + strings.Join(m.super, ",")
-		if (m.kind != "cgroup" && m.kind != "cgroup2") || seen[key] {
+		key := m.Kind + strings.Join(m.Options, ",")
+		if (m.Kind != "cgroup" && m.Kind != "cgroup2") || seen[key] {
 			continue
 		}
 		seen[key] = true
-		found = append(found, hierarchy{path: m.point, unified: m.kind == "cgroup2"})
+		found = append(found, hierarchy{path: m.Point, unified: m.Kind == "cgroup2"})
 	}
 	if len(found) == 0 {
-		return nil, fault.New("nspawn.hierarchies", fault.Precondition, "", "no cgroups are mounted").WithHint("mount /sys/fs/cgroup")
+		return nil, fault.New("container.hierarchies", fault.Precondition, "", "no cgroups are mounted").WithHint("mount /sys/fs/cgroup")
 	}
 	return found, nil
 }
@@ -84,7 +79,7 @@ func (g group) unifiedDir() string {
 }
 
 // make makes the cgroups and sets the limits.
-func (g group) make(l limits) error {
+func (g group) make(b Boot) error {
 	for _, tree := range g.trees {
 		parent := filepath.Join(tree.path, cgroupParent)
 		for _, dir := range []string{parent, g.dir(tree)} {
@@ -99,16 +94,16 @@ func (g group) make(l limits) error {
 			}
 		}
 	}
-	if l.memory > 0 {
-		value := strconv.FormatInt(l.memory, 10)
+	if b.Memory > 0 {
+		value := strconv.FormatInt(b.Memory, 10)
 		if err := g.limit("memory", [][2]string{{"memory.max", value}, {"memory.limit_in_bytes", value}}); err != nil {
 			return err
 		}
 		// No escape into swap, where swap is accounted at all.
 		_ = g.limit("swap", [][2]string{{"memory.swap.max", "0"}, {"memory.memsw.limit_in_bytes", value}})
 	}
-	if l.cpus > 0 {
-		quota := strconv.Itoa(int(l.cpus * cpuPeriod))
+	if b.CPUs > 0 {
+		quota := strconv.Itoa(int(b.CPUs * cpuPeriod))
 		return g.limit("cpu", [][2]string{{"cpu.max", fmt.Sprintf("%s %d", quota, cpuPeriod)}, {"cpu.cfs_quota_us", quota}})
 	}
 	return nil
@@ -148,7 +143,7 @@ func (g group) limit(what string, knobs [][2]string) error {
 			return nil
 		}
 	}
-	return fault.E("nspawn.limit", fault.Precondition, what, fmt.Errorf("this computer cannot limit %s: the cgroup controller is missing", what)).
+	return fault.E("container.limit", fault.Precondition, what, fmt.Errorf("this computer cannot limit %s: the cgroup controller is missing", what)).
 		WithHint("leave the limit out, or enable the controller in the kernel")
 }
 
@@ -228,7 +223,7 @@ func (g group) killOne(ctx context.Context, pid int) error {
 
 // remove kills what is left and removes the cgroups. The kernel takes a moment to let go of the dead.
 func (g group) remove(ctx context.Context) error {
-	ticker := time.NewTicker(lockPause)
+	ticker := time.NewTicker(system.Pause)
 	defer ticker.Stop()
 	for {
 		err := g.kill(ctx)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package nspawn
+package rootfs
 
 import (
 	"crypto"
@@ -14,10 +14,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"mctl/internal/controller/driver/nspawn/system"
 )
 
 // hostKeyKinds are the kinds of host keys that a host gets. RSA would cost a second.
@@ -41,21 +42,28 @@ PermitRootLogin prohibit-password
 UseDNS no
 `
 
-// outfit writes what makes a host out of an image into its upper layer: who it is, who may log in, and what starts. The
-// host has never been on, so the layer is made anew each time, and nobody can have put links into it.
-func (h *host) outfit(image string, publicKeys []string) error {
-	for _, dir := range []string{"upper", "work", "root", "docker", "containerd"} {
-		if err := removeTree(h.path(dir)); err != nil {
+// Host is who a host shall be.
+type Host struct {
+	Name       string
+	User       string   // who may log in
+	PublicKeys []string // authorized_keys lines
+}
+
+// Outfit makes a host's directory complete out of an image: an upper layer with who it is, who may log in and what starts.
+// The host has never been on, so the layer is made anew each time, and nobody can have put links into it.
+func (h Host) Outfit(dir, image string) error {
+	for _, name := range []string{"upper", "work", "root", "docker", "containerd"} {
+		if err := system.RemoveTree(filepath.Join(dir, name)); err != nil {
 			return err
 		}
-		if err := os.Mkdir(h.path(dir), 0o700); err != nil {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(os.RemoveAll(h.path("base")), os.Symlink(image, h.path("base"))); err != nil {
+	if err := errors.Join(os.RemoveAll(filepath.Join(dir, "base")), os.Symlink(image, filepath.Join(dir, "base"))); err != nil {
 		return err
 	}
-	t := &tree{root: h.path("upper")}
+	t := &tree{root: filepath.Join(dir, "upper")}
 	t.dir("", 0o755)
 	t.dir("var", 0o755)
 	t.dir("var/lib", 0o755)
@@ -63,17 +71,14 @@ func (h *host) outfit(image string, publicKeys []string) error {
 	t.dir("var/lib/containerd", 0o711)
 	h.identity(t)
 	h.units(t, image)
-	if err := h.login(t, image, publicKeys); err != nil {
+	if err := h.login(t, image); err != nil {
 		return err
 	}
-	if t.err != nil {
-		return t.err
-	}
-	return h.write("ready", nil)
+	return t.err
 }
 
 // identity writes names, the machine id and the host keys.
-func (h *host) identity(t *tree) {
+func (h Host) identity(t *tree) {
 	var id [16]byte
 	_, _ = rand.Read(id[:])
 	t.dir("etc", 0o755)
@@ -93,7 +98,7 @@ func (h *host) identity(t *tree) {
 }
 
 // units has the network and sshd start, and keeps away what would get in the way.
-func (h *host) units(t *tree, image string) {
+func (h Host) units(t *tree, image string) {
 	const system = "etc/systemd/system/"
 	t.dir("etc/systemd", 0o755)
 	t.dir(system, 0o755)
@@ -121,7 +126,7 @@ func (h *host) units(t *tree, image string) {
 }
 
 // login lets the keys in, as root or as a user who may sudo.
-func (h *host) login(t *tree, image string, publicKeys []string) error {
+func (h Host) login(t *tree, image string) error {
 	a, err := h.account(t, image)
 	if err != nil {
 		return err
@@ -136,7 +141,7 @@ func (h *host) login(t *tree, image string, publicKeys []string) error {
 	}
 	t.dir(a.home+"/.ssh", 0o700)
 	var keys strings.Builder
-	for _, key := range publicKeys {
+	for _, key := range h.PublicKeys {
 		keys.WriteString(strings.ReplaceAll(strings.TrimSpace(key), "\n", " ") + "\n")
 	}
 	t.file(a.home+"/.ssh/authorized_keys", 0o600, keys.String())
@@ -184,25 +189,6 @@ func hostKey(kind string) (private, public string, err error) {
 		return "", "", err
 	}
 	return string(pem.EncodeToMemory(block)), string(ssh.MarshalAuthorizedKey(sshKey)), nil
-}
-
-// resolvConf is what hosts resolve names with: the computer's own, but never an address that only the computer reaches.
-func resolvConf() string {
-	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
-		content, err := os.ReadFile(path)
-		if err != nil || len(content) > 64<<10 {
-			continue
-		}
-		lines := strings.Split(strings.TrimSpace(string(content)), "\n")
-		lines = slices.DeleteFunc(lines, func(line string) bool {
-			fields := strings.Fields(line)
-			return len(fields) > 1 && fields[0] == "nameserver" && (strings.HasPrefix(fields[1], "127.") || fields[1] == "::1")
-		})
-		if slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "nameserver") }) {
-			return strings.Join(lines, "\n") + "\n"
-		}
-	}
-	return ""
 }
 
 // tree writes files below a root that nobody else can write to. It keeps the first error.

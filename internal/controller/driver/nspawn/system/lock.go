@@ -1,6 +1,6 @@
 //go:build linux
 
-package nspawn
+package system
 
 import (
 	"context"
@@ -12,22 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockPause is how long a lock that another process holds is left alone before it is tried again: flock has no event.
-const lockPause = 10 * time.Millisecond
+// Pause is how long a lock that another process holds is left alone before it is tried again: flock has no event.
+const Pause = 10 * time.Millisecond
 
-// lockFile takes the exclusive lock of a file, which is made. Closing it gives it back. waiting, if any, is called once
+// LockFile takes the exclusive lock of a file, which is made. Closing it gives it back. waiting, if any, is called once
 // when another has it.
-func lockFile(ctx context.Context, path string, waiting func()) (*os.File, error) {
+func LockFile(ctx context.Context, path string, waiting func()) (*os.File, error) {
 	return lock(ctx, path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, waiting)
 }
 
-// lockDir takes the exclusive lock of a directory; fs.ErrNotExist when there is none, or none any more.
-func lockDir(ctx context.Context, path string) (*os.File, error) {
+// LockDir takes the exclusive lock of a directory; fs.ErrNotExist when there is none, or none any more.
+func LockDir(ctx context.Context, path string) (*os.File, error) {
 	return lock(ctx, path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, nil)
 }
 
 func lock(ctx context.Context, path string, flags int, waiting func()) (*os.File, error) {
-	ticker := time.NewTicker(lockPause)
+	ticker := time.NewTicker(Pause)
 	defer ticker.Stop()
 	for {
 		file, err := os.OpenFile(path, flags, 0o600)

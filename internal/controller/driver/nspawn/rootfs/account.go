@@ -1,6 +1,6 @@
 //go:build linux
 
-package nspawn
+package rootfs
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ type account struct {
 }
 
 // account finds the user in the image, or adds one who may sudo without a password.
-func (h *host) account(t *tree, image string) (account, error) {
+func (h Host) account(t *tree, image string) (account, error) {
 	users, err := table(image, "etc/passwd")
 	if err != nil {
 		return account{}, err
@@ -54,7 +54,7 @@ func (h *host) account(t *tree, image string) (account, error) {
 
 // addAccount writes the image's account files with one line more. An asterisk is no password, and does not lock the
 // account for sshd as an exclamation mark does.
-func (h *host) addAccount(t *tree, image string, users [][]string, a *account) error {
+func (h Host) addAccount(t *tree, image string, users [][]string, a *account) error {
 	groups, err := table(image, "etc/group")
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func slurp(image, name string) (string, error) {
 	defer root.Close()
 	file, err := root.Open(name)
 	if err != nil {
-		return "", fault.E("nspawn.image", fault.Precondition, "", fmt.Errorf("read the image: %w", err))
+		return "", fault.E("rootfs", fault.Precondition, "", fmt.Errorf("read the image: %w", err))
 	}
 	defer file.Close()
 	content, err := io.ReadAll(io.LimitReader(file, 1<<20))

@@ -1,6 +1,6 @@
 //go:build linux
 
-package nspawn
+package container
 
 import (
 	"context"
@@ -9,7 +9,10 @@ import (
 	"os/exec"
 	"syscall"
 
+	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
+
+	"mctl/internal/controller/driver/nspawn/system"
 )
 
 // sessions keeps hosts where systemd is not process 1: each in a session and cgroups of its own.
@@ -32,41 +35,30 @@ while :; do
 		"$MCTL_NSPAWN" "$@"
 	fi
 	[ $? -eq ` + rebooted + ` ] || exit
-done`
+done
+`
 
-// namespaced has a shell run in a mount namespace of its own that still sees what is unmounted outside.
-func namespaced(script string) []string {
-	return []string{"--mount", "--propagation", "slave", "--", "/bin/sh", "-c", script, "mctl-host"}
-}
-
-func (k sessions) start(ctx context.Context, h *host, b boot) error {
-	g, err := newGroup(h.id)
+func (k sessions) start(ctx context.Context, c Container, b Boot) error {
+	g, err := newGroup(c.ID)
 	if err != nil {
 		return err
 	}
 	if err := g.remove(ctx); err != nil { // of a time before, or of a start that was cut short
 		return err
 	}
-	if err := g.make(b.limits); err != nil {
+	if err := g.make(b); err != nil {
 		return err
 	}
-	nspawn, err := find("systemd-nspawn")
+	command, err := k.command(c, b, g)
 	if err != nil {
 		return err
 	}
-	unshare, err := find("unshare")
-	if err != nil {
-		return err
-	}
-	log, err := os.OpenFile(h.path("nspawn.log"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	log, err := os.OpenFile(c.path("nspawn.log"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	command := exec.Command(unshare, append(namespaced(launcher), b.arguments...)...) //nolint:gosec // argv only; it outlives every context
-	command.Dir, command.Stderr = h.dir, log
-	command.Env = append(environment(), "MCTL_NSPAWN="+nspawn, "MCTL_CGROUP="+g.unifiedDir())
-	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	command.Stderr = log
 	ahead, err := command.StdinPipe()
 	if err != nil {
 		return err
@@ -76,9 +68,9 @@ func (k sessions) start(ctx context.Context, h *host, b boot) error {
 		return err
 	}
 	main, err := hold(command.Process.Pid)
+	defer main.close()
 	if err == nil {
-		defer main.close()
-		err = k.register(h, g, command.Process.Pid)
+		err = register(c, g, command.Process.Pid)
 	}
 	if err == nil {
 		_, err = ahead.Write([]byte("go\n"))
@@ -88,12 +80,33 @@ func (k sessions) start(ctx context.Context, h *host, b boot) error {
 	if err != nil {
 		return err
 	}
-	k.logger.Debug("launched", "host", h.id, "pid", command.Process.Pid)
-	return awaitInit(ctx, h, main)
+	k.logger.Debug("launched", "host", c.ID, "pid", command.Process.Pid)
+	return awaitInit(ctx, c, main)
+}
+
+// command is the launcher. It belongs to no context: the host outlives all of them.
+func (k sessions) command(c Container, b Boot, g group) (*exec.Cmd, error) {
+	nspawn, err := system.Find("systemd-nspawn")
+	if err != nil {
+		return nil, err
+	}
+	unshare, err := system.Find("unshare")
+	if err != nil {
+		return nil, err
+	}
+	arguments, err := c.launch(launcher, b)
+	if err != nil {
+		return nil, err
+	}
+	command := exec.Command(unshare, arguments...) //nolint:gosec // argv only
+	command.Dir = c.Dir
+	command.Env = append(system.Environment(), "MCTL_NSPAWN="+nspawn, "MCTL_CGROUP="+g.unifiedDir())
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return command, nil
 }
 
 // register makes the launcher findable.
-func (k sessions) register(h *host, g group, pid int) error {
+func register(c Container, g group, pid int) error {
 	if err := g.join(pid); err != nil {
 		return err
 	}
@@ -105,18 +118,19 @@ func (k sessions) register(h *host, g group, pid int) error {
 	if err != nil {
 		return err
 	}
-	return h.write("launcher.json", content)
+	return renameio.WriteFile(c.path("launcher.json"), content, 0o600)
 }
 
 // main finds the launcher, or PID 1 where somebody killed the launcher and left the host running.
-func (k sessions) main(_ context.Context, h *host) (*process, error) {
+func (k sessions) main(_ context.Context, c Container) (*process, error) {
 	var id identity
-	if json.Unmarshal([]byte(h.read("launcher.json")), &id) == nil && id.PID > 0 {
+	content, _ := os.ReadFile(c.path("launcher.json"))
+	if json.Unmarshal(content, &id) == nil && id.PID > 0 {
 		if p, err := holdSame(id); p != nil || err != nil {
 			return p, err
 		}
 	}
-	g, err := newGroup(h.id)
+	g, err := newGroup(c.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -128,8 +142,8 @@ func (k sessions) main(_ context.Context, h *host) (*process, error) {
 	return nil, nil
 }
 
-func (k sessions) end(ctx context.Context, h *host) error {
-	g, err := newGroup(h.id)
+func (k sessions) end(ctx context.Context, c Container) error {
+	g, err := newGroup(c.ID)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 //go:build linux
 
-package nspawn
+// Package rootfs makes the root file systems of hosts: one image for all, and a layer of its own for each.
+package rootfs
 
 import (
 	"context"
@@ -16,10 +17,17 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
-	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/nspawn/system"
 	"mctl/internal/fault"
+)
+
+// Flags that faults name.
+const (
+	flagImage = "nspawn-image"
+	flagUser  = "nspawn-ssh-user"
 )
 
 const (
@@ -37,10 +45,24 @@ func baseName() string {
 	return fmt.Sprintf("%s-%s-%x", suite, runtime.GOARCH, sum[:4])
 }
 
-// image returns the directory that a host's root is layered upon, and makes it first where needed.
-func (d *Driver) image(ctx context.Context, given string, progress driver.Progress) (string, error) {
+// Cache holds what all controllers of a computer share: the base image.
+type Cache struct {
+	Dir    string
+	Logger hclog.Logger
+}
+
+// Built reports whether the base image is there.
+func (c Cache) Built() bool {
+	_, err := os.Stat(filepath.Join(c.Dir, baseName()))
+	return err == nil
+}
+
+// Image returns the directory that a host's root is layered upon: the base image, or the directory or tar file given. It
+// makes it first where needed, which takes half a minute and may be cut short and repeated. fault.Invalid for an image that
+// would not become a host.
+func (c Cache) Image(ctx context.Context, given string, progress func(string)) (string, error) {
 	if given == "" {
-		return d.cached(ctx, baseName(), progress, "building the base image, once per computer", func(ctx context.Context, dir string, lock *os.File) error {
+		return c.cached(ctx, baseName(), progress, "building the base image, once per computer", func(ctx context.Context, dir string, lock *os.File) error {
 			return debootstrap(ctx, dir, lock, progress)
 		})
 	}
@@ -49,20 +71,20 @@ func (d *Driver) image(ctx context.Context, given string, progress driver.Progre
 		return "", refuse(flagImage, err, "give a directory or a tar file")
 	}
 	if info.IsDir() {
-		return given, checkImage(given)
+		return given, Check(given)
 	}
 	sum := sha256.Sum256(fmt.Append(nil, given, info.Size(), info.ModTime().UnixNano()))
-	dir, err := d.cached(ctx, fmt.Sprintf("tar-%x", sum[:8]), progress, "unpacking the image", func(ctx context.Context, dir string, lock *os.File) error {
+	dir, err := c.cached(ctx, fmt.Sprintf("tar-%x", sum[:8]), progress, "unpacking the image", func(ctx context.Context, dir string, lock *os.File) error {
 		return work(ctx, lock, func(string) {}, "tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--directory="+dir, "--file="+given)
 	})
 	if err != nil {
 		return "", err
 	}
-	return dir, checkImage(dir)
+	return dir, Check(dir)
 }
 
-// checkImage refuses what would not become a host.
-func checkImage(dir string) error {
+// Check refuses what would not become a host.
+func Check(dir string) error {
 	for what, paths := range map[string][]string{
 		"systemd": {"usr/lib/systemd/systemd", "lib/systemd/systemd"}, "sshd": {"usr/sbin/sshd"},
 	} {
@@ -89,15 +111,15 @@ func inside(image string, paths ...string) bool {
 }
 
 // cached returns a directory of the cache. One controller at a time fills it, under another name until it is complete.
-func (d *Driver) cached(ctx context.Context, name string, progress driver.Progress, what string, fill func(context.Context, string, *os.File) error) (string, error) {
-	dir := filepath.Join(d.config.CacheDir, name)
+func (c Cache) cached(ctx context.Context, name string, progress func(string), what string, fill func(context.Context, string, *os.File) error) (string, error) {
+	dir := filepath.Join(c.Dir, name)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := os.MkdirAll(d.config.CacheDir, 0o755); err != nil {
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return "", err
 	}
-	lock, err := lockFile(ctx, filepath.Join(d.config.CacheDir, "lock"), func() { progress("waiting: another controller is " + what) })
+	lock, err := system.LockFile(ctx, filepath.Join(c.Dir, "lock"), func() { progress("waiting: another controller is " + what) })
 	if err != nil {
 		return "", err
 	}
@@ -105,30 +127,30 @@ func (d *Driver) cached(ctx context.Context, name string, progress driver.Progre
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := d.sweepCache(); err != nil {
+	if err := c.sweep(); err != nil {
 		return "", err
 	}
 	progress(what + "…")
-	start, temporary := time.Now(), filepath.Join(d.config.CacheDir, building+name)
+	start, temporary := time.Now(), filepath.Join(c.Dir, building+name)
 	if err := os.Mkdir(temporary, 0o755); err != nil {
 		return "", err
 	}
 	if err := errors.Join(fill(ctx, temporary, lock), ctx.Err()); err != nil {
-		return "", errors.Join(err, removeTree(temporary))
+		return "", errors.Join(err, system.RemoveTree(temporary))
 	}
 	if err := complete(temporary, dir); err != nil {
 		return "", err
 	}
-	d.config.Logger.Info("image is ready", "path", dir, "took", time.Since(start).Round(time.Millisecond))
+	c.Logger.Info("image is ready", "path", dir, "took", time.Since(start).Round(time.Millisecond))
 	return dir, nil
 }
 
-// sweepCache removes what others left half built. The lock is ours, so nobody is building.
-func (d *Driver) sweepCache() error {
-	entries, err := os.ReadDir(d.config.CacheDir)
+// sweep removes what others left half built. The lock is ours, so nobody is building.
+func (c Cache) sweep() error {
+	entries, err := os.ReadDir(c.Dir)
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), building) {
-			err = errors.Join(err, removeTree(filepath.Join(d.config.CacheDir, entry.Name())))
+			err = errors.Join(err, system.RemoveTree(filepath.Join(c.Dir, entry.Name())))
 		}
 	}
 	return err
@@ -151,7 +173,7 @@ func complete(temporary, dir string) error {
 }
 
 // debootstrap builds the base image. Nothing that must be unique to a host stays in it.
-func debootstrap(ctx context.Context, dir string, lock *os.File, progress driver.Progress) error {
+func debootstrap(ctx context.Context, dir string, lock *os.File, progress func(string)) error {
 	err := work(ctx, lock, func(line string) {
 		if step, ok := strings.CutPrefix(line, "I: "); ok {
 			progress("building the base image: " + strings.TrimSuffix(step, "..."))
@@ -175,22 +197,22 @@ func debootstrap(ctx context.Context, dir string, lock *os.File, progress driver
 // work runs a tool that takes its time, and passes on the lines it says. It inherits the lock: should the controller die
 // meanwhile, nobody touches the directory before the tool has ended too.
 func work(ctx context.Context, lock *os.File, line func(string), tool string, args ...string) error {
-	path, err := find(tool)
+	path, err := system.Find(tool)
 	if err != nil {
 		return err
 	}
 	said := &lines{each: line}
 	// The modes in an image must not depend on the umask of whoever started the controller.
 	command := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 022 && exec "$@"`, "sh", path}, args...)...)
-	command.Env, command.Stderr, command.ExtraFiles = environment(), said, []*os.File{lock}
+	command.Env, command.Stderr, command.ExtraFiles = system.Environment(), said, []*os.File{lock}
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = 10 * time.Second
 	if err := command.Run(); err != nil {
-		failed := complaint(ctx, tool, &said.tail, err)
-		if f := (*fault.Error)(nil); errors.As(failed, &f) && f.Kind == fault.Internal {
-			f.Kind = fault.Precondition // a mirror that cannot be reached, a disk that is full: somebody must act
-			return f.WithHint("see why " + tool + " failed, then mctl retry")
+		failed := system.Complaint(ctx, tool, &said.Tail, err)
+		if failed.Kind == fault.Internal {
+			failed.Kind = fault.Precondition // a mirror that cannot be reached, a disk that is full: somebody must act
+			return failed.WithHint("see why " + tool + " failed, then mctl retry")
 		}
 		return failed
 	}
@@ -199,13 +221,13 @@ func work(ctx context.Context, lock *os.File, line func(string), tool string, ar
 
 // lines hands each complete line on and keeps the last ones.
 type lines struct {
-	tail
+	system.Tail
 	each func(string)
 	rest string
 }
 
 func (l *lines) Write(p []byte) (int, error) {
-	_, _ = l.tail.Write(p)
+	_, _ = l.Tail.Write(p)
 	l.rest += string(p)
 	for {
 		line, rest, ok := strings.Cut(l.rest, "\n")
@@ -216,4 +238,8 @@ func (l *lines) Write(p []byte) (int, error) {
 		l.each(strings.TrimSpace(line))
 		l.rest = rest
 	}
+}
+
+func refuse(flag string, err error, hint string) error {
+	return fault.E("rootfs", fault.Invalid, flag, fmt.Errorf("--%s: %w", flag, err)).WithHint(hint).WithReason(fault.ReasonUsage)
 }
