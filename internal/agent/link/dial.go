@@ -61,7 +61,7 @@ func (l *Link) dial(ctx context.Context, endpoints []string, config *tls.Config)
 			found = r.conn
 			cancel() // the others give up
 		default:
-			r.conn.Close()
+			r.conn.Close() //nolint:errcheck // it was never used
 		}
 	}
 	if found == nil {
@@ -69,7 +69,7 @@ func (l *Link) dial(ctx context.Context, endpoints []string, config *tls.Config)
 	}
 	conn, err := client(found)
 	if err != nil {
-		found.Close()
+		found.Close() //nolint:errcheck // it was never used
 		return nil, fault.E("link.dial", fault.Internal, "", err)
 	}
 	return conn, nil
@@ -106,7 +106,7 @@ func client(conn *tls.Conn) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(dialer), grpc.WithTransportCredentials(greeted{}),
 		grpc.WithUnaryInterceptor(faults), grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
 		// A host has one session with little in it: small buffers, and windows that are not probed with pings.
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive)), grpc.WithMaxHeaderListSize(16<<10),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 4 * time.Second}),

@@ -347,7 +347,12 @@ func (a *agent) start(instance string) {
 	go func() { a.done <- a.link.Run(ctx) }()
 }
 
-func (a *agent) stop() { a.cancel(); <-a.done }
+func (a *agent) stop() {
+	a.cancel()
+	if err := <-a.done; err != nil {
+		a.t.Error(err)
+	}
+}
 
 func (a *agent) wished() []link.Wish {
 	a.mu.Lock()

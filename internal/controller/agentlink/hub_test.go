@@ -73,7 +73,11 @@ func newStage(t testing.TB) *stage {
 		t.Fatal(err)
 	}
 	s.conn = conn
-	t.Cleanup(func() { cancel(); conn.Close(); s.server.Stop() })
+	t.Cleanup(func() {
+		cancel()
+		conn.Close() //nolint:errcheck // nothing to save
+		s.server.Stop()
+	})
 	return s
 }
 
