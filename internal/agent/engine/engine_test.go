@@ -209,6 +209,14 @@ func TestFlagsOfTheUnitAreNeverKeys(t *testing.T) {
 	if h.get(dropIn) != expected || h.called("systemctl restart") != restarts {
 		t.Error("the second time is not like the first")
 	}
+	// The user takes the flags out of the unit: what is left are ours, which can be keys now.
+	h.put("/etc/default/docker", "")
+	h.start()
+	converge(t, h, want)
+	keys := map[string]any{"labels": []any{"new=2", "provider=nspawn"}, "log-driver": "json-file", "mtu": 1400.0}
+	if diff := cmp.Diff(keys, h.loaded); diff != "" || h.get(dropIn) != "-" {
+		t.Errorf("drop-in %q (-want +got):\n%s", h.get(dropIn), diff)
+	}
 }
 
 func TestAnAdoptedHostWithLabelsAsFlagsIsNotRestartedForOurs(t *testing.T) {
