@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"mctl/internal/fault"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// defaultMachine is meant where no machine is named, if it exists.
+const defaultMachine = "default"
+
+// Machine returns the machine that the arguments name: the first one, or `default`.
+func (e *Env) Machine(ctx context.Context, args []string) (*controllerv1.Machine, error) {
+	if len(args) > 0 {
+		return e.Get(ctx, args[0])
+	}
+	m, err := e.Get(ctx, defaultMachine)
+	if fault.Is(err, fault.NotFound) {
+		return nil, Failf("Error: No machine name(s) specified and no %q machine exists", defaultMachine)
+	}
+	return m, err
+}
+
+// Machines returns all machines that the arguments name, or `default`. Where one is unknown, the error names each such.
+func (e *Env) Machines(ctx context.Context, args []string) ([]*controllerv1.Machine, error) {
+	if len(args) == 0 {
+		m, err := e.Machine(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		return []*controllerv1.Machine{m}, nil
+	}
+	var machines []*controllerv1.Machine
+	var failed []error
+	for _, name := range Unique(args) {
+		m, err := e.Get(ctx, name)
+		if err != nil {
+			failed = append(failed, err)
+		}
+		machines = append(machines, m)
+	}
+	return machines, errors.Join(failed...)
+}
+
+// Get returns one machine.
+func (e *Env) Get(ctx context.Context, name string) (*controllerv1.Machine, error) {
+	client, err := e.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Machines.GetMachine(ctx, &controllerv1.GetMachineRequest{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	return response.GetMachine(), nil
+}
+
+// List returns all machines in natural order. health asks for their newest health too.
+func (e *Env) List(ctx context.Context, health bool) ([]*controllerv1.Machine, error) {
+	client, err := e.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var machines []*controllerv1.Machine
+	for token := ""; ; {
+		page, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{PageToken: token, OmitHealth: !health})
+		if err != nil {
+			return nil, err
+		}
+		machines = append(machines, page.GetMachines()...)
+		if token = page.GetNextPageToken(); token == "" {
+			return machines, nil
+		}
+	}
+}
+
+// Unique drops repetitions and keeps the order.
+func Unique(names []string) []string {
+	seen := map[string]bool{}
+	var unique []string
+	for _, name := range names {
+		if !seen[name] {
+			seen[name] = true
+			unique = append(unique, name)
+		}
+	}
+	return unique
+}
+
+// Confirm asks a question that is answered by y or n. It returns io.EOF where nobody is there to answer.
+func (e *Env) Confirm(question string) (bool, error) {
+	e.Printf("%s (y/n): ", question)
+	// One word, as docker-machine read it; a line bounds it.
+	line, err := bufio.NewReader(io.LimitReader(e.In, 4096)).ReadString('\n')
+	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if word == "" && err != nil {
+		return false, io.EOF
+	}
+	return strings.HasPrefix(strings.ToLower(word), "y"), nil
+}

@@ -1,0 +1,225 @@
+package create
+
+import (
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/credential"
+	"mctl/internal/mctl/dial"
+	"mctl/internal/mctl/engine"
+	"mctl/internal/mctl/follow"
+	"mctl/internal/mctl/output"
+	"mctl/internal/mctl/signer"
+	"mctl/internal/mctl/state"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// adopting is the driver whose hosts were there before: who may log in to them is known already.
+const adopting = "generic"
+
+// adoptingKey is its flag for the private key to log in with.
+const adoptingKey = "generic-ssh-key"
+
+var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-\.]*$`)
+
+type options struct {
+	name   string
+	spec   *controllerv1.MachineSpec
+	noWait bool
+}
+
+// Words are docker-machine's lines for the phases of a creation.
+func Words() map[string][]string {
+	return map[string][]string{
+		"booting": {
+			"Waiting for machine to be running, this may take a few minutes...",
+			"Detecting operating system of created instance...",
+			"Waiting for SSH to be available...",
+		},
+		"joining":    {"Detecting the provisioner..."},
+		"installing": {"Provisioning with mctl-agent..."},
+	}
+}
+
+// create asks for the machine and follows its making. A refused create leaves nothing behind.
+func create(ctx context.Context, env *cli.Env, opts options) error {
+	if !namePattern.MatchString(opts.name) {
+		return cli.Failf("Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -")
+	}
+	client, err := env.Client(ctx)
+	if err != nil {
+		return err
+	}
+	dir, err := env.State()
+	if err != nil {
+		return err
+	}
+	progress := env.Progress()
+	defer progress.Done(false)
+	progress.Step("Running pre-create checks...")
+	stage, err := dir.Stage(opts.name)
+	if errors.Is(err, os.ErrExist) {
+		return fault.E("create", fault.Exists, opts.name, errExists(opts.name)).
+			WithHint("its folder was made by another program; move it away, or take another name")
+	}
+	if err != nil {
+		return err
+	}
+	defer stage.Drop()
+	loan, err := prepareLogin(ctx, env, client, stage, opts)
+	if err != nil {
+		return precheck(err)
+	}
+	defer loan.Return()
+	asked := env.Now()
+	m, err := ask(ctx, env, client, opts)
+	if err != nil {
+		return refused(opts.name, err)
+	}
+	if _, err := stage.Settle(m.GetUid()); err != nil {
+		return err
+	}
+	if opts.noWait {
+		return created(env, m, progress)
+	}
+	progress.Step("Creating machine...")
+	m, err = follow.Machine(ctx, client, follow.Goal{
+		Name: opts.name, UID: m.GetUid(), Generation: m.GetGeneration(), Since: asked, Words: Words(), Progress: progress,
+	})
+	if err != nil {
+		return failed(ctx, env, client, opts, m, progress, err)
+	}
+	return Finish(ctx, env, m, progress)
+}
+
+type errExists string
+
+func (name errExists) Error() string { return `Docker machine "` + string(name) + `" already exists` }
+
+// prepareLogin sees to it that the caller will be able to log in: by a new key for a host that is made, by the key that was
+// named for one that is adopted, or else by the caller's ssh-agent, which the controller needs too and is lent.
+func prepareLogin(ctx context.Context, env *cli.Env, client *dial.Client, stage *state.Stage, opts options) (*signer.Loan, error) {
+	if opts.spec.GetDriver() != adopting {
+		pair, err := credential.NewKeyPair("mctl-" + opts.name)
+		if err != nil {
+			return nil, err
+		}
+		opts.spec.SshAuthorizedKeys = []string{pair.Authorized}
+		return nil, stage.WriteKeys(pair.Private, []byte(pair.Authorized+"\n"))
+	}
+	for _, option := range opts.spec.GetDriverOptions() {
+		if option.GetName() == adoptingKey && len(option.GetContent()) > 0 {
+			public, err := credential.AuthorizedLine(option.GetContent())
+			if err != nil {
+				return nil, fault.New("create.prepareLogin", fault.Precondition, opts.name, "the file of --"+adoptingKey+" holds no private key that can be read").
+					WithHint("check the path").WithReason(fault.ReasonPrecheck)
+			}
+			return nil, stage.WriteKeys(option.GetContent(), public)
+		}
+	}
+	if !slices.ContainsFunc(opts.spec.GetDriverOptions(), func(o *controllerv1.DriverOption) bool { return o.GetName() == "generic-ip-address" }) {
+		return nil, nil // the controller says what is missing
+	}
+	return signer.Lend(ctx, client, env.Getenv("SSH_AUTH_SOCK"), opts.name)
+}
+
+// ask makes the call. Where it ends without an answer, it looks whether the machine was taken note of all the same.
+func ask(ctx context.Context, env *cli.Env, client *dial.Client, opts options) (*controllerv1.Machine, error) {
+	asked := env.Now()
+	response, err := client.Machines.CreateMachine(ctx, &controllerv1.CreateMachineRequest{
+		RequestId: cli.RequestID(), Name: opts.name, Spec: opts.spec,
+	})
+	if err == nil {
+		return response.GetMachine(), nil
+	}
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	lookCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	found, lookErr := client.Machines.GetMachine(lookCtx, &controllerv1.GetMachineRequest{Name: opts.name})
+	if lookErr != nil || !isOurs(found.GetMachine(), opts, asked) {
+		return nil, err
+	}
+	return found.GetMachine(), nil
+}
+
+func isOurs(m *controllerv1.Machine, opts options, asked time.Time) bool {
+	if keys := opts.spec.GetSshAuthorizedKeys(); len(keys) > 0 {
+		return slices.Equal(m.GetSpec().GetSshAuthorizedKeys(), keys)
+	}
+	return m.GetSpec().GetDriver() == opts.spec.GetDriver() && !m.GetCreateTime().AsTime().Before(asked)
+}
+
+// refused puts docker-machine's words around why nothing was made.
+func refused(name string, err error) error {
+	switch {
+	case fault.Is(err, fault.Exists):
+		return fault.E("create", fault.Exists, name, errExists(name))
+	case fault.ReasonOf(err) == fault.ReasonUsage:
+		return cli.Wrap(err, "Error setting machine configuration from flags provided: %w")
+	}
+	return precheck(err)
+}
+
+// failed tells how a creation ended that had begun. The machine stays, unless it was to be rolled back.
+func failed(ctx context.Context, env *cli.Env, client *dial.Client, opts options, m *controllerv1.Machine, progress output.Progress, err error) error {
+	if ctx.Err() != nil {
+		progress.Done(false)
+		env.Infof("%q is being made all the same. Run: %s wait %s", opts.name, env.App(), opts.name)
+		return cli.Silent{Code: cli.ExitInterrupted}
+	}
+	err = cli.Wrap(err, "Error creating machine: %w")
+	dir, stateErr := env.State()
+	if stateErr != nil {
+		return err
+	}
+	if m != nil && opts.spec.GetRollback() {
+		progress.Step("Removing what was made...")
+		goal := follow.Goal{Name: opts.name, UID: m.GetUid(), Generation: m.GetGeneration() + 1, Deleted: true, Since: env.Now(), Progress: progress}
+		if _, rollbackErr := follow.Machine(ctx, client, goal); rollbackErr != nil {
+			return errors.Join(err, cli.Wrap(rollbackErr, "Error removing host: %w"))
+		}
+		return errors.Join(err, dir.Machine(opts.name).Remove())
+	}
+	if m != nil {
+		return errors.Join(err, dir.WriteView(m))
+	}
+	return err
+}
+
+// Finish writes the caller's files for a machine whose wish has come true, tries its engine and says how to use it.
+func Finish(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress output.Progress) error {
+	folder, err := env.WriteFiles(ctx, m, false)
+	if err != nil {
+		return err
+	}
+	progress.Step("Checking connection to Docker...")
+	checkErr := engine.Check(ctx, folder, m.GetStatus().GetUrl())
+	progress.Done(checkErr == nil)
+	if env.JSON() {
+		return output.Message(env.Out, m)
+	}
+	if checkErr != nil {
+		env.Infof("Docker runs on %q, but this computer does not reach it: %s", m.GetName(), checkErr)
+		return nil
+	}
+	env.Infof("Docker is up and running!")
+	env.Infof("To see how to connect your Docker Client to the Docker Engine running on this virtual machine, run: %s env %s", env.Args[0], m.GetName())
+	return nil
+}
+
+func created(env *cli.Env, m *controllerv1.Machine, progress output.Progress) error {
+	progress.Done(true)
+	if env.JSON() {
+		return output.Message(env.Out, m)
+	}
+	env.Infof("%q is being made. To wait for it, run: %s wait %s", m.GetName(), env.App(), m.GetName())
+	return nil
+}

@@ -1,0 +1,212 @@
+package create
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/credential"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// newFlags are the flags that do not depend on the driver, with docker-machine's names and variables.
+func newFlags() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("create", pflag.ContinueOnError)
+	flags.StringP("driver", "d", "", "Driver to create machine with.")
+	flags.String("engine-install", "auto", "Where Docker comes from: auto, docker, distro, script or none")
+	flags.String("engine-install-url", "", "Custom URL to use for engine installation")
+	flags.StringArray("engine-opt", nil, "Specify arbitrary flags to include with the created engine in the form flag=value")
+	flags.StringArray("engine-insecure-registry", nil, "Specify insecure registries to allow with the created engine")
+	flags.StringArray("engine-registry-mirror", nil, "Specify registry mirrors to use")
+	flags.StringArray("engine-label", nil, "Specify labels for the created engine")
+	flags.String("engine-storage-driver", "", "Specify a storage driver to use with the engine")
+	flags.StringArray("engine-env", nil, "Specify environment variables to set in the engine")
+	flags.StringArray("tls-san", nil, "Support extra SANs for TLS certs")
+	flags.Duration("wait-ssh", 0, "How long the host may take until it can be logged in to (default 5m)")
+	flags.Duration("wait-install", 0, "How long the installation of Docker may take (default 10m)")
+	flags.Duration("wait-agent", 0, "How long the agent may take to connect (default 2m)")
+	flags.Bool("rollback", false, "Remove everything again when the creation fails")
+	flags.Bool("no-wait", false, "Return as soon as the machine is asked for")
+	for name, variable := range map[string]string{
+		"driver": "MACHINE_DRIVER", "engine-install": "MCTL_ENGINE_INSTALL",
+		"engine-install-url": "MACHINE_DOCKER_INSTALL_URL", "engine-registry-mirror": "ENGINE_REGISTRY_MIRROR",
+	} {
+		cli.FromEnv(flags, name, variable)
+	}
+	// Legacy Swarm is gone; its flags are known so that they are refused in a sentence.
+	for _, name := range []string{"swarm", "swarm-master", "swarm-experimental"} {
+		flags.Bool(name, false, "")
+	}
+	for _, name := range []string{"swarm-image", "swarm-discovery", "swarm-strategy", "swarm-host", "swarm-addr"} {
+		flags.String(name, "", "")
+	}
+	for _, name := range []string{"swarm-opt", "swarm-join-opt"} {
+		flags.StringArray(name, nil, "")
+	}
+	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = strings.HasPrefix(f.Name, "swarm") })
+	return flags
+}
+
+// addDriverFlags adds the driver's flags as its schema describes them.
+func addDriverFlags(flags *pflag.FlagSet, driver *controllerv1.Driver) {
+	for _, f := range driver.GetFlags() {
+		if flags.Lookup(f.GetName()) != nil {
+			continue // a flag of ours wins
+		}
+		first := ""
+		if values := f.GetDefaultValues(); len(values) > 0 {
+			first = values[0]
+		}
+		switch f.GetType() {
+		case controllerv1.DriverFlag_TYPE_BOOL:
+			value, _ := strconv.ParseBool(first)
+			flags.Bool(f.GetName(), value, f.GetUsage())
+		case controllerv1.DriverFlag_TYPE_INT:
+			value, _ := strconv.Atoi(first)
+			flags.Int(f.GetName(), value, f.GetUsage())
+		case controllerv1.DriverFlag_TYPE_STRING_LIST:
+			flags.StringArray(f.GetName(), f.GetDefaultValues(), f.GetUsage())
+		default:
+			flags.String(f.GetName(), first, f.GetUsage())
+		}
+		cli.FromEnv(flags, f.GetName(), f.GetEnv())
+	}
+}
+
+// readSpec makes the wish of flags and environment.
+func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (*controllerv1.MachineSpec, error) {
+	var swarm string
+	flags.Visit(func(f *pflag.Flag) {
+		if strings.HasPrefix(f.Name, "swarm") {
+			swarm = f.Name
+		}
+	})
+	if swarm != "" {
+		return nil, cli.Usagef("--%s belongs to the legacy Swarm of Docker Machine, which no longer exists", swarm).
+			WithHint("leave it out; `docker swarm init` on a machine makes a swarm of today")
+	}
+	engine, err := readEngine(env, flags)
+	if err != nil {
+		return nil, err
+	}
+	spec := &controllerv1.MachineSpec{
+		Driver: driver.GetName(), Engine: engine, TlsSans: env.Strings(flags, "tls-san"),
+		Power: controllerv1.PowerState_POWER_STATE_RUNNING, Waits: &controllerv1.Waits{},
+	}
+	spec.Rollback, _ = flags.GetBool("rollback")
+	for name, wait := range map[string]**durationpb.Duration{
+		"wait-ssh": &spec.Waits.Ssh, "wait-install": &spec.Waits.Install, "wait-agent": &spec.Waits.Agent,
+	} {
+		value, _ := flags.GetDuration(name)
+		if value < 0 || value > 24*time.Hour {
+			return nil, cli.Usagef("invalid value %q for flag -%s", value, name)
+		}
+		if value > 0 {
+			*wait = durationpb.New(value)
+		}
+	}
+	for _, f := range driver.GetFlags() {
+		option, err := readOption(env, flags, f)
+		if err != nil {
+			return nil, err
+		}
+		if option != nil {
+			spec.DriverOptions = append(spec.DriverOptions, option)
+		}
+	}
+	return spec, nil
+}
+
+func readEngine(env *cli.Env, flags *pflag.FlagSet) (*controllerv1.EngineSpec, error) {
+	engine := &controllerv1.EngineSpec{
+		InstallUrl: env.Text(flags, "engine-install-url"), StorageDriver: env.Text(flags, "engine-storage-driver"),
+		Labels: env.Strings(flags, "engine-label"), Env: env.Strings(flags, "engine-env"),
+		InsecureRegistries: env.Strings(flags, "engine-insecure-registry"),
+		RegistryMirrors:    env.Strings(flags, "engine-registry-mirror"), Options: env.Strings(flags, "engine-opt"),
+	}
+	for flag, values := range map[string][]string{"engine-label": engine.GetLabels(), "engine-env": engine.GetEnv()} {
+		if i := slices.IndexFunc(values, func(v string) bool { return !strings.Contains(v, "=") }); i >= 0 {
+			return nil, cli.Usagef("invalid value %q for flag -%s: it should be key=value", values[i], flag)
+		}
+	}
+	install := env.Text(flags, "engine-install")
+	if engine.GetInstallUrl() == "none" { // rancher-machine's way to say it
+		engine.InstallUrl, install = "", "none"
+	}
+	var ok bool
+	if engine.Install, ok = map[string]controllerv1.EngineInstall{
+		"auto": controllerv1.EngineInstall_ENGINE_INSTALL_AUTO, "docker": controllerv1.EngineInstall_ENGINE_INSTALL_DOCKER,
+		"distro": controllerv1.EngineInstall_ENGINE_INSTALL_DISTRO, "script": controllerv1.EngineInstall_ENGINE_INSTALL_SCRIPT,
+		"none": controllerv1.EngineInstall_ENGINE_INSTALL_NONE,
+	}[install]; !ok {
+		return nil, cli.Usagef("invalid value %q for flag -engine-install: it is auto, docker, distro, script or none", install)
+	}
+	if engine.GetInstall() == controllerv1.EngineInstall_ENGINE_INSTALL_SCRIPT && engine.GetInstallUrl() == "" {
+		return nil, cli.Usagef("--engine-install script needs --engine-install-url")
+	}
+	return engine, nil
+}
+
+// readOption resolves one driver flag; nil where neither command line nor environment say anything, so that the driver's
+// default holds. Files are read here: the controller gets contents, never paths.
+func readOption(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*controllerv1.DriverOption, error) {
+	flag, option := flags.Lookup(f.GetName()), &controllerv1.DriverOption{Name: f.GetName()}
+	fromEnv := env.Getenv(f.GetEnv())
+	switch {
+	case flag.Changed && f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
+		option.Values, _ = flags.GetStringArray(f.GetName())
+	case flag.Changed:
+		option.Values = []string{flag.Value.String()}
+	case f.GetEnv() == "" || fromEnv == "":
+		return nil, nil
+	case f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
+		option.Values = cli.SplitList(fromEnv)
+	default:
+		if err := flag.Value.Set(fromEnv); err != nil {
+			return nil, cli.Usagef("invalid value %q in %s for flag -%s", fromEnv, f.GetEnv(), f.GetName())
+		}
+		option.Values = []string{flag.Value.String()}
+	}
+	first := ""
+	if len(option.GetValues()) > 0 {
+		first = option.GetValues()[0]
+	}
+	switch f.GetKind() {
+	case controllerv1.DriverFlag_KIND_SECRET:
+		option.Values, option.Content = nil, []byte(first)
+	case controllerv1.DriverFlag_KIND_FILE:
+		if first == "" {
+			return nil, nil
+		}
+		content, err := credential.ReadFile(f.GetName(), expandHome(env, first))
+		if err != nil {
+			return nil, precheck(err)
+		}
+		option.Values, option.Content = nil, content
+	default:
+	}
+	return option, nil
+}
+
+// expandHome does what a shell does not do for --flag=~/path.
+func expandHome(env *cli.Env, path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok && env.Getenv("HOME") != "" {
+		return env.Getenv("HOME") + "/" + rest
+	}
+	return path
+}
+
+// precheck puts docker-machine's words around why a create is refused.
+func precheck(err error) error {
+	if fault.ReasonOf(err) != fault.ReasonPrecheck {
+		return err
+	}
+	return cli.Wrap(fault.E("create", fault.KindOf(err), fault.SubjectOf(err), fmt.Errorf("%w", err)), "Error with pre-create check: \"%w\"")
+}

@@ -1,0 +1,270 @@
+package dial
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/state"
+)
+
+const (
+	// startLimit bounds a controller's way to its first answer; it opens a file and two sockets.
+	startLimit = 20 * time.Second
+	// lockLimit lets one start by another process, and the end of an older controller, pass.
+	lockLimit = 2 * startLimit
+	// maxReady bounds the line with which a controller reports.
+	maxReady = 64 << 10
+)
+
+// program finds the controller's executable: MCTL_CONTROLLER_BIN, beside our own, in PATH.
+func (l Local) program() (string, error) {
+	if path, _ := l.Lookup("MCTL_CONTROLLER_BIN"); path != "" {
+		return path, nil
+	}
+	const name = "controller"
+	if own, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(own), name)
+		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
+			return beside, nil
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return "", fault.New("dial.program", fault.Precondition, name, "no controller runs, and its program was not found beside mctl or in PATH").
+		WithHint("put the file `controller` beside mctl, or name it in MCTL_CONTROLLER_BIN")
+}
+
+// start starts the controller, unless another process was quicker, and connects to it. One process at a time gets through.
+func (l Local) start(ctx context.Context) (net.Conn, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
+	program, err := l.program()
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := l.Dir.MakeOwn(); err != nil {
+		return nil, 0, err
+	}
+	unlock, err := lock(ctx, filepath.Join(l.Dir.Own(), "start.lock"))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unlock()
+	conn, pid, err := l.knock(ctx)
+	switch {
+	case err == nil && l.outdated(ctx, pid):
+		_ = conn.Close()
+		if err := l.Stop(ctx); err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, 0, err
+		}
+	case !errors.Is(err, errNobody):
+		return conn, pid, err
+	}
+	socket := l.Socket()
+	if err := makeSocketDir(filepath.Dir(socket)); err != nil {
+		return nil, 0, err
+	}
+	conn, pid, err = l.spawnUntilHeard(ctx, program, socket)
+	if err != nil {
+		return nil, 0, err
+	}
+	return conn, pid, nil
+}
+
+// spawnUntilHeard starts the controller and connects to it. Where another one still has the state directory, one that is
+// about to end or to listen, it tries again for a while.
+func (l Local) spawnUntilHeard(ctx context.Context, program, socket string) (net.Conn, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	pause := time.NewTicker(100 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		already, err := l.spawn(ctx, program, socket)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !already {
+			if err := state.WriteFile(l.noted(), []byte(socket), 0o600); err != nil {
+				return nil, 0, err
+			}
+		}
+		conn, pid, err := l.knock(ctx)
+		if !errors.Is(err, errNobody) {
+			return conn, pid, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, fault.New("dial.start", fault.Unavailable, l.Dir.Root, "a controller has "+l.Dir.Root+" but does not answer").
+				WithHint("see " + l.Dir.ControllerLog() + ", and who holds " + filepath.Join(l.Dir.Own(), "controller.lock"))
+		case <-pause.C:
+		}
+	}
+}
+
+// ready is the one line with which a controller reports how its start went.
+type ready struct {
+	Ready   bool   `json:"ready"`
+	Already bool   `json:"already"` // another one has the state directory
+	Error   string `json:"error"`
+	Hint    string `json:"hint"`
+}
+
+// spawn runs the controller in a session of its own and waits for its report: ready, or that another one has the state
+// directory already.
+func (l Local) spawn(ctx context.Context, program, socket string) (already bool, err error) {
+	args := []string{program, "--state-dir", l.Dir.Root, "--socket", socket, "--ready-fd", "3"}
+	if scope := l.scope(); scope != nil {
+		report, err := l.run(ctx, append(scope, args...))
+		if err == nil {
+			return report.Already, report.fault(l)
+		}
+		l.debugf("no scope of its own for the controller: %v", err)
+	}
+	report, err := l.run(ctx, args)
+	if err != nil {
+		return false, err
+	}
+	return report.Already, report.fault(l)
+}
+
+// scope is the command that gives the controller a scope of its own where systemd runs, so that it outlives the service
+// or session that started it; nil elsewhere.
+func (l Local) scope() []string {
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return nil
+	}
+	run, err := exec.LookPath("systemd-run")
+	if err != nil {
+		return nil
+	}
+	if os.Getuid() == 0 {
+		return []string{run, "--system", "--scope", "--collect", "--quiet", "--"}
+	}
+	return []string{run, "--user", "--scope", "--collect", "--quiet", "--"}
+}
+
+func (l Local) run(ctx context.Context, args []string) (ready, error) {
+	log, err := os.OpenFile(l.Dir.ControllerLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return ready{}, state.Trouble(l.Dir.ControllerLog(), err)
+	}
+	defer log.Close()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return ready{}, fault.E("dial.run", fault.Internal, "", err)
+	}
+	defer reader.Close()
+	// No context: the controller outlives us.
+	command := exec.Command(args[0], args[1:]...) //nolint:gosec,noctx // the program is the user's own choice
+	command.Dir, command.Env = "/", l.environment()
+	command.Stdout, command.Stderr = log, log
+	command.ExtraFiles = []*os.File{writer}
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	l.debugf("starting %s", strings.Join(args, " "))
+	if err := command.Start(); err != nil {
+		_ = writer.Close()
+		return ready{}, fault.E("dial.run", fault.Precondition, args[0], fmt.Errorf("can't start the controller: %w", err)).
+			WithHint("set MCTL_CONTROLLER_BIN to its program")
+	}
+	_ = writer.Close()
+	report, err := readReport(ctx, reader)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			_ = command.Process.Kill()
+		}
+		_ = command.Wait()
+		return ready{}, fault.E("dial.run", fault.Unavailable, "", fmt.Errorf("the controller %w", err)).
+			WithHint("see " + l.Dir.ControllerLog())
+	}
+	if report.Ready {
+		_ = command.Process.Release()
+	} else {
+		_ = command.Wait() // it ends by itself
+	}
+	return report, nil
+}
+
+// readReport reads the controller's line.
+func readReport(ctx context.Context, reader *os.File) (ready, error) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = reader.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	line, err := bufio.NewReaderSize(reader, maxReady).ReadSlice('\n')
+	var report ready
+	switch {
+	case ctx.Err() != nil:
+		return report, fmt.Errorf("did not become ready in time: %w", ctx.Err())
+	case len(line) == 0 && err != nil:
+		return report, errors.New("ended before it was ready")
+	}
+	if err := json.Unmarshal(line, &report); err != nil {
+		return report, errors.New("reported something that mctl does not understand")
+	}
+	return report, nil
+}
+
+func (r ready) fault(l Local) error {
+	switch {
+	case r.Error != "":
+		return fault.New("dial.spawn", fault.Precondition, l.Dir.Root, r.Error).WithHint(r.Hint)
+	case r.Ready, r.Already:
+		return nil
+	}
+	return fault.New("dial.spawn", fault.Unavailable, l.Dir.Root, "the controller did not become ready").WithHint("see " + l.Dir.ControllerLog())
+}
+
+// environment is what the controller gets of ours: nothing that could be a credential, since those travel with each
+// request, by whoever makes it.
+func (l Local) environment() []string {
+	var kept []string
+	for _, name := range []string{
+		"PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOCOVERDIR",
+		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+		"MCTL_SEAL_KEY",
+	} {
+		if value, ok := l.Lookup(name); ok {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return kept
+}
+
+// lock takes the file's lock and returns what gives it back.
+func lock(ctx context.Context, path string) (func(), error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, state.Trouble(path, err)
+	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { _ = file.Close() }, nil
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+			_ = file.Close()
+			return nil, state.Trouble(path, err)
+		}
+		select {
+		case <-ctx.Done():
+			_ = file.Close()
+			return nil, fault.New("dial.lock", fault.Unavailable, path, "another mctl has been starting the controller for too long").
+				WithHint("see who holds " + path)
+		case <-look.C:
+		}
+	}
+}

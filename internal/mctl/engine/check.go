@@ -1,0 +1,90 @@
+// Package engine is what connects the docker CLI to a machine's engine: env, config and version.
+package engine
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/state"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// checkLimit bounds one try of an engine, as docker-machine did.
+const checkLimit = 20 * time.Second
+
+// Check dials an engine at url (tcp://HOST:PORT) with the certificates in a machine's folder and asks whether it is well.
+func Check(ctx context.Context, folder state.Folder, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	address := strings.TrimPrefix(url, "tcp://")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.New("the machine has no address")
+	}
+	config, err := clientTLS(folder)
+	if err != nil {
+		return err
+	}
+	config.ServerName = host
+	d := tls.Dialer{Config: config}
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := conn.Write([]byte("GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return fmt.Errorf("the engine does not answer: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the engine answers %s", response.Status)
+	}
+	return nil
+}
+
+func clientTLS(folder state.Folder) (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(folder.File("cert.pem"), folder.File("key.pem"))
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(folder.File("ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, errors.New("ca.pem holds no certificate")
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}}, nil
+}
+
+// ErrNotRunning is docker-machine's word for a host that has no engine to talk to.
+var ErrNotRunning = fault.New("engine.URL", fault.Precondition, "", "Host is not running")
+
+// URL returns tcp://HOST:PORT of the machine's engine, or ErrNotRunning.
+func URL(m *controllerv1.Machine) (string, error) {
+	switch m.GetStatus().GetState() {
+	case "Stopped", "Stopping", "Starting", "Paused", "Saved":
+		return "", ErrNotRunning
+	}
+	if m.GetStatus().GetUrl() == "" {
+		return "", ErrNotRunning
+	}
+	return m.GetStatus().GetUrl(), nil
+}

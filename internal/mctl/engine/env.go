@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/output"
+)
+
+// Commands returns the commands about a machine's engine.
+func Commands(env *cli.Env) []*cobra.Command {
+	return []*cobra.Command{newEnv(env), newConfig(env)}
+}
+
+type envOptions struct {
+	swarm, unset, noProxy bool
+	shell                 string
+}
+
+func newEnv(env *cli.Env) *cobra.Command {
+	var opts envOptions
+	command := &cobra.Command{
+		Use: "env [arg...]", Short: "Display the commands to set up the environment for the Docker client",
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: cli.CompleteMachine(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			if opts.unset {
+				return unsetEnv(env, args, opts)
+			}
+			return setEnv(command.Context(), env, args, opts)
+		},
+	}
+	flags := command.Flags()
+	flags.BoolVar(&opts.swarm, "swarm", false, "Display the Swarm config instead of the Docker daemon")
+	flags.StringVar(&opts.shell, "shell", "", "Force environment to be configured for a specified shell: [fish, cmd, powershell, tcsh, emacs], default is auto-detect")
+	flags.BoolVarP(&opts.unset, "unset", "u", false, "Unset variables instead of setting them")
+	flags.BoolVar(&opts.noProxy, "no-proxy", false, "Add machine IP to NO_PROXY environment variable")
+	return command
+}
+
+func setEnv(ctx context.Context, env *cli.Env, args []string, opts envOptions) error {
+	if len(args) > 1 {
+		return cli.Failf("Error: Expected one machine name as an argument")
+	}
+	shell := shellName(opts.shell, env.Getenv("SHELL"))
+	if shell == "" && !env.JSON() {
+		env.Printf("The default lines below are for a sh/bash shell, you can specify the shell you're using, with the --shell flag.\n\n")
+		return cli.Failf("Error: Unknown shell")
+	}
+	m, err := env.Machine(ctx, args)
+	if err != nil {
+		return err
+	}
+	if opts.swarm {
+		return errNoSwarm(m.GetName())
+	}
+	url, err := URL(m)
+	if err != nil {
+		return cli.Wrap(err, "Error checking TLS connection: %w")
+	}
+	folder, err := env.WriteFiles(ctx, m, false)
+	if err != nil {
+		return err
+	}
+	variables := []variable{
+		{"DOCKER_TLS_VERIFY", "1"}, {"DOCKER_HOST", url}, {"DOCKER_CERT_PATH", folder.Path}, {"DOCKER_MACHINE_NAME", m.GetName()},
+	}
+	if opts.noProxy {
+		name, value := proxyVariable(env)
+		if address := m.GetStatus().GetAddress(); !strings.Contains(value, address) {
+			value = strings.TrimPrefix(value+","+address, ",")
+		}
+		variables = append(variables, variable{name, value})
+	}
+	if env.JSON() {
+		return output.JSON(env.Out, document(variables))
+	}
+	writeShell(env.Out, shell, variables, false, env.Args)
+	return nil
+}
+
+func unsetEnv(env *cli.Env, args []string, opts envOptions) error {
+	if len(args) > 0 {
+		return cli.Failf("Error: Expected no machine name when the -u flag is present")
+	}
+	shell := shellName(opts.shell, env.Getenv("SHELL"))
+	if shell == "" {
+		env.Printf("The default lines below are for a sh/bash shell, you can specify the shell you're using, with the --shell flag.\n\n")
+		return cli.Failf("Error: Unknown shell")
+	}
+	variables := []variable{{name: "DOCKER_TLS_VERIFY"}, {name: "DOCKER_HOST"}, {name: "DOCKER_CERT_PATH"}, {name: "DOCKER_MACHINE_NAME"}}
+	if opts.noProxy {
+		name, _ := proxyVariable(env)
+		variables = append(variables, variable{name: name})
+	}
+	writeShell(env.Out, shell, variables, true, env.Args)
+	return nil
+}
+
+// proxyVariable is the caller's list of hosts that no proxy is asked for, whichever spelling is in use.
+func proxyVariable(env *cli.Env) (name, value string) {
+	if value := env.Getenv("no_proxy"); value != "" {
+		return "no_proxy", value
+	}
+	return "NO_PROXY", env.Getenv("NO_PROXY")
+}
+
+func document(variables []variable) map[string]string {
+	all := map[string]string{}
+	for _, v := range variables {
+		all[v.name] = v.value
+	}
+	return all
+}
+
+// errNoSwarm is docker-machine's sentence for a machine that is no legacy Swarm master, which none of ours is.
+func errNoSwarm(name string) error {
+	return cli.Failf("%q is not a swarm master. The --swarm flag is intended for use with swarm masters", name)
+}

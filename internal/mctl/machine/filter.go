@@ -1,0 +1,106 @@
+package machine
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"mctl/internal/mctl/cli"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// filter keeps machines as docker-machine's ls did: the same key again means or, different keys mean and.
+type filter struct {
+	swarm, drivers, states, labels []string
+	names                          []*regexp.Regexp
+}
+
+func parseFilters(texts []string) (filter, error) {
+	var f filter
+	for _, text := range texts {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return f, cli.Failf("Unsupported filter syntax")
+		}
+		switch strings.ToLower(key) {
+		case "swarm":
+			f.swarm = append(f.swarm, value)
+		case "driver":
+			f.drivers = append(f.drivers, value)
+		case "state":
+			f.states = append(f.states, value)
+		case "label":
+			f.labels = append(f.labels, value)
+		case "name":
+			pattern, err := regexp.Compile(value)
+			if err != nil {
+				return f, cli.Failf("%w", err)
+			}
+			f.names = append(f.names, pattern)
+		default:
+			return f, cli.Failf("Unsupported filter key '%s'", key)
+		}
+	}
+	return f, nil
+}
+
+func (f filter) matches(m *controllerv1.Machine) bool {
+	return len(f.swarm) == 0 && // there are no legacy Swarm masters
+		anyFold(f.drivers, m.GetSpec().GetDriver()) && anyFold(f.states, m.GetStatus().GetState()) && f.matchesName(m) && f.matchesLabel(m)
+}
+
+func anyFold(wanted []string, value string) bool {
+	return len(wanted) == 0 || slices.ContainsFunc(wanted, func(w string) bool { return strings.EqualFold(w, value) })
+}
+
+func (f filter) matchesName(m *controllerv1.Machine) bool {
+	return len(f.names) == 0 || slices.ContainsFunc(f.names, func(p *regexp.Regexp) bool { return p.MatchString(m.GetName()) })
+}
+
+func (f filter) matchesLabel(m *controllerv1.Machine) bool {
+	if len(f.labels) == 0 {
+		return true
+	}
+	for _, label := range m.GetSpec().GetEngine().GetLabels() {
+		key, value, _ := strings.Cut(label, "=")
+		for _, wanted := range f.labels {
+			wantedKey, wantedValue, _ := strings.Cut(wanted, "=")
+			if key == wantedKey && strings.EqualFold(value, wantedValue) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// naturalCompare orders names as people do: n2 before n10, whatever their case.
+func naturalCompare(a, b string) int {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	for a != "" && b != "" {
+		x, y := chunk(a), chunk(b)
+		if isDigit(x[0]) && isDigit(y[0]) {
+			p, q := strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+			if len(p) != len(q) {
+				return len(p) - len(q)
+			}
+			if c := strings.Compare(p, q); c != 0 {
+				return c
+			}
+		} else if c := strings.Compare(x, y); c != 0 {
+			return c
+		}
+		a, b = a[len(x):], b[len(y):]
+	}
+	return len(a) - len(b)
+}
+
+// chunk is the longest beginning that is all digits or none.
+func chunk(s string) string {
+	i := 1
+	for i < len(s) && isDigit(s[i]) == isDigit(s[0]) {
+		i++
+	}
+	return s[:i]
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -1,0 +1,47 @@
+package machine
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/output"
+	"mctl/internal/mctl/state"
+)
+
+func newInspect(env *cli.Env) *cobra.Command {
+	var format string
+	command := &cobra.Command{
+		Use: "inspect [arg...]", Short: "Inspect information about a machine", Args: atMostOne, ValidArgsFunction: cli.CompleteMachine(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			return inspect(command.Context(), env, args, format)
+		},
+	}
+	command.Flags().StringVarP(&format, "format", "f", "", "Format the output using the given go template.")
+	return command
+}
+
+// inspect prints docker-machine's view of a machine, or with --output json the API's.
+func inspect(ctx context.Context, env *cli.Env, args []string, format string) error {
+	m, err := env.Machine(ctx, args)
+	if err != nil {
+		return err
+	}
+	if env.JSON() && format == "" {
+		return output.Message(env.Out, m)
+	}
+	dir, err := env.State()
+	if err != nil {
+		return err
+	}
+	text, err := state.ViewOf(m, dir).JSON()
+	if err != nil {
+		return err
+	}
+	if format != "" {
+		return output.Render(env.Out, format, text)
+	}
+	env.Printf("%s\n", text)
+	return nil
+}

@@ -1,0 +1,188 @@
+package machine
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/engine"
+	"mctl/internal/mctl/output"
+	"mctl/internal/mctl/state"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// defaultFormat is docker-machine's table.
+const defaultFormat = "table {{ .Name }}\t{{ .Active }}\t{{ .DriverName}}\t{{ .State }}\t{{ .URL }}\t{{ .Swarm }}\t{{ .DockerVersion }}\t{{ .Error}}"
+
+type listOptions struct {
+	quiet   bool
+	filters []string
+	timeout int
+	format  string
+}
+
+func newList(env *cli.Env) *cobra.Command {
+	var opts listOptions
+	command := &cobra.Command{
+		Use: "ls", Short: "List machines", Args: cobra.ArbitraryArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return list(command.Context(), env, opts) },
+	}
+	flags := command.Flags()
+	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "Enable quiet mode")
+	flags.StringArrayVar(&opts.filters, "filter", nil, "Filter output based on conditions provided")
+	flags.IntVarP(&opts.timeout, "timeout", "t", 10, "Timeout in seconds, accepted for docker-machine's sake: nothing is waited for")
+	flags.StringVarP(&opts.format, "format", "f", "", "Pretty-print machines using a Go template")
+	return command
+}
+
+// Item is one row, with docker-machine's names for templates.
+type Item struct {
+	Name          string
+	Active        string
+	ActiveHost    bool
+	ActiveSwarm   bool
+	DriverName    string
+	State         string
+	URL           string
+	SwarmOptions  *state.SwarmOptions
+	EngineOptions *state.EngineOptions
+	Swarm         string
+	DockerVersion string
+	Error         string
+	ResponseTime  string
+}
+
+// headerItem stands above the columns.
+func headerItem() map[string]string {
+	return map[string]string{
+		"Name": "NAME", "Active": "ACTIVE", "ActiveHost": "ACTIVE_HOST", "ActiveSwarm": "ACTIVE_SWARM", "DriverName": "DRIVER",
+		"State": "STATE", "URL": "URL", "SwarmOptions": "SWARM_OPTIONS", "EngineOptions": "ENGINE_OPTIONS", "Swarm": "SWARM",
+		"DockerVersion": "DOCKER", "Error": "ERRORS", "ResponseTime": "RESPONSE",
+	}
+}
+
+func list(ctx context.Context, env *cli.Env, opts listOptions) error {
+	keep, err := parseFilters(opts.filters)
+	if err != nil {
+		return err
+	}
+	machines, err := env.List(ctx, env.JSON())
+	if err != nil {
+		return err
+	}
+	known := machines
+	machines = slices.DeleteFunc(slices.Clone(machines), func(m *controllerv1.Machine) bool { return !keep.matches(m) })
+	switch {
+	case opts.quiet && env.JSON():
+		return output.JSON(env.Out, namesOf(machines))
+	case opts.quiet:
+		env.Printf("%s", strings.Join(append(namesOf(machines), ""), "\n"))
+		return nil
+	case env.JSON():
+		return output.Messages(env.Out, machines)
+	}
+	items := make([]Item, 0, len(machines))
+	for _, m := range machines {
+		items = append(items, itemOf(env, m))
+	}
+	foreign, err := foreignItems(env, known)
+	if err != nil {
+		return err
+	}
+	if len(foreign) > 0 {
+		items = append(items, foreign...)
+		slices.SortStableFunc(items, func(a, b Item) int { return naturalCompare(a.Name, b.Name) })
+	}
+	return writeItems(env, opts.format, items)
+}
+
+func writeItems(env *cli.Env, format string, items []Item) error {
+	if format == "" || format == defaultFormat {
+		// The usual table without the template's cost.
+		rows := make([][]string, 0, len(items))
+		for _, i := range items {
+			rows = append(rows, []string{i.Name, i.Active, i.DriverName, i.State, i.URL, i.Swarm, i.DockerVersion, i.Error})
+		}
+		return output.Table(env.Out, []string{"NAME", "ACTIVE", "DRIVER", "STATE", "URL", "SWARM", "DOCKER", "ERRORS"}, rows)
+	}
+	template, err := output.ParseTemplate(format)
+	if err != nil {
+		return err
+	}
+	values := make([]any, 0, len(items))
+	for _, item := range items {
+		values = append(values, item)
+	}
+	return template.Write(env.Out, headerItem(), values)
+}
+
+func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
+	status, spec := m.GetStatus(), m.GetSpec().GetEngine()
+	item := Item{
+		Name: m.GetName(), Active: "-", DriverName: m.GetSpec().GetDriver(), State: status.GetState(),
+		DockerVersion: "Unknown", Error: oneLine(status.GetError()), ResponseTime: "0s",
+		SwarmOptions: &state.SwarmOptions{},
+		EngineOptions: &state.EngineOptions{
+			ArbitraryFlags: spec.GetOptions(), Env: spec.GetEnv(), InsecureRegistry: spec.GetInsecureRegistries(), Labels: spec.GetLabels(),
+			StorageDriver: spec.GetStorageDriver(), TlsVerify: true, RegistryMirror: spec.GetRegistryMirrors(), InstallURL: spec.GetInstallUrl(),
+		},
+	}
+	if url, err := engine.URL(m); err == nil {
+		item.URL = url
+		if version := status.GetEngine().GetVersion(); version != "" {
+			item.DockerVersion = "v" + version
+		}
+	}
+	if isActive(env, m) {
+		item.Active, item.ActiveHost = "*", true
+	}
+	return item
+}
+
+// isActive reports whether the caller's DOCKER_HOST is the machine's engine.
+func isActive(env *cli.Env, m *controllerv1.Machine) bool {
+	host := env.Getenv("DOCKER_HOST")
+	return host != "" && m.GetStatus().GetState() == "Running" && m.GetStatus().GetUrl() == host
+}
+
+// foreignItems are the folders that another program made, beside the machines that are known.
+func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
+	dir, err := env.State()
+	if err != nil {
+		return nil, err
+	}
+	folders, err := dir.Folders()
+	if err != nil {
+		return nil, err
+	}
+	ours := make(map[string]bool, len(known))
+	for _, m := range known {
+		ours[m.GetName()] = true
+	}
+	var items []Item
+	for _, name := range folders {
+		folder := dir.Machine(name)
+		if _, marked := folder.Mark(); ours[name] || marked {
+			continue
+		}
+		driver := folder.ForeignDriver()
+		if driver == "" {
+			driver = "not found"
+		}
+		items = append(items, Item{Name: name, DriverName: driver, State: "Error", DockerVersion: "Unknown", Error: "not imported"})
+	}
+	return items, nil
+}
+
+func namesOf(machines []*controllerv1.Machine) []string {
+	names := make([]string, 0, len(machines))
+	for _, m := range machines {
+		names = append(names, m.GetName())
+	}
+	return names
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -1,0 +1,207 @@
+// Package mctl is the client: it puts the commands together, reads the command line as docker-machine's users write it, and
+// turns what a command returns into a sentence and an exit code.
+package mctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"mctl/internal/buildinfo"
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/contexts"
+	"mctl/internal/mctl/controller"
+	"mctl/internal/mctl/create"
+	"mctl/internal/mctl/engine"
+	"mctl/internal/mctl/machine"
+	"mctl/internal/mctl/power"
+	"mctl/internal/mctl/shell"
+	"mctl/internal/mctl/transfer"
+)
+
+// Run runs one command line and returns the exit code. It prints its errors itself.
+func Run(ctx context.Context, env *cli.Env) int {
+	defer env.Close()
+	root := newRoot(env)
+	root.SetArgs(normalize(root, env.Args[1:]))
+	err := root.ExecuteContext(ctx)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return env.Report(env.Err, cli.Silent{Code: cli.ExitInterrupted})
+	}
+	return env.Report(env.Err, err)
+}
+
+// newRoot makes the whole tree of commands.
+func newRoot(env *cli.Env) *cobra.Command {
+	var version bool
+	root := &cobra.Command{
+		Use: "mctl", Short: "Create and manage machines running Docker.",
+		TraverseChildren: true, SilenceErrors: true, SilenceUsage: true,
+		Args:              noSuchCommand(env),
+		PersistentPreRunE: func(*cobra.Command, []string) error { return env.Check() },
+		RunE: func(command *cobra.Command, _ []string) error {
+			if version {
+				return printVersion(env)
+			}
+			return command.Help()
+		},
+	}
+	addGlobals(root.PersistentFlags(), env)
+	root.Flags().BoolVarP(&version, "version", "v", false, "print the version")
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error { return badFlag(env, command, err) })
+	root.SetHelpFunc(func(command *cobra.Command, _ []string) { help(env, command) })
+	root.SetHelpCommand(newHelp(env))
+	for _, commands := range [][]*cobra.Command{
+		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), shell.Commands(env),
+		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), {newVersion(env)},
+	} {
+		root.AddCommand(commands...)
+	}
+	return root
+}
+
+// addGlobals are the flags that stand before the command; docker-machine's that mean nothing any more are taken and left.
+func addGlobals(flags *pflag.FlagSet, env *cli.Env) {
+	flags.BoolVarP(&env.Global.Debug, "debug", "D", false, "Enable debug mode")
+	flags.StringVarP(&env.Global.StoragePath, "storage-path", "s", "", "Configures storage path")
+	flags.StringVar(&env.Global.Output, "output", "text", "Form of the output: text or json")
+	flags.StringVar(&env.Global.Context, "context", "", "Controller to use, see the command context")
+	flags.BoolVar(&env.Global.NativeSSH, "native-ssh", false, "Use the native (Go-based) SSH implementation.")
+	cli.FromEnv(flags, "debug", "MACHINE_DEBUG")
+	cli.FromEnv(flags, "storage-path", "MCTL_HOME")
+	cli.FromEnv(flags, "context", "MCTL_CONTEXT")
+	cli.FromEnv(flags, "native-ssh", "MACHINE_NATIVE_SSH")
+	for _, name := range []string{"tls-ca-cert", "tls-ca-key", "tls-client-cert", "tls-client-key", "github-api-token", "bugsnag-api-token"} {
+		flags.String(name, "", "")
+		flags.Lookup(name).Hidden = true
+	}
+}
+
+// normalize finds out which command is meant, to rewrite its flags as our parser wants them.
+func normalize(root *cobra.Command, args []string) []string {
+	command := root
+	var done []string
+	for {
+		find := cli.Finder(command.Flags(), root.PersistentFlags())
+		at := firstName(args, find)
+		if at == len(args) {
+			return append(done, cli.Normalize(args, find)...)
+		}
+		next := subcommand(command, args[at])
+		if next == nil {
+			return append(done, cli.Normalize(args, find)...)
+		}
+		done = append(append(done, cli.Normalize(args[:at], find)...), args[at])
+		if command, args = next, args[at+1:]; command.DisableFlagParsing {
+			return append(done, args...)
+		}
+	}
+}
+
+// firstName is where the first argument stands that is neither a flag nor a flag's value.
+func firstName(args []string, find func(string) *pflag.Flag) int {
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--" {
+			return len(args)
+		}
+		if !strings.HasPrefix(args[i], "-") || args[i] == "-" {
+			return i
+		}
+		name, _, assigned := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		if flag := find(name); flag != nil && !assigned && flag.NoOptDefVal == "" {
+			i++
+		}
+	}
+	return len(args)
+}
+
+func subcommand(command *cobra.Command, name string) *cobra.Command {
+	for _, sub := range command.Commands() {
+		if sub.Name() == name || sub.HasAlias(name) {
+			return sub
+		}
+	}
+	return nil
+}
+
+// evaluated are the commands whose output a shell evaluates, so that help must not be in it.
+func evaluated(command *cobra.Command) bool {
+	return command.Name() == "env" || command.Name() == "config"
+}
+
+func badFlag(env *cli.Env, command *cobra.Command, err error) error {
+	if !evaluated(command) {
+		env.Printf("Incorrect Usage.\n\n")
+		help(env, command)
+	}
+	return cli.FlagError(env.App()+strings.TrimPrefix(command.CommandPath(), "mctl"), err)
+}
+
+func help(env *cli.Env, command *cobra.Command) {
+	if command.HasParent() {
+		env.Help(env.Out, command, command.LocalNonPersistentFlags())
+		return
+	}
+	env.AppHelp(env.Out, command, buildinfo.Version())
+}
+
+func newHelp(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [arg...]", Aliases: []string{"h"}, Short: "Shows a list of commands or help for one command",
+		RunE: func(command *cobra.Command, args []string) error {
+			about, rest, err := command.Root().Find(args)
+			if err != nil || len(rest) > 0 && !about.HasParent() {
+				return unknownCommand(env, args[0])
+			}
+			return about.Help()
+		},
+	}
+}
+
+func noSuchCommand(env *cli.Env) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(env, args[0])
+		}
+		return nil
+	}
+}
+
+func unknownCommand(env *cli.Env, name string) error {
+	return cli.Failf("%s: '%s' is not a %s command. See '%s --help'.", env.App(), name, env.App(), env.Args[0])
+}
+
+func newVersion(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "version [arg...]", Short: "Show the Docker Machine version or a machine docker version", ValidArgsFunction: cli.CompleteMachine(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			switch len(args) {
+			case 0:
+				return printVersion(env)
+			case 1:
+				return engine.PrintVersion(command.Context(), env, args[0])
+			}
+			return cli.Failf("Error: Expected one machine name as an argument")
+		},
+	}
+}
+
+func printVersion(env *cli.Env) error {
+	digest, err := buildinfo.Digest()
+	if err != nil {
+		return err
+	}
+	if env.JSON() {
+		fmt.Fprintf(env.Out, "{\n  \"version\": %q,\n  \"build\": %q\n}\n", buildinfo.Version(), digest)
+		return nil
+	}
+	env.Printf("%s version %s, build %s\n", env.App(), buildinfo.Version(), digest[:8])
+	return nil
+}

@@ -1,0 +1,140 @@
+package power
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/dial"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+func newStart(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "start [arg...]", Short: "Start a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			return batch(command.Context(), env, args, act{
+				check:  notYet("Running", "running"),
+				before: say("Starting %q..."),
+				ask: func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
+					r, err := c.Machines.StartMachine(ctx, &controllerv1.StartMachineRequest{RequestId: id, Name: name})
+					return r.GetMachine(), err
+				},
+				after: end("Machine %q was started."),
+				hint:  newAddresses(env, "Started"),
+			})
+		},
+	}
+}
+
+func newStop(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "stop [arg...]", Short: "Stop a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			return batch(command.Context(), env, args, act{
+				check: notYet("Stopped", "stopped"), before: say("Stopping %q..."), ask: stop(false), after: end("Machine %q was stopped."),
+			})
+		},
+	}
+}
+
+func newKill(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "kill [arg...]", Short: "Kill a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			return batch(command.Context(), env, args, act{
+				check: notYet("Stopped", "stopped"), before: say("Killing %q..."), ask: stop(true), after: end("Machine %q was killed."),
+			})
+		},
+	}
+}
+
+func newRestart(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "restart [arg...]", Short: "Restart a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			return batch(command.Context(), env, args, act{
+				before: say("Restarting %q..."),
+				ask: func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
+					r, err := c.Machines.RestartMachine(ctx, &controllerv1.RestartMachineRequest{RequestId: id, Name: name})
+					return r.GetMachine(), err
+				},
+				after: nothing,
+				hint:  newAddresses(env, "Restarted"),
+			})
+		},
+	}
+}
+
+func newProvision(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "provision [arg...]", Short: "Re-provision existing machines", ValidArgsFunction: cli.CompleteMachines(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			return batch(command.Context(), env, args, act{
+				before: func(*controllerv1.Machine) []string {
+					return []string{"Copying certs to the local machine directory...", "Copying certs to the remote machine...", "Setting Docker configuration on the remote daemon..."}
+				},
+				ask: func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
+					r, err := c.Machines.ProvisionMachine(ctx, &controllerv1.ProvisionMachineRequest{RequestId: id, Name: name})
+					return r.GetMachine(), err
+				},
+				after: nothing,
+			})
+		},
+	}
+}
+
+func newUpgrade(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "upgrade [arg...]", Short: "Upgrade a machine to the latest version of Docker", ValidArgsFunction: cli.CompleteMachines(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			return batch(command.Context(), env, args, act{
+				before: func(m *controllerv1.Machine) []string {
+					if m.GetStatus().GetState() != "Running" {
+						return []string{"Starting machine so machine can be upgraded...", "Upgrading docker..."}
+					}
+					return []string{"Upgrading docker..."}
+				},
+				ask: func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
+					r, err := c.Machines.UpgradeMachine(ctx, &controllerv1.UpgradeMachineRequest{RequestId: id, Name: name})
+					return r.GetMachine(), err
+				},
+				after: nothing,
+			})
+		},
+	}
+}
+
+func stop(force bool) func(context.Context, *dial.Client, string, string) (*controllerv1.Machine, error) {
+	return func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
+		r, err := c.Machines.StopMachine(ctx, &controllerv1.StopMachineRequest{RequestId: id, Name: name, Force: force})
+		return r.GetMachine(), err
+	}
+}
+
+// notYet refuses a machine that is in the wished state, as docker-machine did.
+func notYet(state, word string) func(*controllerv1.Machine) error {
+	return func(m *controllerv1.Machine) error {
+		if m.GetStatus().GetState() != state {
+			return nil
+		}
+		return fault.E("power", fault.Precondition, m.GetName(), fmt.Errorf("Machine %q is already %s.", m.GetName(), word)) //nolint:staticcheck // docker-machine's words
+	}
+}
+
+func say(format string) func(*controllerv1.Machine) []string {
+	return func(m *controllerv1.Machine) []string { return []string{fmt.Sprintf(format, m.GetName())} }
+}
+
+func end(format string) func(*controllerv1.Machine) string {
+	return func(m *controllerv1.Machine) string { return fmt.Sprintf(format, m.GetName()) }
+}
+
+func nothing(*controllerv1.Machine) string { return "" }
+
+func newAddresses(env *cli.Env, done string) string {
+	return fmt.Sprintf("%s machines may have new IP addresses. You may need to re-run the `%s env` command.", done, env.App())
+}

@@ -1,0 +1,161 @@
+// Package shell logs in to machines' hosts.
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/state"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// Commands returns the commands that log in.
+func Commands(env *cli.Env) []*cobra.Command { return []*cobra.Command{newSSH(env)} }
+
+// newSSH leaves everything after the name to ssh.
+func newSSH(env *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "ssh [arg...]", Short: "Log into or run a command on a machine with SSH.",
+		Long:               "Arguments are [machine-name] [command].",
+		DisableFlagParsing: true, ValidArgsFunction: cli.CompleteMachine(env),
+		RunE: func(command *cobra.Command, args []string) error {
+			if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
+				return command.Help()
+			}
+			return ssh(command.Context(), env, args)
+		},
+	}
+}
+
+// ssh runs a command, or a shell, on a machine's host and ends as it ends.
+func ssh(ctx context.Context, env *cli.Env, args []string) error {
+	m, err := env.Machine(ctx, args)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		args = args[1:]
+	}
+	host, err := HostOf(env, m)
+	if err != nil {
+		return err
+	}
+	env.Close() // nothing more is asked of the controller, and a session may be long
+	program, lookErr := exec.LookPath("ssh")
+	if env.Global.NativeSSH || lookErr != nil {
+		return native(ctx, env, host, args)
+	}
+	return Run(ctx, env, program, append(host.arguments(), args...)...)
+}
+
+// Host is how to log in to a machine's host.
+type Host struct {
+	Name       string // the machine's, under which its keys are pinned
+	User       string
+	Address    string
+	Port       uint32
+	Key        string // path of the private key; empty for the ssh-agent's
+	KnownHosts string // path
+	HostKeys   []string
+}
+
+// HostOf tells how to log in, if the machine runs, and pins its host keys where ssh will look for them.
+func HostOf(env *cli.Env, m *controllerv1.Machine) (Host, error) {
+	endpoint := m.GetStatus().GetSsh()
+	switch m.GetStatus().GetState() {
+	case "Stopped", "Stopping", "Paused", "Saved":
+		return Host{}, notRunning(m)
+	}
+	if endpoint.GetAddress() == "" || len(endpoint.GetHostKeys()) == 0 {
+		return Host{}, notRunning(m)
+	}
+	dir, err := env.State()
+	if err != nil {
+		return Host{}, err
+	}
+	folder := dir.Machine(m.GetName())
+	if err := folder.Claim(m.GetUid()); err != nil {
+		return Host{}, state.Trouble(folder.Path, err)
+	}
+	if err := folder.WriteKnownHosts(m.GetName(), endpoint.GetHostKeys()); err != nil {
+		return Host{}, err
+	}
+	host := Host{
+		Name: m.GetName(), User: endpoint.GetUser(), Address: endpoint.GetAddress(), Port: endpoint.GetPort(),
+		KnownHosts: folder.KnownHosts(), HostKeys: endpoint.GetHostKeys(),
+	}
+	if folder.HasKey() {
+		host.Key = folder.Key()
+	}
+	if host.Port == 0 {
+		host.Port = 22
+	}
+	return host, nil
+}
+
+func notRunning(m *controllerv1.Machine) error {
+	return fault.E("shell", fault.Precondition, m.GetName(), fmt.Errorf("Error: Cannot run SSH command: Host %q is not running", m.GetName())) //nolint:staticcheck // docker-machine's words
+}
+
+// arguments are docker-machine's, but that the host's key is checked.
+func (h Host) arguments() []string {
+	args := []string{
+		"-F", "/dev/null",
+		"-o", "ConnectionAttempts=3", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no", "-o", "ControlPath=none",
+		"-o", "LogLevel=ERROR", "-o", "PasswordAuthentication=no", "-o", "ServerAliveInterval=60",
+		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + quoted(h.KnownHosts), "-o", "GlobalKnownHostsFile=/dev/null",
+		"-o", "HostKeyAlias=" + h.Name, "-o", "CheckHostIP=no",
+		h.User + "@" + h.Address,
+	}
+	if h.Key != "" {
+		args = append(args, "-o", "IdentitiesOnly=yes", "-i", strings.ReplaceAll(h.Key, "%", "%%"))
+	}
+	return append(args, "-p", strconv.FormatUint(uint64(h.Port), 10))
+}
+
+// quoted protects a path in an option, where ssh would otherwise split at spaces and expand percent signs.
+func quoted(path string) string { return `"` + strings.ReplaceAll(path, "%", "%%") + `"` }
+
+// Config is the host as a section of an ssh configuration file, under the name alias.
+func (h Host) Config(alias string) string {
+	text := fmt.Sprintf("Host %s\n  HostName %s\n  User %s\n  Port %d\n  HostKeyAlias %s\n  UserKnownHostsFile %s\n",
+		alias, h.Address, h.User, h.Port, h.Name, quoted(h.KnownHosts))
+	if h.Key != "" {
+		text += "  IdentitiesOnly yes\n  IdentityFile " + quoted(h.Key) + "\n"
+	}
+	return text
+}
+
+// Run runs a program in the caller's terminal and ends as it ends, with its exit code.
+func Run(ctx context.Context, env *cli.Env, program string, args ...string) error {
+	env.Debugf("running %s %q", program, args)
+	command := exec.CommandContext(ctx, program, args...)
+	command.Stdin, command.Stdout, command.Stderr = env.In, env.Out, env.Err
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = 2 * time.Second
+	err := command.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit):
+		if code := exit.ExitCode(); code > 0 {
+			return cli.Silent{Code: code}
+		}
+		return cli.Silent{Code: cli.ExitInterrupted}
+	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, exec.ErrWaitDelay):
+		return nil
+	}
+	return fault.E("shell.Run", fault.Precondition, program, fmt.Errorf("can't run %s: %w", program, err))
+}

@@ -1,0 +1,161 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+// Names of the files in a machine's folder.
+const (
+	markFile       = ".mctl"
+	configFile     = "config.json"
+	keyFile        = "id_rsa"
+	publicKeyFile  = "id_rsa.pub"
+	knownHostsFile = "known_hosts"
+)
+
+// Folder is where the client keeps one machine's files.
+type Folder struct {
+	Path string
+	Name string // the machine's
+}
+
+// Mark says whose a folder is. A folder without one is foreign: read at most, never changed.
+type Mark struct {
+	UID string `json:"uid"`
+}
+
+// Key is the private key for logging in to the host; it need not exist.
+func (f Folder) Key() string { return filepath.Join(f.Path, keyFile) }
+
+// KnownHosts is where the host's pinned keys stand for ssh.
+func (f Folder) KnownHosts() string { return filepath.Join(f.Path, knownHostsFile) }
+
+// File is a file of the folder.
+func (f Folder) File(name string) string { return filepath.Join(f.Path, name) }
+
+// HasKey reports whether there is a private key.
+func (f Folder) HasKey() bool { return exists(f.Key()) }
+
+// Exists reports whether anything has the folder's name.
+func (f Folder) Exists() bool { return exists(f.Path) }
+
+// Mark reads the mark; false for a folder that is foreign or not there.
+func (f Folder) Mark() (Mark, bool) {
+	text, err := os.ReadFile(f.File(markFile))
+	if err != nil {
+		return Mark{}, false
+	}
+	var mark Mark
+	// A mark that can't be read is still a mark: only we make such a file.
+	_ = json.Unmarshal(text, &mark)
+	return mark, true
+}
+
+// Claim makes the folder ours for the machine with a uid, and makes it where it is missing. A folder that was marked for
+// another machine of that name, one that is no more, is emptied first. A foreign folder is os.ErrExist. May be repeated.
+func (f Folder) Claim(uid string) error {
+	mark, ours := f.Mark()
+	switch {
+	case ours && mark.UID == uid:
+		return nil
+	case ours:
+		if err := os.RemoveAll(f.Path); err != nil {
+			return Trouble(f.Path, err)
+		}
+	case f.Exists():
+		return os.ErrExist
+	}
+	if err := makePrivate(f.Path); err != nil {
+		return err
+	}
+	return f.writeMark(uid)
+}
+
+func (f Folder) writeMark(uid string) error {
+	text, err := json.Marshal(Mark{UID: uid})
+	if err != nil {
+		return err
+	}
+	return f.Write(markFile, append(text, '\n'), 0o600)
+}
+
+// Write puts a file into the folder, whole or not at all. A file that has that content already is left alone.
+func (f Folder) Write(name string, content []byte, mode os.FileMode) error {
+	return WriteFile(f.File(name), content, mode)
+}
+
+// WriteKeys puts the key pair for logging in there.
+func (f Folder) WriteKeys(private, public []byte) error {
+	if err := f.Write(keyFile, private, 0o600); err != nil || public == nil {
+		return err
+	}
+	return f.Write(publicKeyFile, public, 0o600)
+}
+
+// WriteKnownHosts pins the host's keys (authorized_keys format) under alias. Without keys nothing is written.
+func (f Folder) WriteKnownHosts(alias string, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	var text strings.Builder
+	for _, key := range keys {
+		text.WriteString(alias + " " + strings.TrimSpace(key) + "\n")
+	}
+	return f.Write(knownHostsFile, []byte(text.String()), 0o600)
+}
+
+// Remove takes the folder away if it is ours. One that is foreign or not there is left as it is.
+func (f Folder) Remove() error {
+	if _, ours := f.Mark(); !ours {
+		return nil
+	}
+	// The mark goes last: what a crash leaves is still ours.
+	entries, err := os.ReadDir(f.Path)
+	for _, entry := range entries {
+		if entry.Name() != markFile {
+			err = errors.Join(err, os.RemoveAll(f.File(entry.Name())))
+		}
+	}
+	if err == nil {
+		err = os.RemoveAll(f.Path)
+	}
+	if err != nil {
+		return Trouble(f.Path, err)
+	}
+	return nil
+}
+
+// WriteFile writes a file whole or not at all. A file that has that content already is left alone.
+func WriteFile(path string, content []byte, mode os.FileMode) error {
+	if present, err := os.ReadFile(path); err == nil && string(present) == string(content) {
+		return nil
+	}
+	if err := renameio.WriteFile(path, content, mode, renameio.IgnoreUmask()); err != nil {
+		return Trouble(path, err)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// maxConfig bounds a foreign config.json: the largest seen has about 4 kB.
+const maxConfig = 1 << 20
+
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxConfig))
+}

@@ -1,0 +1,217 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// View is a machine as docker-machine's config.json shows it: for readers, never read back. The order of the fields is
+// docker-machine's.
+type View struct {
+	ConfigVersion int
+	Driver        map[string]any
+	DriverName    string
+	HostOptions   HostOptions
+	Name          string
+}
+
+// HostOptions are the options that do not belong to the driver.
+type HostOptions struct {
+	Driver        string
+	Memory        int
+	Disk          int
+	EngineOptions EngineOptions
+	SwarmOptions  SwarmOptions
+	AuthOptions   AuthOptions
+}
+
+// EngineOptions are dockerd's.
+type EngineOptions struct {
+	ArbitraryFlags   []string
+	Dns              []string //nolint:revive // docker-machine's name
+	GraphDir         string
+	Env              []string
+	Ipv6             bool
+	InsecureRegistry []string
+	Labels           []string
+	LogLevel         string
+	StorageDriver    string
+	SelinuxEnabled   bool
+	TlsVerify        bool //nolint:revive // docker-machine's name
+	RegistryMirror   []string
+	InstallURL       string
+}
+
+// SwarmOptions are those of legacy Swarm, which there is none of.
+type SwarmOptions struct {
+	IsSwarm            bool
+	Address            string
+	Discovery          string
+	Agent              bool
+	Master             bool
+	Host               string
+	Image              string
+	Strategy           string
+	Heartbeat          int
+	Overcommit         int
+	ArbitraryFlags     []string
+	ArbitraryJoinFlags []string
+	Env                []string
+	IsExperimental     bool
+}
+
+// AuthOptions say where certificates are. The controller keeps the authority's key and the host its own, so those paths
+// name files that are not there.
+type AuthOptions struct {
+	CertDir              string
+	CaCertPath           string
+	CaPrivateKeyPath     string
+	CaCertRemotePath     string
+	ServerCertPath       string
+	ServerKeyPath        string
+	ClientKeyPath        string
+	ServerCertRemotePath string
+	ServerKeyRemotePath  string
+	ClientCertPath       string
+	ServerCertSANs       []string
+	StorePath            string
+}
+
+// ViewOf returns docker-machine's view of a machine whose files are in d.
+func ViewOf(m *controllerv1.Machine, d Dir) View {
+	spec, engine := m.GetSpec(), m.GetSpec().GetEngine()
+	certs, folder := filepath.Join(d.Certs(), m.GetStatus().GetAuthority()), d.Machine(m.GetName())
+	return View{
+		ConfigVersion: 3,
+		Driver:        driverView(m, d),
+		DriverName:    spec.GetDriver(),
+		Name:          m.GetName(),
+		HostOptions: HostOptions{
+			EngineOptions: EngineOptions{
+				ArbitraryFlags: list(engine.GetOptions()), Env: list(engine.GetEnv()), InsecureRegistry: list(engine.GetInsecureRegistries()),
+				Labels: list(engine.GetLabels()), StorageDriver: engine.GetStorageDriver(), TlsVerify: true,
+				RegistryMirror: list(engine.GetRegistryMirrors()), InstallURL: engine.GetInstallUrl(),
+			},
+			SwarmOptions: SwarmOptions{
+				Host: "tcp://0.0.0.0:3376", Image: "swarm:latest", Strategy: "spread",
+				ArbitraryFlags: []string{}, ArbitraryJoinFlags: []string{},
+			},
+			AuthOptions: AuthOptions{
+				CertDir: certs, CaCertPath: filepath.Join(certs, "ca.pem"), CaPrivateKeyPath: filepath.Join(certs, "ca-key.pem"),
+				ServerCertPath: folder.File("server.pem"), ServerKeyPath: folder.File("server-key.pem"),
+				ClientKeyPath: filepath.Join(certs, "key.pem"), ClientCertPath: filepath.Join(certs, "cert.pem"),
+				ServerCertSANs: list(spec.GetTlsSans()), StorePath: folder.Path,
+			},
+		},
+	}
+}
+
+// driverView is docker-machine's driver object: what every driver had, and the driver's own flags under names such as
+// EnginePort. Secrets and files are left out.
+func driverView(m *controllerv1.Machine, d Dir) map[string]any {
+	ssh, folder := m.GetStatus().GetSsh(), d.Machine(m.GetName())
+	view := map[string]any{}
+	for _, option := range m.GetSpec().GetDriverOptions() {
+		if values := option.GetValues(); len(values) > 0 {
+			view[FieldName(m.GetSpec().GetDriver(), option.GetName())] = typed(values)
+		}
+	}
+	port := ssh.GetPort()
+	if port == 0 {
+		port = 22
+	}
+	for name, value := range map[string]any{
+		"IPAddress": m.GetStatus().GetAddress(), "MachineName": m.GetName(), "SSHUser": ssh.GetUser(), "SSHPort": port,
+		"SSHKeyPath": "", "StorePath": d.Root, "SwarmMaster": false, "SwarmHost": "", "SwarmDiscovery": "",
+	} {
+		view[name] = value
+	}
+	if folder.HasKey() {
+		view["SSHKeyPath"] = folder.Key()
+	}
+	return view
+}
+
+// FieldName is how a flag is called in the driver object: --generic-engine-port of driver generic is EnginePort.
+func FieldName(driver, flag string) string {
+	acronyms := map[string]string{"ip": "IP", "ssh": "SSH", "cpu": "CPU", "id": "ID", "url": "URL", "vpc": "VPC"}
+	var name strings.Builder
+	for word := range strings.SplitSeq(strings.TrimPrefix(flag, driver+"-"), "-") {
+		if acronym, ok := acronyms[word]; ok {
+			name.WriteString(acronym)
+			continue
+		}
+		for i, r := range word {
+			if i == 0 {
+				r = unicode.ToUpper(r)
+			}
+			name.WriteRune(r)
+		}
+	}
+	return name.String()
+}
+
+func typed(values []string) any {
+	if len(values) > 1 {
+		return values
+	}
+	if number, err := strconv.Atoi(values[0]); err == nil {
+		return number
+	}
+	if values[0] == "true" || values[0] == "false" {
+		return values[0] == "true"
+	}
+	return values[0]
+}
+
+// list is never null in JSON, as in docker-machine's files.
+func list(values []string) []string {
+	if values == nil {
+		return []string{}
+	}
+	return values
+}
+
+// JSON returns the view as docker-machine wrote it: four spaces, no escapes for HTML.
+func (v View) JSON() ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "    ")
+	if err := encoder.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(text.Bytes(), "\n"), nil
+}
+
+// WriteView refreshes config.json in the machine's folder, if the folder is ours.
+func (d Dir) WriteView(m *controllerv1.Machine) error {
+	folder := d.Machine(m.GetName())
+	if _, ours := folder.Mark(); !ours {
+		return nil
+	}
+	text, err := ViewOf(m, d).JSON()
+	if err != nil {
+		return err
+	}
+	return folder.Write(configFile, text, 0o600)
+}
+
+// ForeignDriver tells the driver of a foreign folder, as its config.json has it, or nothing.
+func (f Folder) ForeignDriver() string {
+	text, err := readBounded(f.File(configFile))
+	if err != nil {
+		return ""
+	}
+	var view struct{ DriverName string }
+	if json.Unmarshal(text, &view) != nil {
+		return ""
+	}
+	return view.DriverName
+}
