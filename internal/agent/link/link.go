@@ -122,10 +122,19 @@ func (l *Link) Run(ctx context.Context) error {
 }
 
 // Report leaves how far the host came; the newest counts and is told again after each reconnect.
-func (l *Link) Report(applied host.Applied) { l.outbox.report(applied) }
+func (l *Link) Report(applied host.Applied) {
+	l.outbox.report(applied)
+	signal(l.sample)
+}
 
 // Emit leaves what happened. It never blocks: while the controller is away, progress is dropped first, then the oldest.
-func (l *Link) Emit(e host.Event) { l.outbox.emit(e) }
+// When the engine came or went, the host's health follows at once, and not only with the next heartbeat.
+func (l *Link) Emit(e host.Event) {
+	l.outbox.emit(e)
+	if e.Type == host.EventEngineUp || e.Type == host.EventEngineDown {
+		signal(l.sample)
+	}
+}
 
 // IssueEngineCertificate asks for the engine's server certificate under the wish that digest names; it returns a chain
 // (DER, leaf first). fault.Unavailable without a session, fault.Conflict when the wish has changed. May be repeated.

@@ -104,7 +104,12 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 		if m.Spec.Deleted {
 			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name))
 		}
+		restarts := m.Spec.Restart
 		edit(&m.Spec)
+		if (m.Spec.Power == PowerOff || m.Spec.Restart != restarts) && s.adopted(m) {
+			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("the %s driver can't power hosts on or off", m.Spec.Driver)).
+				WithHint("use `mctl ssh " + name + " reboot`, or the host's own console")
+		}
 		m.Generation++
 		m.unpark(s.config.Now())
 		m.remember(requestID, method, s.config.Now())
@@ -161,6 +166,13 @@ func (s *Service) write(ctx context.Context, name string, at store.Revision, cha
 			return nil, err
 		}
 	}
+}
+
+// adopted reports whether the machine's host was there before, so that its power is not ours.
+func (s *Service) adopted(m *Machine) bool {
+	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	_, adopts := d.(driver.Adopter)
+	return err == nil && adopts
 }
 
 // unpark has a failed machine go on, with its phase's time counted anew. No step is under way then that could write the

@@ -14,6 +14,9 @@ const (
 	defaultPatience = 3 * time.Minute
 	// lookAgain is how often a host that does not report is asked for at its provider.
 	lookAgain = 15 * time.Second
+	// engineGrace is how long dockerd may take to start after the host did all that was asked; one that a user stopped
+	// keeps nobody waiting for longer.
+	engineGrace = 15 * time.Second
 	// settleTime is how long agents get to come back after the controller started, before they count as lost.
 	settleTime = 15 * time.Second
 )

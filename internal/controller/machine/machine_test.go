@@ -342,6 +342,9 @@ func TestAnAdoptedHostIsGivenBack(t *testing.T) {
 	w := newWorld(t)
 	w.create("old", "adopt")
 	w.running("old")
+	if _, err := w.service.Edit(t.Context(), "", "stop", "old", 0, func(s *Spec) { s.Power = PowerOff }); !fault.Is(err, fault.Precondition) {
+		t.Errorf("stop: %v", err)
+	}
 	if w.ssh.installed[0].Hostname != "" {
 		t.Error("an adopted host would be renamed")
 	}

@@ -23,6 +23,10 @@ func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
 	applied := observed.Applied
 	switch {
 	case observed.Connected && applied.Digest == wish.Desired.Digest() && applied.Failure == nil:
+		if starting := engineGrace - s.config.Now().Sub(m.Status.PhaseTime); starting > 0 && (observed.Health == nil || !observed.Health.EngineUp) {
+			s.report(m, "Checking connection to Docker...")
+			return outcome{after: starting}, nil
+		}
 		s.learnHost(m, observed)
 		m.Status.ObservedGeneration = m.Generation
 		return outcome{next: Running}, nil

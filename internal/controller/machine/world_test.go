@@ -294,6 +294,7 @@ func (b *mailbox) apply(uid string, failure *host.Failure) {
 		Digest: b.wishes[uid].Desired.Digest(), Failure: failure,
 		Engine: host.EngineFacts{Version: "29.0", Source: "distro"},
 	}
+	o.Health = &host.Health{EngineUp: true}
 	b.observed[uid] = o
 }
 
