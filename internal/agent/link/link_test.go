@@ -69,7 +69,7 @@ func TestATicketWhoseAnswerWasLostIsUsedWithTheSameKey(t *testing.T) {
 	bubble(t, func(t *testing.T, c *controller, a *agent) {
 		c.authority.lose = 1
 		a.start("i1")
-		until(t, time.Second, "first try", func() bool { c.authority.mu.Lock(); defer c.authority.mu.Unlock(); return c.authority.enrolls == 1 })
+		until(t, time.Second, "first try", func() bool { return c.authority.enrolled() == 1 })
 		key := a.key()
 		a.stop()
 		a.start("i2") // the process starts anew in between
@@ -87,7 +87,7 @@ func TestAPinnedTicketIsNotShownToAStranger(t *testing.T) {
 		a.network.set(endpoint, stranger)
 		a.start("i1")
 		pass(time.Minute)
-		if stranger.authority.enrolls != 0 {
+		if stranger.authority.enrolled() != 0 {
 			t.Error("the stranger saw the ticket")
 		}
 		a.network.set(endpoint, c)
@@ -174,11 +174,10 @@ func TestASilentPeerIsNoticedWithin15Seconds(t *testing.T) {
 		a.start("i1")
 		until(t, 5*time.Second, "connected", c.connected(uid))
 		pass(time.Minute)
-		dials := func() int { a.network.mu.Lock(); defer a.network.mu.Unlock(); return a.network.dials }
-		before := dials()
+		before := a.network.dialled()
 		a.network.freeze(true)
 		until(t, 15*time.Second, "the controller shows it as lost", func() bool { return !c.connected(uid)() })
-		until(t, 5*time.Second, "the agent dials anew", func() bool { return dials() > before })
+		until(t, 5*time.Second, "the agent dials anew", func() bool { return a.network.dialled() > before })
 		a.network.freeze(false)
 		until(t, 30*time.Second, "back", c.connected(uid))
 		a.stop()
@@ -200,7 +199,7 @@ func TestAClonedDiskIsReportedAndAQuickReconnectIsNot(t *testing.T) {
 		clone.start("i2")
 		until(t, 10*time.Second, "duplicate", func() bool { return c.saw(event.DuplicateIdentity) > 0 })
 		pass(10 * time.Minute)
-		if dials := a.network.dials; dials > 100 {
+		if dials := a.network.dialled(); dials > 100 {
 			t.Errorf("the two threw each other out %d times in ten minutes", dials)
 		}
 		a.stop()
@@ -210,7 +209,6 @@ func TestAClonedDiskIsReportedAndAQuickReconnectIsNot(t *testing.T) {
 
 func TestAnExpiredCertificateIsRenewedAndUsedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, c *controller, a *agent) {
-		renewals := func() int { c.authority.mu.Lock(); defer c.authority.mu.Unlock(); return c.authority.renewals }
 		a.start("i1")
 		until(t, 5*time.Second, "connected", c.connected(uid))
 		key := a.key()
@@ -220,8 +218,8 @@ func TestAnExpiredCertificateIsRenewedAndUsedAtOnce(t *testing.T) {
 		if took := until(t, 10*time.Second, "back", c.connected(uid)); took > 300*time.Millisecond {
 			t.Errorf("it took %s: the renewed certificate was not used at once", took)
 		}
-		if renewals() != 1 || a.key() != key {
-			t.Errorf("%d renewals, want one with the same key", renewals())
+		if c.authority.renewed() != 1 || a.key() != key {
+			t.Errorf("%d renewals, want one with the same key", c.authority.renewed())
 		}
 		a.stop()
 	})
@@ -229,15 +227,15 @@ func TestAnExpiredCertificateIsRenewedAndUsedAtOnce(t *testing.T) {
 
 func TestACertificateIsRenewedInASessionThatLasts(t *testing.T) {
 	bubble(t, func(t *testing.T, c *controller, a *agent) {
-		c.authority.life = 4 * time.Hour // five with its backdating: renewed two to three hours after it began
+		c.authority.life = 4 * time.Hour // before anybody enrolls; five with its backdating: renewed two to three hours after it began
 		a.start("i1")
 		until(t, 5*time.Second, "connected", c.connected(uid))
 		pass(50 * time.Minute)
-		if n := c.authority.renewals; n != 0 {
+		if n := c.authority.renewed(); n != 0 {
 			t.Errorf("%d renewals before their time", n)
 		}
 		pass(75 * time.Minute)
-		if n := c.authority.renewals; n != 1 {
+		if n := c.authority.renewed(); n != 1 {
 			t.Errorf("%d renewals after half its life, want one", n)
 		}
 		if n := c.saw(event.AgentLost); n != 0 {

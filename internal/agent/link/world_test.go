@@ -396,3 +396,21 @@ func pass(d time.Duration) { <-time.After(d); synctest.Wait() }
 func (c *controller) connected(uid string) func() bool {
 	return func() bool { o, _ := c.hub.Observed(uid); return o.Connected }
 }
+
+func (a *authority) renewed() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.renewals
+}
+
+func (a *authority) enrolled() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.enrolls
+}
+
+func (n *network) dialled() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dials
+}
