@@ -81,17 +81,8 @@ func (g group) unifiedDir() string {
 // make makes the cgroups and sets the limits.
 func (g group) make(b Boot) error {
 	for _, tree := range g.trees {
-		parent := filepath.Join(tree.path, cgroupParent)
-		for _, dir := range []string{parent, g.dir(tree)} {
-			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("cgroup: %w", err)
-			}
-			inherit(dir)
-		}
-		if tree.unified {
-			for _, dir := range []string{tree.path, parent, g.dir(tree)} {
-				delegate(dir)
-			}
+		if err := g.makeIn(tree); err != nil {
+			return fmt.Errorf("cgroup: %w", err)
 		}
 	}
 	if b.Memory > 0 {
@@ -107,6 +98,34 @@ func (g group) make(b Boot) error {
 		return g.limit("cpu", [][2]string{{"cpu.max", fmt.Sprintf("%s %d", quota, cpuPeriod)}, {"cpu.cfs_quota_us", quota}})
 	}
 	return nil
+}
+
+// makeIn makes the cgroup in one hierarchy. Whoever removes the last host's cgroup takes the parent away too, perhaps just
+// now: then it is made again.
+func (g group) makeIn(tree hierarchy) error {
+	parent := filepath.Join(tree.path, cgroupParent)
+	for {
+		if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		inherit(parent)
+		if tree.unified {
+			delegate(tree.path)
+			delegate(parent)
+		}
+		err := os.Mkdir(g.dir(tree), 0o755)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		inherit(g.dir(tree))
+		if tree.unified {
+			delegate(g.dir(tree))
+		}
+		return nil
+	}
 }
 
 // inherit gives a new version 1 cpuset the CPUs and memory nodes of its parent, without which it can hold no process.

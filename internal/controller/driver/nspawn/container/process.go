@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -161,12 +162,16 @@ func initBelow(pid int) (*process, error) {
 	return nil, nil
 }
 
+// children lists a process's children, whichever of its threads made them.
 func children(pid int) []int {
-	content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	var found []int
-	for field := range strings.FieldsSeq(string(content)) {
-		if child, err := strconv.Atoi(field); err == nil {
-			found = append(found, child)
+	for _, list := range lists {
+		content, _ := os.ReadFile(list)
+		for field := range strings.FieldsSeq(string(content)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				found = append(found, child)
+			}
 		}
 	}
 	return found
