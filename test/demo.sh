@@ -45,7 +45,7 @@ busybox_image() { # a root file system with a static busybox and its links
 	tar -C "$root" -c .
 }
 import_image() { busybox_image | docker import - busybox:latest; }
-fetch() { curl --fail --silent --show-error --retry 20 --retry-connrefused --retry-delay 0 --max-time 10 "http://$("$mctl" ip demo):8080/"; }
+fetch() { curl --fail --silent --show-error --retry 10 --retry-connrefused --retry-delay 1 --max-time 10 "http://$("$mctl" ip demo):8080/"; }
 
 step "create a Docker host" "$mctl" create --driver nspawn demo
 eval "$("$mctl" env --shell bash demo)"

@@ -26,7 +26,6 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 		return outcome{}, err
 	}
 	go s.repository()
-	s.report(m, "Waiting for SSH to be available...")
 	ticket, err := s.config.Authorities.IssueTicket(ctx, pki.MachineSubject(m.UID))
 	if err != nil {
 		return outcome{}, err

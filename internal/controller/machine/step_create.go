@@ -42,7 +42,6 @@ func (s *Service) creating(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	s.report(m, "Creating machine...")
 	instance, err := d.Create(ctx, s.driverMachine(m))
 	m.learnInstance(instance)
 	if err != nil {
