@@ -49,8 +49,11 @@ func parse(args []string) (config controller.Config, ready func(controller.Readi
 	flags := flag.NewFlagSet("controller", flag.ExitOnError)
 	flags.StringVar(&config.StateDir, "state-dir", "", "state directory (required)")
 	flags.StringVar(&config.Socket, "socket", "", "path of the unix socket (required)")
-	flags.StringVar(&config.Listen, "listen", "", "host:port for agents and remote users (default: all addresses, a free port chosen once)")
-	flags.Var((*list)(&config.Advertise), "advertise", "host:port that agents are told; may be given several times")
+	flags.StringVar(&config.Listen, "listen", os.Getenv("MCTL_LISTEN"), "host:port for agents and remote users [$MCTL_LISTEN] (default: all addresses, a free port chosen once)")
+	if told := os.Getenv("MCTL_ADVERTISE"); told != "" {
+		config.Advertise = strings.Split(told, ",")
+	}
+	flags.Var((*list)(&config.Advertise), "advertise", "host:port that agents are told; may be given several times [$MCTL_ADVERTISE, with commas]")
 	flags.StringVar(&config.AgentDir, "agent-dir", besideSelf(), "directory of agent-linux-amd64 and agent-linux-arm64")
 	flags.StringVar(&config.RepositoryKey, "docker-repository-key", controller.DockerRepositoryKey, "address at which Docker's package repository shows that it can be reached; empty to never ask")
 	flags.DurationVar(&config.Lifetimes.EngineServer, "engine-certificate-life", config.Lifetimes.EngineServer, "life of engines' server certificates")

@@ -80,8 +80,11 @@ func Run(ctx context.Context, config Config) error {
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return connection.Run(running) })
 	group.Go(func() error { return worker.run(running) })
+	revival := newReviver(logger.Named("revive"), connection.Emit)
+	group.Go(func() error { return revival.run(running) })
 	group.Go(func() error {
-		if err := watcher.Events(running, connection.Emit); running.Err() == nil {
+		emit := func(e host.Event) { connection.Emit(e); revival.see(e) }
+		if err := watcher.Events(running, emit); running.Err() == nil {
 			return fmt.Errorf("watch the engine: %w", err)
 		}
 		return nil

@@ -25,6 +25,12 @@ func Compatible(theirs string) error {
 	return fmt.Errorf("the controller has version %s and the caller %s: upgrade the caller", ours, theirs)
 }
 
+// Development reports whether this build is no release, so that it may offer what is for tests and benchmarks alone.
+func Development() bool {
+	_, release := minor(Version())
+	return !release
+}
+
 // minor reads vMAJOR.MINOR…; the major counts for a thousand minors.
 func minor(version string) (int, bool) {
 	parts := strings.Split(strings.TrimPrefix(version, "v"), ".")

@@ -20,6 +20,7 @@ import (
 	"mctl/internal/controller/api"
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/ca"
+	"mctl/internal/controller/driver/fake"
 	"mctl/internal/controller/driver/generic"
 	"mctl/internal/controller/driver/nspawn"
 	"mctl/internal/controller/event"
@@ -119,10 +120,13 @@ func Run(ctx context.Context, config Config) error {
 		"generic": generic.New(),
 		"nspawn":  nspawn.New(nspawn.Config{StateDir: filepath.Join(own, "nspawn"), ControllerID: settings.GetControllerId(), Logger: logger.Named("nspawn")}),
 	}
+	if buildinfo.Development() {
+		table["fake"] = fake.New(new(fake.Cloud))
+	}
 	contact := bootstrap.New(bootstrap.Config{
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },
 	})
-	service, err = machine.New(machine.Config{
+	service, err = machine.New(machine.Config{ //nolint:contextcheck // what it asks once outlives every caller
 		Store: store, Sealer: sealer, Drivers: table, Bootstrap: contact, Hosts: hub, Authorities: authorities, Events: journal,
 		Logger: logger.Named("machine"), Now: now, ControllerID: settings.GetControllerId(), ControlPort: uint16(port),
 		Advertise: config.Advertise, ProbeRepository: probeRepository(config.RepositoryKey),

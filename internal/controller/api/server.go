@@ -106,7 +106,7 @@ func (s *Server) ServeTCP(ctx context.Context, listener net.Listener, config *tl
 }
 
 func (s *Server) serve(ctx context.Context, listener net.Listener, creds credentials.TransportCredentials) error {
-	server, stop := s.build(creds)
+	server, stop := s.build(creds) //nolint:contextcheck // see there
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -128,6 +128,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, creds credent
 
 // build makes a gRPC server with every service; stop ends the streams that would never end by themselves.
 func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Server, stop func()) {
+	// It ends by stop alone: the context of a caller must not cut the others' streams.
 	ending, end := context.WithCancel(context.Background())
 	server = grpc.NewServer(
 		grpc.Creds(creds),
@@ -135,7 +136,8 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 			ctx, cancel := context.WithCancel(stream.Context())
 			defer cancel()
-			defer context.AfterFunc(ending, cancel)()
+			keep := context.AfterFunc(ending, cancel)
+			defer func() { _ = keep() }()
 			return s.stream(srv, streamWithContext{stream, ctx}, info, handle)
 		}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),

@@ -240,8 +240,9 @@ func TestStopAndStartFollowTheAddress(t *testing.T) {
 	m := w.create("web", "cloud")
 	w.running("web")
 	w.edit("web", func(s *Spec) { s.Power = PowerOff })
-	got := w.stepUntil("web", Stopped)
-	if got, _ = w.step("web"); got.Status.ObservedGeneration != 2 || got.Address() != "" || w.service.View(got).State != "Stopped" {
+	w.stepUntil("web", Stopped)
+	got, _ := w.step("web")
+	if got.Status.ObservedGeneration != 2 || got.Address() != "" || w.service.View(got).State != "Stopped" {
 		t.Fatalf("stopped: %+v", got.Status)
 	}
 	o := w.hosts.observed[m.UID]
