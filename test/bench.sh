@@ -1,0 +1,11 @@
+#!/bin/bash
+# make bench: the figures of docs/benchmarks.md, as a table. Peers' binaries are measured too where DOCKER_MACHINE_BIN and
+# RANCHER_MACHINE_BIN name them. Needs Linux and root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
+	echo "not measured: real hosts need Linux and root" >&2
+	exit 1
+fi
+export MCTL_ENGINE_INSTALL=distro
+go run ./test/bench
