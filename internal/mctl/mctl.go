@@ -26,7 +26,7 @@ import (
 // Run runs one command line and returns the exit code. It prints its errors itself.
 func Run(ctx context.Context, env *cli.Env) int {
 	defer env.Close()
-	root := newRoot(env)
+	root := newRoot(env) //nolint:contextcheck // each command gets the context when it runs
 	root.SetArgs(normalize(root, env.Args[1:]))
 	err := root.ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -97,18 +97,18 @@ func Run(ctx context.Context, config Config) error {
 		lobby:  newLobby(config.Limits.Handshakes),
 		guests: newGuests(config.Limits.Connections),
 	}
-	return f.run(ctx)
+	f.run(ctx)
+	return nil
 }
 
-func (f *front) run(ctx context.Context) error {
+func (f *front) run(ctx context.Context) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 
 	var accepting sync.WaitGroup
-	ended := make(chan error, len(f.config.Listeners))
 	for _, listener := range f.config.Listeners {
-		accepting.Go(func() { ended <- f.accept(ctx, listener) })
+		accepting.Go(func() { f.accept(ctx, listener) })
 	}
 	drained := make(chan struct{})
 	go func() {
@@ -116,7 +116,6 @@ func (f *front) run(ctx context.Context) error {
 		accepting.Wait()
 		f.wait.Wait()
 	}()
-	var failure error
 	stop := ctx.Done()
 	for {
 		select {
@@ -126,18 +125,16 @@ func (f *front) run(ctx context.Context) error {
 				listener.Close()
 			}
 			f.config.Logger.Info("draining", "connections", f.guests.count())
-		case err := <-ended:
-			failure = errors.Join(failure, err)
 		case <-hangups:
 			f.cutRevoked()
 		case <-drained:
-			return failure
+			return
 		}
 	}
 }
 
 // accept serves one listener until it is closed.
-func (f *front) accept(ctx context.Context, listener net.Listener) error {
+func (f *front) accept(ctx context.Context, listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
 		switch {
@@ -145,12 +142,12 @@ func (f *front) accept(ctx context.Context, listener net.Listener) error {
 			// Connections outlive ctx: its end only means that no more are accepted.
 			f.wait.Go(func() { f.serve(context.WithoutCancel(ctx), conn) })
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			return nil
+			return
 		default:
 			// Out of file descriptors, or a client that is gone already. The rest must not suffer for it.
 			f.config.Logger.Warn("accept failed", "error", err)
 			if pause(ctx, 100*time.Millisecond) != nil {
-				return nil
+				return
 			}
 		}
 	}

@@ -136,8 +136,8 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 			ctx, cancel := context.WithCancel(stream.Context())
 			defer cancel()
-			keep := context.AfterFunc(ending, cancel)
-			defer func() { _ = keep() }()
+			unhook := context.AfterFunc(ending, cancel)
+			defer func() { _ = unhook() }()
 			return s.stream(srv, streamWithContext{stream, ctx}, info, handle)
 		}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),

@@ -200,6 +200,15 @@ func Finish(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress
 	if err != nil {
 		return err
 	}
+	if m.GetStatus().GetSsh().GetAddress() == "" {
+		// A host without a login has no agent, and nothing is known of an engine.
+		progress.Done(true)
+		if env.JSON() {
+			return output.Message(env.Out, m)
+		}
+		env.Infof("The host of %q runs.", m.GetName())
+		return nil
+	}
 	progress.Step("Checking connection to Docker...")
 	checkErr := engine.Check(ctx, folder, m.GetStatus().GetUrl())
 	progress.Done(checkErr == nil)

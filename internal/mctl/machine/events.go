@@ -56,7 +56,7 @@ func events(ctx context.Context, env *cli.Env, opts eventOptions) error {
 		}
 	}
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
-		return nil
+		err = nil // there is no more, or nobody watches any more
 	}
 	return err
 }

@@ -154,10 +154,10 @@ func (c *Cloud) next(op Op) Failure {
 	return failure
 }
 
-// address gives the next address out, within 198.18.0.0/15, which is for benchmarks. c.mu is held.
+// address gives the next address out, within 127.128.0.0/9: nobody but this computer answers there. c.mu is held.
 func (c *Cloud) address() netip.Addr {
 	c.handed = c.handed%(1<<17-2) + 1
-	return netip.AddrFrom4([4]byte{198, 18 + byte(c.handed>>16), byte(c.handed >> 8), byte(c.handed)})
+	return netip.AddrFrom4([4]byte{127, 128 + byte(c.handed>>16), byte(c.handed >> 8), byte(c.handed)})
 }
 
 // boot turns an instance on. c.mu is held.
