@@ -218,7 +218,7 @@ func (w *world) login(instance driver.Instance) *ssh.Client {
 	for {
 		client, err := ssh.Dial("tcp", address, config)
 		if err == nil {
-			w.Cleanup(func() { client.Close() })
+			w.Cleanup(func() { _ = client.Close() })
 			return client
 		}
 		select {
@@ -236,7 +236,7 @@ func (w *world) run(client *ssh.Client, command string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }()
 	output, err := session.CombinedOutput(command)
 	return strings.TrimSpace(string(output)), err
 }

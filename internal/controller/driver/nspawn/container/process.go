@@ -54,6 +54,13 @@ func startTime(pid int) (start uint64, zombie bool, err error) {
 	return start, string(fields[0]) == "Z", err
 }
 
+// holds reports whether the identified process still runs.
+func (id identity) holds() bool {
+	now, err := identify(id.PID)
+	_, zombie, _ := startTime(id.PID)
+	return err == nil && now == id && !zombie
+}
+
 // hold takes hold of a process; nil when there is none.
 func hold(pid int) (*process, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
@@ -72,9 +79,7 @@ func holdSame(id identity) (*process, error) {
 	if p == nil || err != nil {
 		return nil, err
 	}
-	now, err := identify(id.PID)
-	_, zombie, _ := startTime(id.PID)
-	if err != nil || now != id || zombie {
+	if !id.holds() {
 		p.close()
 		return nil, nil
 	}

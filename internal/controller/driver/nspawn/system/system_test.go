@@ -29,8 +29,8 @@ func TestOnlyOneHasALock(t *testing.T) {
 	}()
 	<-waiting
 	select {
-	case <-taken:
-		t.Fatal("two have it")
+	case err := <-taken:
+		t.Fatalf("two have it: %v", err)
 	default:
 	}
 	held.Close()
