@@ -27,7 +27,9 @@ type reviver struct {
 }
 
 func newReviver(logger hclog.Logger, emit func(host.Event)) *reviver {
-	return &reviver{logger: logger, runner: program.Local{}, emit: emit, down: make(chan struct{}, 1)}
+	r := &reviver{logger: logger, runner: program.Local{}, emit: emit, down: make(chan struct{}, 1)}
+	r.down <- struct{}{} // it may have died with an earlier agent, which could not see the end of it
+	return r
 }
 
 // see is told of every event.
@@ -52,10 +54,16 @@ func (r *reviver) run(ctx context.Context) error {
 		if time.Since(last) > 2*lastRevival {
 			pause = firstRevival
 		}
-		for r.wait(ctx, pause) && r.failed(ctx) {
-			last = time.Now()
-			r.revive(ctx)
-			pause = min(2*pause, lastRevival)
+		for settled := false; !settled && r.wait(ctx, pause); {
+			switch r.state(ctx) {
+			case "failed":
+				last = time.Now()
+				r.revive(ctx)
+				pause = min(2*pause, lastRevival)
+			case "activating", "deactivating", "reloading": // systemd has not given up yet
+			default:
+				settled = true
+			}
 		}
 	}
 }
@@ -71,9 +79,13 @@ func (r *reviver) wait(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-func (r *reviver) failed(ctx context.Context) bool {
+// state is systemd's word for what docker does; "" when it can't be asked.
+func (r *reviver) state(ctx context.Context) string {
 	state, err := program.Output(ctx, r.runner, "systemctl", "show", "--property=ActiveState", "--value", "docker.service")
-	return err == nil && strings.TrimSpace(state) == "failed"
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(state)
 }
 
 func (r *reviver) revive(ctx context.Context) {

@@ -89,7 +89,7 @@ func (l *lab) environment(extra ...string) []string {
 	keep := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "DOCKER_") || strings.HasPrefix(v, "MCTL_") || strings.HasPrefix(v, "MACHINE_")
 	})
-	return append(keep, append([]string{"MCTL_HOME=" + l.state, "MCTL_ENGINE_INSTALL=distro"}, extra...)...)
+	return append(keep, append([]string{"SHELL=/bin/bash", "MCTL_HOME=" + l.state, "MCTL_ENGINE_INSTALL=distro"}, extra...)...)
 }
 
 // result is what a command came to.

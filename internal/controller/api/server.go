@@ -122,7 +122,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, creds credent
 	limit := time.AfterFunc(stopLimit, server.Stop)
 	defer limit.Stop()
 	<-graceful
-	_ = <-failed // GracefulStop has Serve end without an error
+	<-failed // without an error, after GracefulStop
 	return nil
 }
 

@@ -41,8 +41,9 @@ type Store interface {
 	// when it is gone.
 	Delete(ctx context.Context, key string, at Revision) (Revision, error)
 	// Watch yields every change under prefix with a revision greater than from, in order, without gap or repetition, until
-	// ctx ends or the loop breaks. It ends with fault.Resync when from is older than what is kept or the loop is too slow:
-	// list again and watch from the list's revision.
+	// ctx ends or the loop breaks; the values are shared with other watchers and not to be changed. It ends with
+	// fault.Resync when from is older than what is kept or yet to come, or when the loop is too slow: list again and watch
+	// from the list's revision.
 	Watch(ctx context.Context, prefix string, from Revision) iter.Seq2[Change, error]
 	// Close ends all watches and frees the backend. It may be repeated.
 	Close() error

@@ -3,17 +3,17 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	bbolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"mctl/internal/controller/store"
 	"mctl/internal/fault"
@@ -26,7 +26,7 @@ const (
 )
 
 var (
-	itemsBucket = []byte("items") // key → revision (8 bytes, big endian) + value
+	itemsBucket = []byte("items") // see encode
 	metaBucket  = []byte("meta")
 	schemaKey   = []byte("schema")
 	revisionKey = []byte("revision")
@@ -43,17 +43,23 @@ type Config struct {
 // Store is the store over one file.
 type Store struct {
 	db      *bbolt.DB
+	file    *os.File // of db
 	writes  chan *write
 	watches *broadcast
 	stop    context.CancelFunc
 	done    chan struct{}
 	closing sync.Once
 	path    string
+	logger  hclog.Logger
+	update  func(func(*bbolt.Tx) error) error // one transaction; another one in tests
+	// wreck is why a write ended in a panic, which may leave bbolt's lock held: no other is tried. The writer's until done.
+	wreck error
 }
 
 // write is one wish for the writer: check and put run inside its transaction.
 type write struct {
 	key    string
+	size   int // of the value, in bytes
 	apply  func(bucket *bbolt.Bucket, next store.Revision) (store.Change, error)
 	result chan outcome
 }
@@ -64,21 +70,27 @@ type outcome struct {
 }
 
 // Open opens the file, or makes it. A file of a newer schema, one that another process holds and one that is damaged are
-// fault.Precondition with a hint.
+// fault.Precondition with a hint. The context's end does not close the store.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	if config.LockWait == 0 {
 		config.LockWait = time.Second
 	}
+	if config.Logger == nil {
+		config.Logger = hclog.NewNullLogger()
+	}
+	begun := time.Now()
 	if err := create(config.Path); err != nil {
 		return nil, err
 	}
-	db, revision, err := open(config)
+	db, file, revision, err := open(config)
 	if err != nil {
 		return nil, err
 	}
+	config.Logger.Debug("store opened", "path", config.Path, "revision", revision, "took", time.Since(begun))
 	writerCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		db: db, writes: make(chan *write), watches: newBroadcast(revision), stop: stop, done: make(chan struct{}), path: config.Path,
+		db: db, file: file, writes: make(chan *write), watches: newBroadcast(revision), stop: stop, done: make(chan struct{}),
+		path: config.Path, logger: config.Logger, update: db.Update,
 	}
 	go s.write(writerCtx)
 	return s, nil
@@ -86,28 +98,54 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 
 // Get implements store.Store.
 func (s *Store) Get(_ context.Context, key string) (item store.Item, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.read(func(tx *bbolt.Tx) error {
 		raw := tx.Bucket(itemsBucket).Get([]byte(key))
 		if raw == nil {
 			return notFound(key)
 		}
-		item = decode([]byte(key), raw)
-		return nil
+		item, err = decode([]byte(key), raw)
+		return err
 	})
-	return item, closedAs(err)
+	return item, err
 }
 
 // List implements store.Store.
 func (s *Store) List(_ context.Context, prefix string) (items []store.Item, revision store.Revision, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		cursor := tx.Bucket(itemsBucket).Cursor()
-		for key, raw := cursor.Seek([]byte(prefix)); key != nil && strings.HasPrefix(string(key), prefix); key, raw = cursor.Next() {
-			items = append(items, decode(key, raw))
+	err = s.read(func(tx *bbolt.Tx) error {
+		cursor, under := tx.Bucket(itemsBucket).Cursor(), []byte(prefix)
+		for key, raw := cursor.Seek(under); key != nil && bytes.HasPrefix(key, under); key, raw = cursor.Next() {
+			item, err := decode(key, raw)
+			if err != nil {
+				return err
+			}
+			items = append(items, item)
 		}
 		revision = readRevision(tx)
 		return nil
 	})
-	return items, revision, closedAs(err)
+	if err != nil {
+		return nil, 0, err
+	}
+	return items, revision, nil
+}
+
+// read runs a read-only transaction. Damage that came after opening is fault.Internal.
+func (s *Store) read(do func(*bbolt.Tx) error) error {
+	err := reading(s.db, do)
+	switch {
+	case err == nil || errors.As(err, new(*fault.Error)):
+		return err
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen) || errors.Is(err, os.ErrClosed):
+		return errClosed()
+	}
+	return s.broken(err)
+}
+
+// broken says that a page or an item can't be read, of a store that could when it was opened.
+func (s *Store) broken(cause error) error {
+	s.logger.Error("the store is damaged", "path", s.path, "error", cause)
+	return fault.E("bolt", fault.Internal, s.path, fmt.Errorf("the store %s is damaged: %w", s.path, cause)).
+		WithHint("stop the controller and put a backup in its place")
 }
 
 // Create implements store.Store.
@@ -127,7 +165,7 @@ func (s *Store) Update(ctx context.Context, key string, value []byte, at store.R
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, key string, at store.Revision) (store.Revision, error) {
-	return s.submit(ctx, key, func(bucket *bbolt.Bucket, next store.Revision) (store.Change, error) {
+	return s.submit(ctx, key, 0, func(bucket *bbolt.Bucket, next store.Revision) (store.Change, error) {
 		found := bucket.Get([]byte(key))
 		if found == nil {
 			return store.Change{}, notFound(key)
@@ -149,8 +187,11 @@ func (s *Store) Close() error {
 		s.stop()
 		<-s.done
 		s.watches.close()
+		if s.wreck != nil {
+			err = s.file.Close() // bbolt's own would wait for the lock for ever
+			return
+		}
 		err = s.db.Close()
-		forgetOwner(s.path)
 	})
 	return err
 }
@@ -159,17 +200,17 @@ func (s *Store) put(ctx context.Context, key string, value []byte, check func(fo
 	if len(key) == 0 || len(key) > maxKey || len(value) > maxValue {
 		return 0, fault.E("bolt.put", fault.Invalid, key, fmt.Errorf("a key has 1 to %d bytes and a value at most %d", maxKey, maxValue))
 	}
-	return s.submit(ctx, key, func(bucket *bbolt.Bucket, next store.Revision) (store.Change, error) {
+	return s.submit(ctx, key, len(value), func(bucket *bbolt.Bucket, next store.Revision) (store.Change, error) {
 		if err := check(bucket.Get([]byte(key))); err != nil {
 			return store.Change{}, err
 		}
 		change := store.Change{Item: store.Item{Key: key, Value: append([]byte{}, value...), Revision: next}}
-		return change, bucket.Put([]byte(key), encode(next, value))
+		return change, bucket.Put([]byte(key), encode(key, next, value))
 	})
 }
 
-func (s *Store) submit(ctx context.Context, key string, apply func(*bbolt.Bucket, store.Revision) (store.Change, error)) (store.Revision, error) {
-	w := &write{key: key, apply: apply, result: make(chan outcome, 1)}
+func (s *Store) submit(ctx context.Context, key string, size int, apply func(*bbolt.Bucket, store.Revision) (store.Change, error)) (store.Revision, error) {
+	w := &write{key: key, size: size, apply: apply, result: make(chan outcome, 1)}
 	select {
 	case s.writes <- w:
 	case <-s.done:
@@ -198,32 +239,4 @@ func notFound(key string) error {
 
 func errClosed() error {
 	return fault.New("bolt", fault.Unavailable, "", "the store is closed")
-}
-
-func closedAs(err error) error {
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) || errors.Is(err, os.ErrClosed) { //nolint:staticcheck // the alias is what View returns
-		return errClosed()
-	}
-	return err
-}
-
-func encode(revision store.Revision, value []byte) []byte {
-	raw := make([]byte, 8, 8+len(value))
-	binary.BigEndian.PutUint64(raw, uint64(revision))
-	return append(raw, value...)
-}
-
-// decode copies, since bbolt's memory lasts only as long as its transaction.
-func decode(key, raw []byte) store.Item {
-	return store.Item{Key: string(key), Value: append([]byte{}, raw[8:]...), Revision: revisionOf(raw)}
-}
-
-func revisionOf(raw []byte) store.Revision { return store.Revision(binary.BigEndian.Uint64(raw)) }
-
-func readRevision(tx *bbolt.Tx) store.Revision {
-	raw := tx.Bucket(metaBucket).Get(revisionKey)
-	if len(raw) != 8 {
-		return 0
-	}
-	return store.Revision(binary.BigEndian.Uint64(raw))
 }

@@ -1,16 +1,13 @@
 package bolt
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
-	"fmt"
-	"math/rand/v2"
+	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,8 +21,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv("BOLT_TEST_WRITER"); path != "" {
-		writeUntilKilled(path)
+	if act := os.Getenv("BOLT_TEST_ACT"); act != "" {
+		os.Exit(actAs(act, os.Getenv("BOLT_TEST_PATH")))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -48,37 +45,53 @@ func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return mustOpen(t, filepath.Join(t.TempDir(), "store.db")) })
 }
 
-func TestWhatWasWrittenIsThereAfterReopening(t *testing.T) {
+func TestReopening(t *testing.T) {
+	storetest.Reopen(t, func(t *testing.T, directory string) store.Store {
+		return mustOpen(t, filepath.Join(directory, "store.db"))
+	})
+}
+
+func TestTheFileIsForItsOwnerAloneAndHasNoLeftovers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
-	s := mustOpen(t, path)
-	before, err := s.Create(t.Context(), "a", []byte("1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = mustOpen(t, path)
-	defer s.Close()
-	if item, err := s.Get(t.Context(), "a"); err != nil || string(item.Value) != "1" || item.Revision != before {
-		t.Errorf("got %+v, %v", item, err)
-	}
-	if after, err := s.Create(t.Context(), "b", nil); err != nil || after <= before {
-		t.Errorf("revision %d after %d, %v", after, before, err)
-	}
+	defer mustOpen(t, path).Close()
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
 }
 
-func TestAFileThatIsHeldSaysByWhom(t *testing.T) {
+func TestOneOfManyFirstOpensWins(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
-	s := mustOpen(t, path)
-	defer s.Close()
-	_, err := openAt(t, path)
-	if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) || fault.HintOf(err) == "" {
-		t.Errorf("got %v, hint %q", err, fault.HintOf(err))
+	var all sync.WaitGroup
+	var won atomic.Int32
+	release := make(chan struct{})
+	tried := make(chan struct{}, 20)
+	for range cap(tried) {
+		all.Go(func() {
+			s, err := openAt(t, path)
+			tried <- struct{}{}
+			if err != nil {
+				if !fault.Is(err, fault.Precondition) {
+					t.Error(err)
+				}
+				return
+			}
+			won.Add(1)
+			<-release
+			s.Close()
+		})
 	}
+	for range cap(tried) {
+		<-tried
+	}
+	close(release)
+	all.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d opened the same file", won.Load())
+	}
+	mustOpen(t, path).Close()
 }
 
 func TestANewerSchemaIsRefused(t *testing.T) {
@@ -97,138 +110,86 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
-func TestADamagedFileIsASentenceAndNeverAPanic(t *testing.T) {
-	whole := filepath.Join(t.TempDir(), "store.db")
-	s := mustOpen(t, whole)
-	for i := range 200 {
-		if _, err := s.Create(t.Context(), fmt.Sprintf("machine/%d", i), bytes.Repeat([]byte{1}, 500)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Close(); err != nil {
+func TestWhatTheStoreCannotUseIsASentence(t *testing.T) {
+	directory := t.TempDir()
+	if err := os.WriteFile(filepath.Join(directory, "empty"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(1, 2))
-	mutations := map[string][]byte{
-		"empty": {}, "garbage": bytes.Repeat([]byte("garbage!"), 4096), "short": content[:100], "half": content[:len(content)/2],
-	}
-	for i := range 100 {
-		mutated := bytes.Clone(content)
-		for range 1 + random.IntN(100) {
-			mutated[random.IntN(len(mutated))] ^= byte(1 + random.IntN(255))
-		}
-		mutations[fmt.Sprint("flipped ", i)] = mutated
-	}
-	for name, mutated := range mutations {
-		path := filepath.Join(t.TempDir(), "store.db")
-		if err := os.WriteFile(path, mutated, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s, err := openAt(t, path)
-		if err == nil {
-			s.Close() // the change was in a free page, or in a value
-			continue
-		}
-		if !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
+	for name, path := range map[string]string{
+		"no directory": filepath.Join(directory, "none", "store.db"), "a directory": directory, "an empty file": filepath.Join(directory, "empty"),
+	} {
+		if _, err := openAt(t, path); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-// writeUntilKilled is another process: it writes, and says what was acknowledged, until it is killed.
-func writeUntilKilled(path string) {
-	s, err := Open(context.Background(), Config{Path: path, Logger: hclog.NewNullLogger()})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	for i := 0; ; i++ {
-		if _, err := s.Create(context.Background(), fmt.Sprintf("k/%08d", i), []byte("v")); err != nil {
-			os.Exit(1)
-		}
-		fmt.Fprintln(os.Stdout, i)
+	if info, err := os.Stat(filepath.Join(directory, "empty")); err != nil || info.Size() != 0 {
+		t.Errorf("the empty file was written to: %v, %v", info, err)
 	}
 }
 
-func TestWhatWasAcknowledgedSurvivesKills(t *testing.T) {
-	for round := range 5 {
-		path := filepath.Join(t.TempDir(), "store.db")
-		writer := exec.CommandContext(t.Context(), os.Args[0])
-		writer.Env = append(os.Environ(), "BOLT_TEST_WRITER="+path)
-		output, err := writer.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := writer.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var acknowledged int
-		for range 50 + 37*round {
-			if _, err := fmt.Fscan(output, &acknowledged); err != nil {
+// When the very last fsync of a transaction fails, its writers are told so, and yet readers see it: then watchers must too.
+func TestAWriteThatFailedAndLandedIsSeenByWatchers(t *testing.T) {
+	for name, landed := range map[string]bool{"landed": true, "rolled back": false} {
+		t.Run(name, func(t *testing.T) {
+			s := mustOpen(t, filepath.Join(t.TempDir(), "store.db"))
+			defer s.Close()
+			from, err := s.Create(t.Context(), "a", nil)
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-		if err := writer.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = writer.Wait()
-		s := mustOpen(t, path)
-		for i := range acknowledged + 1 {
-			if _, err := s.Get(t.Context(), fmt.Sprintf("k/%08d", i)); err != nil {
-				t.Errorf("round %d: lost %d of %d: %v", round, i, acknowledged, err)
-			}
-		}
-		s.Close()
-	}
-}
-
-func BenchmarkWrites(b *testing.B) {
-	for _, writers := range []int{1, 64} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			s := mustOpen(b, filepath.Join(b.TempDir(), "store.db"))
-			defer s.Close()
-			value := make([]byte, 1000)
-			var all sync.WaitGroup
-			next := make(chan int)
-			for range writers {
-				all.Go(func() {
-					for i := range next {
-						if _, err := s.Create(b.Context(), fmt.Sprintf("k/%d", i), value); err != nil {
-							b.Error(err)
-						}
+			s.update = func(do func(*bbolt.Tx) error) error {
+				s.update = s.db.Update // the writer calls this, and nobody else
+				return s.db.Update(func(tx *bbolt.Tx) error {
+					if err := do(tx); err != nil || landed {
+						return err
 					}
+					return errors.New("input/output error")
 				})
 			}
-			for i := 0; b.Loop(); i++ {
-				next <- i
+			if landed {
+				inner := s.update
+				s.update = func(do func(*bbolt.Tx) error) error { return errors.Join(inner(do), errors.New("input/output error")) }
 			}
-			close(next)
-			all.Wait()
+			if _, err := s.Create(t.Context(), "b", nil); !fault.Is(err, fault.Unavailable) {
+				t.Fatal(err)
+			}
+			if _, err := s.Create(t.Context(), "c", nil); err != nil {
+				t.Fatal(err)
+			}
+			want := "c"
+			if landed {
+				want = "b"
+			}
+			for change, err := range s.Watch(t.Context(), "", from) {
+				if err != nil || change.Key != want {
+					t.Errorf("got %+v, %v; want %s first", change, err, want)
+				}
+				break
+			}
 		})
 	}
 }
 
-func BenchmarkListOf10000(b *testing.B) {
-	s := mustOpen(b, filepath.Join(b.TempDir(), "store.db"))
+func TestHistoryIsBoundedByBytesToo(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "store.db"))
 	defer s.Close()
-	var all sync.WaitGroup
-	for w := range 100 {
-		all.Go(func() {
-			for i := range 100 {
-				if _, err := s.Create(b.Context(), fmt.Sprintf("machine/%d-%d", w, i), make([]byte, 1000)); err != nil {
-					b.Error(err)
-				}
-			}
-		})
+	at, err := s.Create(t.Context(), "a", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	all.Wait()
-	for b.Loop() {
-		if items, _, err := s.List(b.Context(), "machine/"); err != nil || len(items) != 10_000 {
-			b.Fatal(len(items), err)
+	first := at
+	for range maxHistoryBytes/maxValue + 1 {
+		if at, err = s.Update(t.Context(), "a", make([]byte, maxValue), at); err != nil {
+			t.Fatal(err)
 		}
+	}
+	if s.watches.bytes > maxHistoryBytes {
+		t.Errorf("%d bytes are kept", s.watches.bytes)
+	}
+	for _, err := range s.Watch(t.Context(), "", first) {
+		if !fault.Is(err, fault.Resync) {
+			t.Errorf("got %v", err)
+		}
+		break
 	}
 }

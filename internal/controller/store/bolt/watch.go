@@ -3,21 +3,28 @@ package bolt
 import (
 	"context"
 	"iter"
+	"sort"
 	"strings"
 	"sync"
+
+	bbolt "go.etcd.io/bbolt"
 
 	"mctl/internal/controller/store"
 	"mctl/internal/fault"
 )
 
-// maxHistory is how many changes are kept for watchers; one that is further behind must list anew.
-const maxHistory = 8192
+// How many changes are kept for watchers, and how many bytes of keys and values; one that is further behind must list anew.
+const (
+	maxHistory      = 8192
+	maxHistoryBytes = 16 << 20
+)
 
-// broadcast keeps the newest changes of this process and wakes watchers, who read them at their own pace. A slow watcher
-// holds nobody up: it falls out of the history.
+// broadcast keeps the newest changes of this process and wakes watchers, who read them at their own pace. It misses none,
+// since the file is locked to this one process. A slow watcher holds nobody up: it falls out of the history.
 type broadcast struct {
 	mu      sync.Mutex
-	history []store.Change // oldest first
+	history []store.Change // oldest first; what is in it is never changed, since watchers read it without the lock
+	bytes   int            // of keys and values in history
 	oldest  store.Revision // every change after it is in history
 	wake    chan struct{}  // closed and replaced by each send
 	closed  bool
@@ -31,13 +38,19 @@ func (b *broadcast) send(changes []store.Change) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.history = append(b.history, changes...)
-	if over := len(b.history) - maxHistory; over > 0 {
-		b.oldest = b.history[over-1].Revision
-		b.history = append([]store.Change(nil), b.history[over:]...)
+	for _, change := range changes {
+		b.bytes += weight(change)
+	}
+	for len(b.history) > maxHistory || b.bytes > maxHistoryBytes {
+		b.oldest = b.history[0].Revision
+		b.bytes -= weight(b.history[0])
+		b.history = b.history[1:] // append moves what is left to a new array when this one is used up
 	}
 	close(b.wake)
 	b.wake = make(chan struct{})
 }
+
+func weight(change store.Change) int { return len(change.Key) + len(change.Value) }
 
 func (b *broadcast) close() {
 	b.mu.Lock()
@@ -55,31 +68,33 @@ func (b *broadcast) after(revision store.Revision) ([]store.Change, <-chan struc
 		return nil, nil, errClosed()
 	}
 	if revision < b.oldest {
-		return nil, nil, fault.New("bolt.Watch", fault.Resync, "", "that revision is too old to watch from").WithHint("list again")
+		return nil, nil, errResync("that revision is too old to watch from")
 	}
-	low, high := 0, len(b.history)
-	for low < high {
-		if middle := (low + high) / 2; b.history[middle].Revision <= revision {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return b.history[low:len(b.history):len(b.history)], b.wake, nil
+	first := sort.Search(len(b.history), func(i int) bool { return b.history[i].Revision > revision })
+	return b.history[first:len(b.history):len(b.history)], b.wake, nil
 }
 
-// Watch implements store.Store.
+func errResync(sentence string) error {
+	return fault.New("bolt.Watch", fault.Resync, "", sentence).WithHint("list again")
+}
+
+// Watch implements store.Store. A revision that is yet to come ends with fault.Resync too: it is of a store that was there
+// before this one's backup was put back.
 func (s *Store) Watch(ctx context.Context, prefix string, from store.Revision) iter.Seq2[store.Change, error] {
 	return func(yield func(store.Change, error) bool) {
-		for {
-			changes, wake, err := s.watches.after(from)
+		if err := s.reached(from); err != nil {
+			yield(store.Change{}, err)
+			return
+		}
+		for at := from; ctx.Err() == nil; {
+			changes, wake, err := s.watches.after(at)
 			if err != nil {
 				yield(store.Change{}, err)
 				return
 			}
 			for _, change := range changes {
-				from = change.Revision
-				if strings.HasPrefix(change.Key, prefix) && !yield(change, nil) {
+				at = change.Revision
+				if strings.HasPrefix(change.Key, prefix) && (ctx.Err() != nil || !yield(change, nil)) {
 					return
 				}
 			}
@@ -93,4 +108,13 @@ func (s *Store) Watch(ctx context.Context, prefix string, from store.Revision) i
 			}
 		}
 	}
+}
+
+func (s *Store) reached(from store.Revision) error {
+	return s.read(func(tx *bbolt.Tx) error {
+		if from > readRevision(tx) {
+			return errResync("that revision is yet to come")
+		}
+		return nil
+	})
 }

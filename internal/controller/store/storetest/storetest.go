@@ -24,7 +24,12 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"a list's revision is where a watch begins":       watchFromList,
 		"a watch sees each change once, in order":         watchInOrder,
 		"many writers lose nothing":                       manyWriters,
+		"a watch ends with its context or its loop":       watchEnds,
+		"list and watch rebuild the store at any moment":  rebuild,
+		"a refused write does its neighbours no harm":     neighbours,
+		"what is handed out is the caller's own":          ownCopies,
 		"a watch that is too far behind is told":          resync,
+		"one from a revision yet to come is told":         future,
 		"one that is slow holds nobody up":                slowWatcher,
 		"keys and values have limits":                     limits,
 		"a store that is closed says so and ends watches": closed,
@@ -99,59 +104,6 @@ func listInOrder(t *testing.T, s store.Store) {
 	}
 }
 
-func watchFromList(t *testing.T, s store.Store) {
-	must(s.Create(t.Context(), "a/before", nil))(t)
-	_, revision, err := s.List(t.Context(), "a/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	must(s.Create(t.Context(), "a/after", nil))(t)
-	for change, err := range s.Watch(t.Context(), "a/", revision) {
-		if err != nil || change.Key != "a/after" {
-			t.Fatalf("got %+v, %v", change, err)
-		}
-		return
-	}
-}
-
-func watchInOrder(t *testing.T, s store.Store) {
-	_, from, err := s.List(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n = 200
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		for i := range n {
-			key := fmt.Sprintf("k/%03d", i)
-			revision, err := s.Create(t.Context(), key, nil)
-			if err == nil && i%2 == 0 {
-				_, err = s.Delete(t.Context(), key, revision)
-			}
-			if err == nil {
-				_, err = s.Create(t.Context(), "other/"+key, nil)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	defer writer.Wait()
-	seen, last := 0, from
-	for change, err := range s.Watch(t.Context(), "k/", from) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if change.Revision <= last || !strings.HasPrefix(change.Key, "k/") {
-			t.Fatalf("got %+v after revision %d", change, last)
-		}
-		last = change.Revision
-		if seen++; seen == n+n/2 {
-			return
-		}
-	}
-}
-
 func manyWriters(t *testing.T, s store.Store) {
 	must(s.Create(t.Context(), "counter", []byte{0, 0}))(t)
 	var writers sync.WaitGroup
@@ -185,56 +137,6 @@ func manyWriters(t *testing.T, s store.Store) {
 	}
 }
 
-// history is more than any backend is asked to keep.
-const history = 20_000
-
-func fill(t *testing.T, s store.Store) {
-	t.Helper()
-	var writers sync.WaitGroup
-	for w := range 100 {
-		writers.Go(func() {
-			for i := range history / 100 {
-				if _, err := s.Create(t.Context(), fmt.Sprintf("fill/%d/%d", w, i), nil); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	writers.Wait()
-}
-
-func resync(t *testing.T, s store.Store) {
-	from := must(s.Create(t.Context(), "a", nil))(t)
-	fill(t, s)
-	for _, err := range s.Watch(t.Context(), "", from) {
-		wantKind(t, err, fault.Resync)
-		return
-	}
-	t.Error("the watch ended without a word")
-}
-
-func slowWatcher(t *testing.T, s store.Store) {
-	from := must(s.Create(t.Context(), "a", nil))(t)
-	must(s.Create(t.Context(), "b", nil))(t)
-	first := true
-	for _, err := range s.Watch(t.Context(), "", from) {
-		if first {
-			if err != nil {
-				t.Fatal(err)
-			}
-			fill(t, s) // while this watcher does not read: no write may wait for it
-			first = false
-			continue
-		}
-		if err == nil {
-			continue // what it had been given already
-		}
-		wantKind(t, err, fault.Resync)
-		return
-	}
-}
-
 func limits(t *testing.T, s store.Store) {
 	for name, c := range map[string]struct {
 		key   string
@@ -247,7 +149,48 @@ func limits(t *testing.T, s store.Store) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	must(s.Create(t.Context(), strings.Repeat("k", 512), make([]byte, 1<<20)))(t)
+	revision := must(s.Create(t.Context(), strings.Repeat("k", 512), make([]byte, 1<<20)))(t)
+	_, err := s.Update(t.Context(), strings.Repeat("k", 512), make([]byte, 1<<20+1), revision)
+	wantKind(t, err, fault.Invalid)
+}
+
+func neighbours(t *testing.T, s store.Store) {
+	must(s.Create(t.Context(), "taken", []byte("first")))(t)
+	var writers sync.WaitGroup
+	for i := range 100 {
+		writers.Go(func() {
+			key := "taken"
+			if i%2 == 0 {
+				key = fmt.Sprintf("free/%d", i)
+			}
+			_, err := s.Create(t.Context(), key, []byte("second"))
+			if taken := fault.Is(err, fault.Exists); taken != (i%2 == 1) || !taken && err != nil {
+				t.Errorf("%s: %v", key, err)
+			}
+		})
+	}
+	writers.Wait()
+	if items, _, err := s.List(t.Context(), "free/"); err != nil || len(items) != 50 {
+		t.Errorf("%d items, %v", len(items), err)
+	}
+	if item := must(s.Get(t.Context(), "taken"))(t); string(item.Value) != "first" {
+		t.Errorf("a refused write left %q", item.Value)
+	}
+}
+
+func ownCopies(t *testing.T, s store.Store) {
+	value := []byte("value")
+	must(s.Create(t.Context(), "a", value))(t)
+	value[0] = 'X'
+	must(s.Get(t.Context(), "a"))(t).Value[0] = 'Y'
+	items, _, err := s.List(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	items[0].Value[0] = 'Z'
+	if item := must(s.Get(t.Context(), "a"))(t); string(item.Value) != "value" {
+		t.Errorf("the stored value became %q", item.Value)
+	}
 }
 
 func closed(t *testing.T, s store.Store) {
