@@ -122,8 +122,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, creds credent
 	limit := time.AfterFunc(stopLimit, server.Stop)
 	defer limit.Stop()
 	<-graceful
-	<-failed // without an error, after GracefulStop
-	return nil
+	return <-failed // nil after GracefulStop
 }
 
 // build makes a gRPC server with every service; stop ends the streams that would never end by themselves.
