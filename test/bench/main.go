@@ -69,11 +69,12 @@ func (b *bench) measure() error {
 	return nil
 }
 
-// row prints one figure: the median of several, with the least and the most.
-func row(what, unit, reach string, values ...float64) {
+// row prints one figure and returns it: the median of several, with the least and the most.
+func row(what, unit, reach string, values ...float64) float64 {
 	slices.Sort(values)
 	spread := fmt.Sprintf("%.3g to %.3g, %d runs", values[0], values[len(values)-1], len(values))
 	fmt.Printf("| %s | %.3g %s | %s | %s |\n", what, values[len(values)/2], unit, spread, reach) //nolint:forbidigo // this is the report
+	return values[len(values)/2]
 }
 
 // state makes a state directory; the returned function stops its controller.
