@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -70,8 +71,8 @@ func (s *Server) panicked(method string, p any) error {
 func (s *Server) log(method string, began time.Time, err error) {
 	took := s.config.Now().Sub(began)
 	switch {
-	case err == nil:
-		s.config.Logger.Debug("call", "method", method, "took", took)
+	case err == nil || errors.Is(err, context.Canceled): // canceled: the caller went away, as the end of most streams is
+		s.config.Logger.Debug("call", "method", method, "took", took, "error", err)
 	case fault.Is(err, fault.Internal):
 		s.config.Logger.Error("call failed", "method", method, "took", took, "error", err, "op", fault.OpOf(err))
 	default:
