@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"crypto/tls"
 	"crypto/x509"
 	"iter"
@@ -122,7 +123,10 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, creds credent
 	limit := time.AfterFunc(stopLimit, server.Stop)
 	defer limit.Stop()
 	<-graceful
-	return <-failed // nil after GracefulStop
+	if err := <-failed; !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
 }
 
 // build makes a gRPC server with every service; stop ends the streams that would never end by themselves.
