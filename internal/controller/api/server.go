@@ -4,9 +4,9 @@ package api
 
 import (
 	"context"
-	"errors"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"iter"
 	"net"
 	"time"
