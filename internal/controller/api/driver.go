@@ -35,7 +35,7 @@ func (d *driverService) GetDriver(_ context.Context, r *controllerv1.GetDriverRe
 
 func driverMessage(d driver.Driver) *controllerv1.Driver {
 	info := d.Info()
-	message := &controllerv1.Driver{Name: info.Name, Summary: info.Summary, Unusable: info.Unusable, DefaultRank: int32(info.Rank)}
+	message := &controllerv1.Driver{Name: info.Name, Summary: info.Summary, Unusable: info.Unusable, DefaultRank: int32(info.Rank), Abilities: driver.Abilities(d)}
 	for _, flag := range d.Flags() {
 		message.Flags = append(message.Flags, &controllerv1.DriverFlag{
 			Name: flag.Name, Usage: flag.Usage, Env: flag.Env, DefaultValues: flag.Default, Required: flag.Required,

@@ -36,11 +36,6 @@ type Restarter interface {
 	Restart(ctx context.Context, m Machine) (Instance, error)
 }
 
-// Lister is a driver that can list every host which carries a controller's id, known to its records or not.
-type Lister interface {
-	List(ctx context.Context, controllerID string) ([]Instance, error)
-}
-
 // Adopter is a driver whose hosts were there before: nothing is made, the host is checked over SSH before it is taken, and
 // removing the machine gives it back.
 type Adopter interface {

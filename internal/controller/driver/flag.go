@@ -35,6 +35,10 @@ const (
 	Value  FlagKind = iota + 1 // sent as it is
 	Secret                     // sent as content; sealed, never returned
 	File                       // a path with the caller; its content is sent; sealed, never returned
+	// Credential is a cloud's credential: a path or the text itself; where none is given the caller's side looks where the
+	// cloud's own tools look. Its content is sent; sealed, never returned. A driver has one such flag at most; its
+	// Content is that of a named profile where one was chosen.
+	Credential
 )
 
 // Options are resolved flags by name.

@@ -218,12 +218,29 @@ func (s *suite) lists() {
 	defer cancel()
 	m := s.machine("listed")
 	made := s.create(m)
-	found, err := lister.List(ctx, m.ControllerID)
-	if err != nil || !slices.ContainsFunc(found, func(i driver.Instance) bool { return i.ID == made.ID }) || len(found) != 1 {
+	found, err := lister.List(ctx, m)
+	if err != nil || !slices.ContainsFunc(found, func(r driver.Resource) bool { return r.ID == made.ID && r.Machine == m.UID }) {
 		s.Errorf("List: %+v %v, want %s", found, err, made.ID)
 	}
-	if others, err := lister.List(ctx, "somebody-else"); err != nil || len(others) > 0 {
+	other := m
+	other.ControllerID = "somebody-else"
+	if others, err := lister.List(ctx, other); err != nil || len(others) > 0 {
 		s.Errorf("List of another controller: %+v %v", others, err)
+	}
+	if remover, ok := s.d.(driver.Remover); ok {
+		for _, resource := range found {
+			if err := remover.Remove(ctx, other, resource); err == nil {
+				s.Errorf("%s %s was removed for another controller", resource.Kind, resource.ID)
+			}
+		}
+		for _, resource := range append(found, found...) { // instances first, as they were listed; each twice
+			if err := remover.Remove(ctx, m, resource); err != nil {
+				s.Errorf("Remove of %s %s: %v", resource.Kind, resource.ID, err)
+			}
+		}
+		if left, err := lister.List(ctx, m); err != nil || len(left) > 0 {
+			s.Errorf("after everything was removed: %+v %v", left, err)
+		}
 	}
 	s.delete(m)
 }

@@ -176,15 +176,27 @@ func (d *Driver) Stop(ctx context.Context, m driver.Machine, _ bool) (driver.Ins
 }
 
 // List lists a controller's instances.
-func (d *Driver) List(_ context.Context, controllerID string) ([]driver.Instance, error) {
+func (d *Driver) List(_ context.Context, m driver.Machine) ([]driver.Resource, error) {
 	d.cloud.mu.Lock()
 	defer d.cloud.mu.Unlock()
-	var found []driver.Instance
-	for _, i := range d.cloud.instances {
-		if i.controller == controllerID {
-			found = append(found, i.seen())
+	var found []driver.Resource
+	for uid, i := range d.cloud.instances {
+		if i.controller == m.ControllerID {
+			found = append(found, driver.Resource{Kind: "instance", ID: i.seen().ID, Machine: uid})
 		}
 	}
-	slices.SortFunc(found, func(a, b driver.Instance) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(found, func(a, b driver.Resource) int { return strings.Compare(a.ID, b.ID) })
 	return found, nil
+}
+
+// Remove removes one instance.
+func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource) error {
+	m.UID, m.Name = r.Machine, r.ID
+	d.cloud.mu.Lock()
+	found, ok := d.cloud.instances[r.Machine]
+	d.cloud.mu.Unlock()
+	if ok && found.controller != m.ControllerID {
+		return fault.New("fake.Remove", fault.Denied, r.ID, r.ID+" was made by another controller")
+	}
+	return d.Delete(ctx, m)
 }

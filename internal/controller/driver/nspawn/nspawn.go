@@ -154,23 +154,24 @@ func (d *Driver) Delete(ctx context.Context, m driver.Machine) error {
 }
 
 // List lists the controller's hosts, also those that no record knows.
-func (d *Driver) List(ctx context.Context, controllerID string) ([]driver.Instance, error) {
+func (d *Driver) List(_ context.Context, m driver.Machine) ([]driver.Resource, error) {
 	hosts, err := d.hosts()
 	if err != nil {
 		return nil, err
 	}
-	var instances []driver.Instance
+	var found []driver.Resource
 	for _, h := range hosts {
-		if h.Controller != controllerID {
-			continue
+		if h.Controller == m.ControllerID {
+			found = append(found, driver.Resource{Kind: "host", ID: h.id, Machine: h.UID})
 		}
-		instance, err := d.inspect(ctx, h)
-		if err != nil {
-			return nil, err
-		}
-		instances = append(instances, instance)
 	}
-	return instances, nil
+	return found, nil
+}
+
+// Remove removes one host.
+func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource) error {
+	m.UID, m.Name = r.Machine, r.ID
+	return d.Delete(ctx, m)
 }
 
 // locked finds and locks a host that is there.

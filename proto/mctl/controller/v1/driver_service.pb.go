@@ -88,6 +88,9 @@ const (
 	DriverFlag_KIND_SECRET DriverFlag_Kind = 2
 	// A path on the caller's side; its content is sent, sealed, never returned.
 	DriverFlag_KIND_FILE DriverFlag_Kind = 3
+	// A cloud's credential: a path on the caller's side or the text itself; the caller's side looks where the cloud's own
+	// tools look when none is given. Its content is sent, sealed, never returned. A driver has one at most.
+	DriverFlag_KIND_CREDENTIAL DriverFlag_Kind = 4
 )
 
 // Enum value maps for DriverFlag_Kind.
@@ -97,12 +100,14 @@ var (
 		1: "KIND_VALUE",
 		2: "KIND_SECRET",
 		3: "KIND_FILE",
+		4: "KIND_CREDENTIAL",
 	}
 	DriverFlag_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_VALUE":       1,
 		"KIND_SECRET":      2,
 		"KIND_FILE":        3,
+		"KIND_CREDENTIAL":  4,
 	}
 )
 
@@ -313,8 +318,10 @@ type Driver struct {
 	// Why it can't be used where the controller runs; empty when it can.
 	Unusable string `protobuf:"bytes,3,opt,name=unusable,proto3" json:"unusable,omitempty"`
 	// Among the drivers tried, lowest first, when none is named; zero is never tried.
-	DefaultRank   int32         `protobuf:"varint,4,opt,name=default_rank,json=defaultRank,proto3" json:"default_rank,omitempty"`
-	Flags         []*DriverFlag `protobuf:"bytes,5,rep,name=flags,proto3" json:"flags,omitempty"`
+	DefaultRank int32         `protobuf:"varint,4,opt,name=default_rank,json=defaultRank,proto3" json:"default_rank,omitempty"`
+	Flags       []*DriverFlag `protobuf:"bytes,5,rep,name=flags,proto3" json:"flags,omitempty"`
+	// What it can do besides: adopt, list, plan, restart.
+	Abilities     []string `protobuf:"bytes,6,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -380,6 +387,13 @@ func (x *Driver) GetDefaultRank() int32 {
 func (x *Driver) GetFlags() []*DriverFlag {
 	if x != nil {
 		return x.Flags
+	}
+	return nil
+}
+
+func (x *Driver) GetAbilities() []string {
+	if x != nil {
+		return x.Abilities
 	}
 	return nil
 }
@@ -490,13 +504,14 @@ const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"\x10GetDriverRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
 	"\x11GetDriverResponse\x122\n" +
-	"\x06driver\x18\x01 \x01(\v2\x1a.mctl.controller.v1.DriverR\x06driver\"\xab\x01\n" +
+	"\x06driver\x18\x01 \x01(\v2\x1a.mctl.controller.v1.DriverR\x06driver\"\xc9\x01\n" +
 	"\x06Driver\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\asummary\x18\x02 \x01(\tR\asummary\x12\x1a\n" +
 	"\bunusable\x18\x03 \x01(\tR\bunusable\x12!\n" +
 	"\fdefault_rank\x18\x04 \x01(\x05R\vdefaultRank\x124\n" +
-	"\x05flags\x18\x05 \x03(\v2\x1e.mctl.controller.v1.DriverFlagR\x05flags\"\xad\x03\n" +
+	"\x05flags\x18\x05 \x03(\v2\x1e.mctl.controller.v1.DriverFlagR\x05flags\x12\x1c\n" +
+	"\tabilities\x18\x06 \x03(\tR\tabilities\"\xc2\x03\n" +
 	"\n" +
 	"DriverFlag\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -511,13 +526,14 @@ const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"\vTYPE_STRING\x10\x01\x12\f\n" +
 	"\bTYPE_INT\x10\x02\x12\r\n" +
 	"\tTYPE_BOOL\x10\x03\x12\x14\n" +
-	"\x10TYPE_STRING_LIST\x10\x04\"L\n" +
+	"\x10TYPE_STRING_LIST\x10\x04\"a\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_VALUE\x10\x01\x12\x0f\n" +
 	"\vKIND_SECRET\x10\x02\x12\r\n" +
-	"\tKIND_FILE\x10\x032\xc9\x01\n" +
+	"\tKIND_FILE\x10\x03\x12\x13\n" +
+	"\x0fKIND_CREDENTIAL\x10\x042\xc9\x01\n" +
 	"\rDriverService\x12^\n" +
 	"\vListDrivers\x12&.mctl.controller.v1.ListDriversRequest\x1a'.mctl.controller.v1.ListDriversResponse\x12X\n" +
 	"\tGetDriver\x12$.mctl.controller.v1.GetDriverRequest\x1a%.mctl.controller.v1.GetDriverResponseB\xc2\x01\n" +
