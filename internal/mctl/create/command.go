@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/driverflags"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -61,7 +62,7 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 		return err
 	}
 	flags := newFlags()
-	addDriverFlags(flags, driver)
+	driverflags.Add(flags, driver)
 	if help {
 		env.Help(env.Out, command, flags)
 		return nil

@@ -3,7 +3,6 @@ package create
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
-	"mctl/internal/mctl/credential"
+	"mctl/internal/mctl/driverflags"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -54,32 +53,6 @@ func newFlags() *pflag.FlagSet {
 	return flags
 }
 
-// addDriverFlags adds the driver's flags as its schema describes them.
-func addDriverFlags(flags *pflag.FlagSet, driver *controllerv1.Driver) {
-	for _, f := range driver.GetFlags() {
-		if flags.Lookup(f.GetName()) != nil {
-			continue // a flag of ours wins
-		}
-		first := ""
-		if values := f.GetDefaultValues(); len(values) > 0 {
-			first = values[0]
-		}
-		switch f.GetType() {
-		case controllerv1.DriverFlag_TYPE_BOOL:
-			value, _ := strconv.ParseBool(first)
-			flags.Bool(f.GetName(), value, f.GetUsage())
-		case controllerv1.DriverFlag_TYPE_INT:
-			value, _ := strconv.Atoi(first)
-			flags.Int(f.GetName(), value, f.GetUsage())
-		case controllerv1.DriverFlag_TYPE_STRING_LIST:
-			flags.StringArray(f.GetName(), f.GetDefaultValues(), f.GetUsage())
-		default:
-			flags.String(f.GetName(), first, f.GetUsage())
-		}
-		cli.FromEnv(flags, f.GetName(), f.GetEnv())
-	}
-}
-
 // readSpec makes the wish of flags and environment.
 func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (*controllerv1.MachineSpec, error) {
 	var swarm string
@@ -112,14 +85,8 @@ func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (
 			*wait = durationpb.New(value)
 		}
 	}
-	for _, f := range driver.GetFlags() {
-		option, err := readOption(env, flags, f)
-		if err != nil {
-			return nil, err
-		}
-		if option != nil {
-			spec.DriverOptions = append(spec.DriverOptions, option)
-		}
+	if spec.DriverOptions, err = driverflags.Read(env, flags, driver); err != nil {
+		return nil, precheck(err)
 	}
 	return spec, nil
 }
@@ -152,55 +119,6 @@ func readEngine(env *cli.Env, flags *pflag.FlagSet) (*controllerv1.EngineSpec, e
 		return nil, cli.Usagef("--engine-install script needs --engine-install-url")
 	}
 	return engine, nil
-}
-
-// readOption resolves one driver flag; nil where neither command line nor environment say anything, so that the driver's
-// default holds. Files are read here: the controller gets contents, never paths.
-func readOption(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*controllerv1.DriverOption, error) {
-	flag, option := flags.Lookup(f.GetName()), &controllerv1.DriverOption{Name: f.GetName()}
-	fromEnv := env.Getenv(f.GetEnv())
-	switch {
-	case flag.Changed && f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
-		option.Values, _ = flags.GetStringArray(f.GetName())
-	case flag.Changed:
-		option.Values = []string{flag.Value.String()}
-	case f.GetEnv() == "" || fromEnv == "":
-		return nil, nil
-	case f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
-		option.Values = cli.SplitList(fromEnv)
-	default:
-		if err := flag.Value.Set(fromEnv); err != nil {
-			return nil, cli.Usagef("invalid value %q in %s for flag -%s", fromEnv, f.GetEnv(), f.GetName())
-		}
-		option.Values = []string{flag.Value.String()}
-	}
-	first := ""
-	if len(option.GetValues()) > 0 {
-		first = option.GetValues()[0]
-	}
-	switch f.GetKind() {
-	case controllerv1.DriverFlag_KIND_SECRET:
-		option.Values, option.Content = nil, []byte(first)
-	case controllerv1.DriverFlag_KIND_FILE:
-		if first == "" {
-			return nil, nil
-		}
-		content, err := credential.ReadFile(f.GetName(), expandHome(env, first))
-		if err != nil {
-			return nil, precheck(err)
-		}
-		option.Values, option.Content = nil, content
-	default:
-	}
-	return option, nil
-}
-
-// expandHome does what a shell does not do for --flag=~/path.
-func expandHome(env *cli.Env, path string) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok && env.Getenv("HOME") != "" {
-		return env.Getenv("HOME") + "/" + rest
-	}
-	return path
 }
 
 // precheck puts docker-machine's words around why a create is refused.

@@ -1,0 +1,113 @@
+// Package driverflags resolves drivers' flags on the caller's side: command line, environment, files. The controller gets
+// contents, never paths.
+package driverflags
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/credential"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// Add adds the driver's flags as its schema describes them.
+func Add(flags *pflag.FlagSet, driver *controllerv1.Driver) {
+	for _, f := range driver.GetFlags() {
+		if flags.Lookup(f.GetName()) != nil {
+			continue // a flag of ours wins
+		}
+		first := ""
+		if values := f.GetDefaultValues(); len(values) > 0 {
+			first = values[0]
+		}
+		switch f.GetType() {
+		case controllerv1.DriverFlag_TYPE_BOOL:
+			value, _ := strconv.ParseBool(first)
+			flags.Bool(f.GetName(), value, f.GetUsage())
+		case controllerv1.DriverFlag_TYPE_INT:
+			value, _ := strconv.Atoi(first)
+			flags.Int(f.GetName(), value, f.GetUsage())
+		case controllerv1.DriverFlag_TYPE_STRING_LIST:
+			flags.StringArray(f.GetName(), f.GetDefaultValues(), f.GetUsage())
+		default:
+			flags.String(f.GetName(), first, f.GetUsage())
+		}
+		cli.FromEnv(flags, f.GetName(), f.GetEnv())
+	}
+}
+
+// Read resolves every flag of a driver that command line or environment say something about.
+func Read(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) ([]*controllerv1.DriverOption, error) {
+	var all []*controllerv1.DriverOption
+	for _, f := range driver.GetFlags() {
+		option, err := read(env, flags, f)
+		if err != nil {
+			return nil, err
+		}
+		if option != nil {
+			all = append(all, option)
+		}
+	}
+	return all, nil
+}
+
+// read resolves one driver flag; nil where neither command line nor environment say anything, so that the driver's
+// default holds. Files are read here: the controller gets contents, never paths.
+func read(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*controllerv1.DriverOption, error) {
+	flag, option := flags.Lookup(f.GetName()), &controllerv1.DriverOption{Name: f.GetName()}
+	fromEnv := env.Getenv(f.GetEnv())
+	switch {
+	case flag.Changed && f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
+		option.Values, _ = flags.GetStringArray(f.GetName())
+	case flag.Changed:
+		option.Values = []string{flag.Value.String()}
+	case f.GetEnv() == "" || fromEnv == "":
+		return nil, nil
+	case f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
+		option.Values = cli.SplitList(fromEnv)
+	default:
+		if err := flag.Value.Set(fromEnv); err != nil {
+			return nil, cli.Usagef("invalid value %q in %s for flag -%s", fromEnv, f.GetEnv(), f.GetName())
+		}
+		option.Values = []string{flag.Value.String()}
+	}
+	first := ""
+	if len(option.GetValues()) > 0 {
+		first = option.GetValues()[0]
+	}
+	switch f.GetKind() {
+	case controllerv1.DriverFlag_KIND_SECRET:
+		option.Values, option.Content = nil, []byte(first)
+	case controllerv1.DriverFlag_KIND_FILE:
+		if first == "" {
+			return nil, nil
+		}
+		content, err := credential.ReadFile(f.GetName(), expandHome(env, first))
+		if err != nil {
+			return nil, err
+		}
+		option.Values, option.Content = nil, content
+	case controllerv1.DriverFlag_KIND_CREDENTIAL:
+		content := []byte(first)
+		if !strings.HasPrefix(strings.TrimSpace(first), "{") {
+			var err error
+			if content, err = credential.ReadFile(f.GetName(), expandHome(env, first)); err != nil {
+				return nil, err
+			}
+		}
+		option.Values, option.Content = nil, content
+	default:
+	}
+	return option, nil
+}
+
+// expandHome does what a shell does not do for --flag=~/path.
+func expandHome(env *cli.Env, path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok && env.Getenv("HOME") != "" {
+		return env.Getenv("HOME") + "/" + rest
+	}
+	return path
+}
