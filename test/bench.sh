@@ -1,6 +1,6 @@
 #!/bin/bash
 # make bench: the figures of docs/benchmarks.md, as a table. Peers' binaries are measured too where DOCKER_MACHINE_BIN and
-# RANCHER_MACHINE_BIN name them. Needs Linux and root.
+# RANCHER_MACHINE_BIN name them. Arguments choose among sizes, adopt, create, list and front. Needs Linux and root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
@@ -8,4 +8,4 @@ if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 export MCTL_ENGINE_INSTALL=distro
-go run ./test/bench
+go run ./test/bench "$@"

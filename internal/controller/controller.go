@@ -20,6 +20,7 @@ import (
 	"mctl/internal/controller/api"
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/ca"
+	"mctl/internal/controller/credential"
 	"mctl/internal/controller/driver/fake"
 	"mctl/internal/controller/driver/generic"
 	"mctl/internal/controller/driver/nspawn"
@@ -123,11 +124,12 @@ func Run(ctx context.Context, config Config) error {
 	if buildinfo.Development() {
 		table["fake"] = fake.New(new(fake.Cloud))
 	}
+	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: now})
 	contact := bootstrap.New(bootstrap.Config{
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },
 	})
 	service, err = machine.New(machine.Config{ //nolint:contextcheck // what it asks once outlives every caller
-		Store: store, Sealer: sealer, Drivers: table, Bootstrap: contact, Hosts: hub, Authorities: authorities, Events: journal,
+		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: contact, Hosts: hub, Authorities: authorities, Events: journal,
 		Logger: logger.Named("machine"), Now: now, ControllerID: settings.GetControllerId(), ControlPort: uint16(port),
 		Advertise: config.Advertise, ProbeRepository: probeRepository(config.RepositoryKey),
 	})
@@ -138,8 +140,8 @@ func Run(ctx context.Context, config Config) error {
 	ctx, shutdown := context.WithCancel(ctx)
 	defer shutdown()
 	server = api.New(api.Config{
-		Logger: logger.Named("api"), Now: now, Machines: service, Drivers: table, Journal: journal, Authorities: authorities,
-		Verifier: authorities, Links: hub, TicketLife: config.Lifetimes.Ticket, Busy: loop.Busy, Shutdown: shutdown,
+		Logger: logger.Named("api"), Now: now, Machines: service, Drivers: table, Credentials: credentials, Journal: journal,
+		Authorities: authorities, Verifier: authorities, Links: hub, TicketLife: config.Lifetimes.Ticket, Busy: loop.Busy, Shutdown: shutdown,
 		Info: api.Info{
 			ControllerID: settings.GetControllerId(), Version: buildinfo.Version(), Build: ownStamp(), PID: os.Getpid(),
 			Started: now(), Addresses: addresses(config.Advertise, port),

@@ -35,7 +35,7 @@ func (b *bench) front() error {
 	if err != nil {
 		return err
 	}
-	busybox := exec.CommandContext(b.ctx, "sh", "-c", `tar -C / -c bin/busybox --transform 's|.*|bin/busybox|' "$(command -v busybox)" 2>/dev/null | docker import - busybox:latest`)
+	busybox := exec.CommandContext(b.ctx, "sh", "-c", `path=$(command -v busybox) && tar -C / -c --transform 's|.*|bin/busybox|' "${path#/}" | docker import - busybox:latest`)
 	busybox.Env = environment
 	if output, err := busybox.CombinedOutput(); err != nil {
 		return fmt.Errorf("import: %w\n%s", err, output)

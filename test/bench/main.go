@@ -31,7 +31,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	b, err := newBench(ctx)
 	if err == nil {
-		err = b.measure()
+		err = b.measure(os.Args[1:])
 		b.close()
 	}
 	stop()
@@ -59,10 +59,17 @@ func newBench(ctx context.Context) (*bench, error) {
 
 func (b *bench) close() { os.RemoveAll(b.folder) }
 
-func (b *bench) measure() error {
+// measure takes all figures, or those of the parts that are named.
+func (b *bench) measure(named []string) error {
 	fmt.Println("| what | figure | spread | reach |\n|---|---|---|---|") //nolint:forbidigo // this is the report
-	for _, part := range []func() error{b.sizes, b.adopt, b.create, b.list, b.front} {
-		if err := part(); err != nil {
+	for _, part := range []struct {
+		name string
+		take func() error
+	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"front", b.front}} {
+		if len(named) > 0 && !slices.Contains(named, part.name) {
+			continue
+		}
+		if err := part.take(); err != nil {
 			return err
 		}
 	}

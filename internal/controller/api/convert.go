@@ -44,7 +44,7 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 	}
 	spec := machines.Spec{
 		Driver: m.GetDriver(), Options: driver.Options{}, Port: uint16(e.GetPort()), TLSSANs: m.GetTlsSans(),
-		AuthorizedKeys: m.GetSshAuthorizedKeys(), Rollback: m.GetRollback(),
+		AuthorizedKeys: m.GetSshAuthorizedKeys(), Rollback: m.GetRollback(), Credential: m.GetCredential(),
 		Engine: host.Engine{
 			Install: install, InstallURL: e.GetInstallUrl(), StorageDriver: e.GetStorageDriver(), Labels: e.GetLabels(),
 			Env: e.GetEnv(), InsecureRegistries: e.GetInsecureRegistries(), RegistryMirrors: e.GetRegistryMirrors(), Options: e.GetOptions(),
@@ -55,7 +55,7 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 	}
 	lists := [][]string{
 		spec.TLSSANs, spec.AuthorizedKeys, spec.Engine.Labels, spec.Engine.Env, spec.Engine.InsecureRegistries,
-		spec.Engine.RegistryMirrors, spec.Engine.Options, {spec.Driver, spec.Engine.InstallURL, spec.Engine.StorageDriver},
+		spec.Engine.RegistryMirrors, spec.Engine.Options, {spec.Driver, spec.Credential, spec.Engine.InstallURL, spec.Engine.StorageDriver},
 	}
 	for _, option := range m.GetDriverOptions() {
 		if _, twice := spec.Options[option.GetName()]; twice {
@@ -116,7 +116,7 @@ func (m *machineService) message(found *machines.Machine, withHealth bool) *cont
 func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 	message := &controllerv1.MachineSpec{
 		Driver: s.Driver, Power: controllerv1.PowerState_POWER_STATE_RUNNING, Force: s.Force, TlsSans: s.TLSSANs,
-		SshAuthorizedKeys: s.AuthorizedKeys, Rollback: s.Rollback,
+		SshAuthorizedKeys: s.AuthorizedKeys, Rollback: s.Rollback, Credential: s.Credential,
 		Counters: &controllerv1.Counters{
 			Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		},

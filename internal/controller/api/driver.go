@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"mctl/internal/controller/driver"
+	machines "mctl/internal/controller/machine"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -38,10 +39,41 @@ func driverMessage(d driver.Driver) *controllerv1.Driver {
 	message := &controllerv1.Driver{Name: info.Name, Summary: info.Summary, Unusable: info.Unusable, DefaultRank: int32(info.Rank), Abilities: driver.Abilities(d)}
 	for _, flag := range d.Flags() {
 		message.Flags = append(message.Flags, &controllerv1.DriverFlag{
-			Name: flag.Name, Usage: flag.Usage, Env: flag.Env, DefaultValues: flag.Default, Required: flag.Required,
+			Name: flag.Name, Usage: flag.Usage, Env: flag.Env, DefaultValues: flag.Default, Required: flag.Required, Scope: flag.Scope,
 			// The enums are the same numbers on both sides, which a test holds.
 			Type: controllerv1.DriverFlag_Type(flag.Type), Kind: controllerv1.DriverFlag_Kind(flag.Kind),
 		})
 	}
 	return message
+}
+
+func (d *driverService) ListOrphans(ctx context.Context, r *controllerv1.ListOrphansRequest) (*controllerv1.ListOrphansResponse, error) {
+	scope, err := scopeOf(r.GetScope())
+	if err != nil {
+		return nil, err
+	}
+	orphans, err := d.server.config.Machines.Orphans(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	response := &controllerv1.ListOrphansResponse{}
+	for _, o := range orphans {
+		response.Orphans = append(response.Orphans, &controllerv1.Orphan{Kind: o.Kind, Id: o.ID, Location: o.Location, MachineUid: o.Machine})
+	}
+	return response, nil
+}
+
+func (d *driverService) DeleteOrphan(ctx context.Context, r *controllerv1.DeleteOrphanRequest) (*controllerv1.DeleteOrphanResponse, error) {
+	scope, err := scopeOf(r.GetScope())
+	if err != nil {
+		return nil, err
+	}
+	o := r.GetOrphan()
+	return &controllerv1.DeleteOrphanResponse{}, d.server.config.Machines.RemoveOrphan(ctx, scope,
+		driver.Resource{Kind: o.GetKind(), ID: o.GetId(), Location: o.GetLocation(), Machine: o.GetMachineUid()})
+}
+
+func scopeOf(m *controllerv1.Scope) (machines.Scope, error) {
+	spec, err := specOf(&controllerv1.MachineSpec{Driver: m.GetDriver(), DriverOptions: m.GetDriverOptions(), Credential: m.GetCredential()})
+	return machines.Scope{Driver: spec.Driver, Options: spec.Options, Credential: spec.Credential}, err
 }

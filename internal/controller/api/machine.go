@@ -75,7 +75,11 @@ func (m *machineService) CreateMachine(ctx context.Context, r *controllerv1.Crea
 	if err != nil {
 		return nil, err
 	}
-	return &controllerv1.CreateMachineResponse{Machine: m.message(made, true)}, nil
+	response := &controllerv1.CreateMachineResponse{Machine: m.message(made, true)}
+	if r.GetValidateOnly() {
+		response.Plan, err = m.machines().Plan(ctx, made)
+	}
+	return response, err
 }
 
 func (m *machineService) DeleteMachine(ctx context.Context, r *controllerv1.DeleteMachineRequest) (*controllerv1.DeleteMachineResponse, error) {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"mctl/internal/controller/credential"
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
 	machines "mctl/internal/controller/machine"
@@ -62,6 +63,7 @@ type Config struct {
 	Now         func() time.Time
 	Machines    *machines.Service
 	Drivers     Drivers
+	Credentials *credential.Service
 	Journal     Journal
 	Authorities Authorities
 	Verifier    Verifier
@@ -150,6 +152,7 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 	)
 	controllerv1.RegisterMachineServiceServer(server, &machineService{server: s})
 	controllerv1.RegisterDriverServiceServer(server, &driverService{server: s})
+	controllerv1.RegisterCredentialServiceServer(server, &credentialService{server: s})
 	controllerv1.RegisterEventServiceServer(server, &eventService{server: s})
 	controllerv1.RegisterAccessServiceServer(server, &accessService{server: s})
 	controllerv1.RegisterSessionServiceServer(server, &sessionService{server: s})

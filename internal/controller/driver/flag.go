@@ -14,6 +14,9 @@ type Flag struct {
 	Kind     FlagKind
 	Default  []string // one text, or several for a list; nil for none
 	Required bool
+	// Scope marks a flag that says where, or as whom, the driver works: project, region, endpoint, credential. What was made
+	// under the same ones is listed together.
+	Scope bool
 }
 
 // FlagType is the type of a flag's value.

@@ -44,6 +44,9 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 	if spec.Options, err = driver.Resolve(spec.Driver, d.Flags(), spec.Options); err != nil {
 		return nil, err
 	}
+	if err := checkCredential(d, spec); err != nil {
+		return nil, err
+	}
 	if err := d.Validate(spec.Options); err != nil {
 		return nil, reasoned(op, name, fault.ReasonUsage, err)
 	}
@@ -79,14 +82,18 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error {
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
-	if err := d.Preflight(ctx, s.driverMachine(m)); err != nil {
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return err
+	}
+	if err := d.Preflight(ctx, told); err != nil {
 		return err
 	}
 	adopter, ok := d.(driver.Adopter)
 	if !ok {
 		return nil
 	}
-	target, err := s.adoptedTarget(adopter, m)
+	target, err := s.adoptedTarget(ctx, adopter, m)
 	if err != nil {
 		return err
 	}
@@ -196,8 +203,12 @@ func reasoned(op, name, reason string, err error) error {
 }
 
 // adoptedTarget is where a host that was there before is.
-func (s *Service) adoptedTarget(adopter driver.Adopter, m *Machine) (bootstrap.Target, error) {
-	t, err := adopter.Target(s.driverMachine(m))
+func (s *Service) adoptedTarget(ctx context.Context, adopter driver.Adopter, m *Machine) (bootstrap.Target, error) {
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return bootstrap.Target{}, err
+	}
+	t, err := adopter.Target(told)
 	if err != nil {
 		return bootstrap.Target{}, err
 	}

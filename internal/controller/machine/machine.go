@@ -44,6 +44,7 @@ type Spec struct {
 	DeleteForce    bool
 	PurgeEngine    bool
 	Rollback       bool
+	Credential     string // name of a stored one, in place of the driver's credential flag
 }
 
 // Power is the power that a machine shall have.

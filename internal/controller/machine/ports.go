@@ -17,6 +17,12 @@ type Drivers interface {
 	Driver(name string) (driver.Driver, error)
 }
 
+// Credentials knows stored credentials.
+type Credentials interface {
+	// Content returns one; fault.Precondition when there is none of that name for the driver.
+	Content(ctx context.Context, name, driver string) ([]byte, error)
+}
+
 // Bootstrapper makes first contact with a host.
 type Bootstrapper interface {
 	// Check looks whether a host can be taken over, and changes nothing. fault.Precondition says why not.

@@ -135,7 +135,7 @@ func encodeSpec(s Spec) *recordv1.MachineSpec {
 		Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		TlsSans: s.TLSSANs, SshAuthorizedKeys: s.AuthorizedKeys,
 		WaitSsh: durationpb.New(s.Waits.SSH), WaitInstall: durationpb.New(s.Waits.Install), WaitAgent: durationpb.New(s.Waits.Agent),
-		Deleted: s.Deleted, DeleteForce: s.DeleteForce, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback,
+		Deleted: s.Deleted, DeleteForce: s.DeleteForce, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
 	}
 }
 
@@ -154,7 +154,7 @@ func decodeSpec(r *recordv1.MachineSpec) Spec {
 		Waits: Waits{
 			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(),
 		},
-		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(),
+		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
 	}
 }
 

@@ -21,6 +21,7 @@ type Config struct {
 	Store        store.Store
 	Sealer       Sealer
 	Drivers      Drivers
+	Credentials  Credentials
 	Bootstrap    Bootstrapper
 	Hosts        Hosts
 	Authorities  Authorities

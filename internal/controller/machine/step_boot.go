@@ -21,7 +21,7 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 	if s.connected(m) {
 		return outcome{next: Joining}, nil
 	}
-	target, err := s.target(m)
+	target, err := s.target(ctx, m)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -64,7 +64,7 @@ func (s *Service) joining(_ context.Context, m *Machine) (outcome, error) {
 }
 
 // target is how to log in to a machine's host.
-func (s *Service) target(m *Machine) (bootstrap.Target, error) {
+func (s *Service) target(ctx context.Context, m *Machine) (bootstrap.Target, error) {
 	d, err := s.config.Drivers.Driver(m.Spec.Driver)
 	if err != nil {
 		return bootstrap.Target{}, err
@@ -74,7 +74,7 @@ func (s *Service) target(m *Machine) (bootstrap.Target, error) {
 		MachineUID: m.UID, OwnEngine: ownEngine(m.Spec.Engine),
 	}
 	if adopter, ok := d.(driver.Adopter); ok {
-		if target, err = s.adoptedTarget(adopter, m); err != nil {
+		if target, err = s.adoptedTarget(ctx, adopter, m); err != nil {
 			return bootstrap.Target{}, err
 		}
 	}

@@ -42,7 +42,11 @@ func (s *Service) creating(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	instance, err := d.Create(ctx, s.driverMachine(m))
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return outcome{}, err
+	}
+	instance, err := d.Create(ctx, told)
 	m.learnInstance(instance)
 	if err != nil {
 		return outcome{}, fmt.Errorf("Error in driver during machine creation: %w", err) //nolint:staticcheck // docker-machine's words
@@ -50,16 +54,17 @@ func (s *Service) creating(ctx context.Context, m *Machine) (outcome, error) {
 	return outcome{next: Booting}, nil
 }
 
-// driverMachine is what drivers are told of a machine.
-func (s *Service) driverMachine(m *Machine) driver.Machine {
+// driverMachine is what drivers are told of a machine. The content of a stored credential is taken as it is now.
+func (s *Service) driverMachine(ctx context.Context, m *Machine) (driver.Machine, error) {
 	keys := append([]string(nil), m.Spec.AuthorizedKeys...)
 	if line, err := authorizedKey(m.SSHKey); err == nil {
 		keys = append(keys, line)
 	}
+	options, err := s.withCredential(ctx, m.Spec.Driver, m.Spec.Options, m.Spec.Credential)
 	return driver.Machine{
-		ControllerID: s.config.ControllerID, UID: m.UID, Name: m.Name, Options: m.Spec.Options,
+		ControllerID: s.config.ControllerID, UID: m.UID, Name: m.Name, Options: options,
 		PublicKeys: keys, State: m.Status.ProviderState, Progress: s.reporter(m),
-	}
+	}, err
 }
 
 // learnInstance keeps what a driver told. What it leaves out stays as it was.

@@ -49,7 +49,11 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 			return err
 		}
 	}
-	return d.Delete(ctx, s.driverMachine(m))
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return err
+	}
+	return d.Delete(ctx, told)
 }
 
 // release gives an adopted host back: through its agent where one is connected, since that needs no login, else over SSH.
@@ -57,7 +61,7 @@ func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machin
 	if m.Status.SSH.Address == "" {
 		return nil // it was never touched
 	}
-	target, err := s.adoptedTarget(adopter, m)
+	target, err := s.adoptedTarget(ctx, adopter, m)
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,12 @@ func (s *Service) stopping(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return outcome{}, err
+	}
 	s.report(m, "Stopping the host...")
-	instance, err := d.Stop(ctx, s.driverMachine(m), m.Spec.Force)
+	instance, err := d.Stop(ctx, told, m.Spec.Force)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -71,7 +75,10 @@ func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
 
 // powerOn starts a host, or restarts a running one once for each restart asked for.
 func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (driver.Instance, error) {
-	told := s.driverMachine(m)
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return driver.Instance{}, err
+	}
 	if m.Spec.Restart <= m.Status.DoneRestart || m.Status.Power == driver.Stopped {
 		s.report(m, "Starting the host...")
 		m.Status.DoneRestart = m.Spec.Restart
@@ -90,7 +97,8 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 		return instance, err
 	}
 	m.learnInstance(instance)
-	instance, err = d.Start(ctx, s.driverMachine(m))
+	told.State = m.Status.ProviderState
+	instance, err = d.Start(ctx, told)
 	if err == nil {
 		m.Status.DoneRestart = m.Spec.Restart
 	}

@@ -70,7 +70,11 @@ func (s *Service) inspect(ctx context.Context, m *Machine) error {
 	if err != nil {
 		return err
 	}
-	instance, err := d.Inspect(ctx, s.driverMachine(m))
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return err
+	}
+	instance, err := d.Inspect(ctx, told)
 	if err != nil {
 		return err
 	}

@@ -410,6 +410,8 @@ type DriverFlag struct {
 	Kind          DriverFlag_Kind `protobuf:"varint,5,opt,name=kind,proto3,enum=mctl.controller.v1.DriverFlag_Kind" json:"kind,omitempty"`
 	DefaultValues []string        `protobuf:"bytes,6,rep,name=default_values,json=defaultValues,proto3" json:"default_values,omitempty"`
 	Required      bool            `protobuf:"varint,7,opt,name=required,proto3" json:"required,omitempty"`
+	// It says where, or as whom, the driver works: project, region, endpoint, credential.
+	Scope         bool `protobuf:"varint,8,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,11 +495,341 @@ func (x *DriverFlag) GetRequired() bool {
 	return false
 }
 
+func (x *DriverFlag) GetScope() bool {
+	if x != nil {
+		return x.Scope
+	}
+	return false
+}
+
+// Scope is where a driver looks, and as whom.
+type Scope struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Driver string                 `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
+	// Flags as for a create. Empty for every place that machines of this controller are at.
+	DriverOptions []*DriverOption `protobuf:"bytes,2,rep,name=driver_options,json=driverOptions,proto3" json:"driver_options,omitempty"`
+	// Name of a stored credential.
+	Credential    string `protobuf:"bytes,3,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Scope) Reset() {
+	*x = Scope{}
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scope) ProtoMessage() {}
+
+func (x *Scope) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scope.ProtoReflect.Descriptor instead.
+func (*Scope) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_driver_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Scope) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+func (x *Scope) GetDriverOptions() []*DriverOption {
+	if x != nil {
+		return x.DriverOptions
+	}
+	return nil
+}
+
+func (x *Scope) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+// Orphan is something at a provider that belongs to no machine.
+type Orphan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's words: instance, disk, address, firewall …
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Id   string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Zone or region; empty where there is none.
+	Location string `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	// Uid of the machine that it was made for; empty for what machines share.
+	MachineUid    string `protobuf:"bytes,4,opt,name=machine_uid,json=machineUid,proto3" json:"machine_uid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Orphan) Reset() {
+	*x = Orphan{}
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Orphan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Orphan) ProtoMessage() {}
+
+func (x *Orphan) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Orphan.ProtoReflect.Descriptor instead.
+func (*Orphan) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_driver_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Orphan) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Orphan) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Orphan) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *Orphan) GetMachineUid() string {
+	if x != nil {
+		return x.MachineUid
+	}
+	return ""
+}
+
+// ListOrphansRequest says where to look.
+type ListOrphansRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scope         *Scope                 `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrphansRequest) Reset() {
+	*x = ListOrphansRequest{}
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrphansRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrphansRequest) ProtoMessage() {}
+
+func (x *ListOrphansRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrphansRequest.ProtoReflect.Descriptor instead.
+func (*ListOrphansRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_driver_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListOrphansRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+// ListOrphansResponse carries them in an order in which they can be removed.
+type ListOrphansResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Orphans       []*Orphan              `protobuf:"bytes,1,rep,name=orphans,proto3" json:"orphans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrphansResponse) Reset() {
+	*x = ListOrphansResponse{}
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrphansResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrphansResponse) ProtoMessage() {}
+
+func (x *ListOrphansResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrphansResponse.ProtoReflect.Descriptor instead.
+func (*ListOrphansResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_driver_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListOrphansResponse) GetOrphans() []*Orphan {
+	if x != nil {
+		return x.Orphans
+	}
+	return nil
+}
+
+// DeleteOrphanRequest names an orphan, as it was listed.
+type DeleteOrphanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Scope         *Scope                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Orphan        *Orphan                `protobuf:"bytes,3,opt,name=orphan,proto3" json:"orphan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteOrphanRequest) Reset() {
+	*x = DeleteOrphanRequest{}
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteOrphanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteOrphanRequest) ProtoMessage() {}
+
+func (x *DeleteOrphanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteOrphanRequest.ProtoReflect.Descriptor instead.
+func (*DeleteOrphanRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_driver_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeleteOrphanRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DeleteOrphanRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *DeleteOrphanRequest) GetOrphan() *Orphan {
+	if x != nil {
+		return x.Orphan
+	}
+	return nil
+}
+
+// DeleteOrphanResponse has no fields.
+type DeleteOrphanResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteOrphanResponse) Reset() {
+	*x = DeleteOrphanResponse{}
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteOrphanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteOrphanResponse) ProtoMessage() {}
+
+func (x *DeleteOrphanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_driver_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteOrphanResponse.ProtoReflect.Descriptor instead.
+func (*DeleteOrphanResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_driver_service_proto_rawDescGZIP(), []int{11}
+}
+
 var File_mctl_controller_v1_driver_service_proto protoreflect.FileDescriptor
 
 const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"\n" +
-	"'mctl/controller/v1/driver_service.proto\x12\x12mctl.controller.v1\"\x14\n" +
+	"'mctl/controller/v1/driver_service.proto\x12\x12mctl.controller.v1\x1a mctl/controller/v1/machine.proto\"\x14\n" +
 	"\x12ListDriversRequest\"K\n" +
 	"\x13ListDriversResponse\x124\n" +
 	"\adrivers\x18\x01 \x03(\v2\x1a.mctl.controller.v1.DriverR\adrivers\"&\n" +
@@ -511,7 +843,7 @@ const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"\bunusable\x18\x03 \x01(\tR\bunusable\x12!\n" +
 	"\fdefault_rank\x18\x04 \x01(\x05R\vdefaultRank\x124\n" +
 	"\x05flags\x18\x05 \x03(\v2\x1e.mctl.controller.v1.DriverFlagR\x05flags\x12\x1c\n" +
-	"\tabilities\x18\x06 \x03(\tR\tabilities\"\xc2\x03\n" +
+	"\tabilities\x18\x06 \x03(\tR\tabilities\"\xd8\x03\n" +
 	"\n" +
 	"DriverFlag\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -520,7 +852,8 @@ const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"\x04type\x18\x04 \x01(\x0e2#.mctl.controller.v1.DriverFlag.TypeR\x04type\x127\n" +
 	"\x04kind\x18\x05 \x01(\x0e2#.mctl.controller.v1.DriverFlag.KindR\x04kind\x12%\n" +
 	"\x0edefault_values\x18\x06 \x03(\tR\rdefaultValues\x12\x1a\n" +
-	"\brequired\x18\a \x01(\bR\brequired\"`\n" +
+	"\brequired\x18\a \x01(\bR\brequired\x12\x14\n" +
+	"\x05scope\x18\b \x01(\bR\x05scope\"`\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vTYPE_STRING\x10\x01\x12\f\n" +
@@ -533,10 +866,34 @@ const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"KIND_VALUE\x10\x01\x12\x0f\n" +
 	"\vKIND_SECRET\x10\x02\x12\r\n" +
 	"\tKIND_FILE\x10\x03\x12\x13\n" +
-	"\x0fKIND_CREDENTIAL\x10\x042\xc9\x01\n" +
+	"\x0fKIND_CREDENTIAL\x10\x04\"\x88\x01\n" +
+	"\x05Scope\x12\x16\n" +
+	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
+	"\x0edriver_options\x18\x02 \x03(\v2 .mctl.controller.v1.DriverOptionR\rdriverOptions\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x03 \x01(\tR\n" +
+	"credential\"i\n" +
+	"\x06Orphan\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
+	"\blocation\x18\x03 \x01(\tR\blocation\x12\x1f\n" +
+	"\vmachine_uid\x18\x04 \x01(\tR\n" +
+	"machineUid\"E\n" +
+	"\x12ListOrphansRequest\x12/\n" +
+	"\x05scope\x18\x01 \x01(\v2\x19.mctl.controller.v1.ScopeR\x05scope\"K\n" +
+	"\x13ListOrphansResponse\x124\n" +
+	"\aorphans\x18\x01 \x03(\v2\x1a.mctl.controller.v1.OrphanR\aorphans\"\x99\x01\n" +
+	"\x13DeleteOrphanRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12/\n" +
+	"\x05scope\x18\x02 \x01(\v2\x19.mctl.controller.v1.ScopeR\x05scope\x122\n" +
+	"\x06orphan\x18\x03 \x01(\v2\x1a.mctl.controller.v1.OrphanR\x06orphan\"\x16\n" +
+	"\x14DeleteOrphanResponse2\x8c\x03\n" +
 	"\rDriverService\x12^\n" +
 	"\vListDrivers\x12&.mctl.controller.v1.ListDriversRequest\x1a'.mctl.controller.v1.ListDriversResponse\x12X\n" +
-	"\tGetDriver\x12$.mctl.controller.v1.GetDriverRequest\x1a%.mctl.controller.v1.GetDriverResponseB\xc2\x01\n" +
+	"\tGetDriver\x12$.mctl.controller.v1.GetDriverRequest\x1a%.mctl.controller.v1.GetDriverResponse\x12^\n" +
+	"\vListOrphans\x12&.mctl.controller.v1.ListOrphansRequest\x1a'.mctl.controller.v1.ListOrphansResponse\x12a\n" +
+	"\fDeleteOrphan\x12'.mctl.controller.v1.DeleteOrphanRequest\x1a(.mctl.controller.v1.DeleteOrphanResponseB\xc2\x01\n" +
 	"\x16com.mctl.controller.v1B\x12DriverServiceProtoP\x01Z*mctl/proto/mctl/controller/v1;controllerv1\xa2\x02\x03MCX\xaa\x02\x12Mctl.Controller.V1\xca\x02\x12Mctl\\Controller\\V1\xe2\x02\x1eMctl\\Controller\\V1\\GPBMetadata\xea\x02\x14Mctl::Controller::V1b\x06proto3"
 
 var (
@@ -552,32 +909,48 @@ func file_mctl_controller_v1_driver_service_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_driver_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_mctl_controller_v1_driver_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_mctl_controller_v1_driver_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_mctl_controller_v1_driver_service_proto_goTypes = []any{
-	(DriverFlag_Type)(0),        // 0: mctl.controller.v1.DriverFlag.Type
-	(DriverFlag_Kind)(0),        // 1: mctl.controller.v1.DriverFlag.Kind
-	(*ListDriversRequest)(nil),  // 2: mctl.controller.v1.ListDriversRequest
-	(*ListDriversResponse)(nil), // 3: mctl.controller.v1.ListDriversResponse
-	(*GetDriverRequest)(nil),    // 4: mctl.controller.v1.GetDriverRequest
-	(*GetDriverResponse)(nil),   // 5: mctl.controller.v1.GetDriverResponse
-	(*Driver)(nil),              // 6: mctl.controller.v1.Driver
-	(*DriverFlag)(nil),          // 7: mctl.controller.v1.DriverFlag
+	(DriverFlag_Type)(0),         // 0: mctl.controller.v1.DriverFlag.Type
+	(DriverFlag_Kind)(0),         // 1: mctl.controller.v1.DriverFlag.Kind
+	(*ListDriversRequest)(nil),   // 2: mctl.controller.v1.ListDriversRequest
+	(*ListDriversResponse)(nil),  // 3: mctl.controller.v1.ListDriversResponse
+	(*GetDriverRequest)(nil),     // 4: mctl.controller.v1.GetDriverRequest
+	(*GetDriverResponse)(nil),    // 5: mctl.controller.v1.GetDriverResponse
+	(*Driver)(nil),               // 6: mctl.controller.v1.Driver
+	(*DriverFlag)(nil),           // 7: mctl.controller.v1.DriverFlag
+	(*Scope)(nil),                // 8: mctl.controller.v1.Scope
+	(*Orphan)(nil),               // 9: mctl.controller.v1.Orphan
+	(*ListOrphansRequest)(nil),   // 10: mctl.controller.v1.ListOrphansRequest
+	(*ListOrphansResponse)(nil),  // 11: mctl.controller.v1.ListOrphansResponse
+	(*DeleteOrphanRequest)(nil),  // 12: mctl.controller.v1.DeleteOrphanRequest
+	(*DeleteOrphanResponse)(nil), // 13: mctl.controller.v1.DeleteOrphanResponse
+	(*DriverOption)(nil),         // 14: mctl.controller.v1.DriverOption
 }
 var file_mctl_controller_v1_driver_service_proto_depIdxs = []int32{
-	6, // 0: mctl.controller.v1.ListDriversResponse.drivers:type_name -> mctl.controller.v1.Driver
-	6, // 1: mctl.controller.v1.GetDriverResponse.driver:type_name -> mctl.controller.v1.Driver
-	7, // 2: mctl.controller.v1.Driver.flags:type_name -> mctl.controller.v1.DriverFlag
-	0, // 3: mctl.controller.v1.DriverFlag.type:type_name -> mctl.controller.v1.DriverFlag.Type
-	1, // 4: mctl.controller.v1.DriverFlag.kind:type_name -> mctl.controller.v1.DriverFlag.Kind
-	2, // 5: mctl.controller.v1.DriverService.ListDrivers:input_type -> mctl.controller.v1.ListDriversRequest
-	4, // 6: mctl.controller.v1.DriverService.GetDriver:input_type -> mctl.controller.v1.GetDriverRequest
-	3, // 7: mctl.controller.v1.DriverService.ListDrivers:output_type -> mctl.controller.v1.ListDriversResponse
-	5, // 8: mctl.controller.v1.DriverService.GetDriver:output_type -> mctl.controller.v1.GetDriverResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	6,  // 0: mctl.controller.v1.ListDriversResponse.drivers:type_name -> mctl.controller.v1.Driver
+	6,  // 1: mctl.controller.v1.GetDriverResponse.driver:type_name -> mctl.controller.v1.Driver
+	7,  // 2: mctl.controller.v1.Driver.flags:type_name -> mctl.controller.v1.DriverFlag
+	0,  // 3: mctl.controller.v1.DriverFlag.type:type_name -> mctl.controller.v1.DriverFlag.Type
+	1,  // 4: mctl.controller.v1.DriverFlag.kind:type_name -> mctl.controller.v1.DriverFlag.Kind
+	14, // 5: mctl.controller.v1.Scope.driver_options:type_name -> mctl.controller.v1.DriverOption
+	8,  // 6: mctl.controller.v1.ListOrphansRequest.scope:type_name -> mctl.controller.v1.Scope
+	9,  // 7: mctl.controller.v1.ListOrphansResponse.orphans:type_name -> mctl.controller.v1.Orphan
+	8,  // 8: mctl.controller.v1.DeleteOrphanRequest.scope:type_name -> mctl.controller.v1.Scope
+	9,  // 9: mctl.controller.v1.DeleteOrphanRequest.orphan:type_name -> mctl.controller.v1.Orphan
+	2,  // 10: mctl.controller.v1.DriverService.ListDrivers:input_type -> mctl.controller.v1.ListDriversRequest
+	4,  // 11: mctl.controller.v1.DriverService.GetDriver:input_type -> mctl.controller.v1.GetDriverRequest
+	10, // 12: mctl.controller.v1.DriverService.ListOrphans:input_type -> mctl.controller.v1.ListOrphansRequest
+	12, // 13: mctl.controller.v1.DriverService.DeleteOrphan:input_type -> mctl.controller.v1.DeleteOrphanRequest
+	3,  // 14: mctl.controller.v1.DriverService.ListDrivers:output_type -> mctl.controller.v1.ListDriversResponse
+	5,  // 15: mctl.controller.v1.DriverService.GetDriver:output_type -> mctl.controller.v1.GetDriverResponse
+	11, // 16: mctl.controller.v1.DriverService.ListOrphans:output_type -> mctl.controller.v1.ListOrphansResponse
+	13, // 17: mctl.controller.v1.DriverService.DeleteOrphan:output_type -> mctl.controller.v1.DeleteOrphanResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_driver_service_proto_init() }
@@ -585,13 +958,14 @@ func file_mctl_controller_v1_driver_service_proto_init() {
 	if File_mctl_controller_v1_driver_service_proto != nil {
 		return
 	}
+	file_mctl_controller_v1_machine_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_driver_service_proto_rawDesc), len(file_mctl_controller_v1_driver_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

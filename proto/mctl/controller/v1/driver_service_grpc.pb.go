@@ -19,8 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DriverService_ListDrivers_FullMethodName = "/mctl.controller.v1.DriverService/ListDrivers"
-	DriverService_GetDriver_FullMethodName   = "/mctl.controller.v1.DriverService/GetDriver"
+	DriverService_ListDrivers_FullMethodName  = "/mctl.controller.v1.DriverService/ListDrivers"
+	DriverService_GetDriver_FullMethodName    = "/mctl.controller.v1.DriverService/GetDriver"
+	DriverService_ListOrphans_FullMethodName  = "/mctl.controller.v1.DriverService/ListOrphans"
+	DriverService_DeleteOrphan_FullMethodName = "/mctl.controller.v1.DriverService/DeleteOrphan"
 )
 
 // DriverServiceClient is the client API for DriverService service.
@@ -33,6 +35,11 @@ type DriverServiceClient interface {
 	ListDrivers(ctx context.Context, in *ListDriversRequest, opts ...grpc.CallOption) (*ListDriversResponse, error)
 	// GetDriver returns one driver with its flags. NOT_FOUND. May be repeated.
 	GetDriver(ctx context.Context, in *GetDriverRequest, opts ...grpc.CallOption) (*GetDriverResponse, error)
+	// ListOrphans asks a driver for what carries this controller's id and belongs to no machine. UNIMPLEMENTED where the driver
+	// cannot list. May be repeated.
+	ListOrphans(ctx context.Context, in *ListOrphansRequest, opts ...grpc.CallOption) (*ListOrphansResponse, error)
+	// DeleteOrphan removes one orphan, after looking once more whether it is one. NOT_FOUND when it is none, or gone. May be repeated.
+	DeleteOrphan(ctx context.Context, in *DeleteOrphanRequest, opts ...grpc.CallOption) (*DeleteOrphanResponse, error)
 }
 
 type driverServiceClient struct {
@@ -63,6 +70,26 @@ func (c *driverServiceClient) GetDriver(ctx context.Context, in *GetDriverReques
 	return out, nil
 }
 
+func (c *driverServiceClient) ListOrphans(ctx context.Context, in *ListOrphansRequest, opts ...grpc.CallOption) (*ListOrphansResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOrphansResponse)
+	err := c.cc.Invoke(ctx, DriverService_ListOrphans_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driverServiceClient) DeleteOrphan(ctx context.Context, in *DeleteOrphanRequest, opts ...grpc.CallOption) (*DeleteOrphanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteOrphanResponse)
+	err := c.cc.Invoke(ctx, DriverService_DeleteOrphan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DriverServiceServer is the server API for DriverService service.
 // All implementations must embed UnimplementedDriverServiceServer
 // for forward compatibility.
@@ -73,6 +100,11 @@ type DriverServiceServer interface {
 	ListDrivers(context.Context, *ListDriversRequest) (*ListDriversResponse, error)
 	// GetDriver returns one driver with its flags. NOT_FOUND. May be repeated.
 	GetDriver(context.Context, *GetDriverRequest) (*GetDriverResponse, error)
+	// ListOrphans asks a driver for what carries this controller's id and belongs to no machine. UNIMPLEMENTED where the driver
+	// cannot list. May be repeated.
+	ListOrphans(context.Context, *ListOrphansRequest) (*ListOrphansResponse, error)
+	// DeleteOrphan removes one orphan, after looking once more whether it is one. NOT_FOUND when it is none, or gone. May be repeated.
+	DeleteOrphan(context.Context, *DeleteOrphanRequest) (*DeleteOrphanResponse, error)
 	mustEmbedUnimplementedDriverServiceServer()
 }
 
@@ -88,6 +120,12 @@ func (UnimplementedDriverServiceServer) ListDrivers(context.Context, *ListDriver
 }
 func (UnimplementedDriverServiceServer) GetDriver(context.Context, *GetDriverRequest) (*GetDriverResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDriver not implemented")
+}
+func (UnimplementedDriverServiceServer) ListOrphans(context.Context, *ListOrphansRequest) (*ListOrphansResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOrphans not implemented")
+}
+func (UnimplementedDriverServiceServer) DeleteOrphan(context.Context, *DeleteOrphanRequest) (*DeleteOrphanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteOrphan not implemented")
 }
 func (UnimplementedDriverServiceServer) mustEmbedUnimplementedDriverServiceServer() {}
 func (UnimplementedDriverServiceServer) testEmbeddedByValue()                       {}
@@ -146,6 +184,42 @@ func _DriverService_GetDriver_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DriverService_ListOrphans_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOrphansRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServiceServer).ListOrphans(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriverService_ListOrphans_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServiceServer).ListOrphans(ctx, req.(*ListOrphansRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DriverService_DeleteOrphan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteOrphanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServiceServer).DeleteOrphan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriverService_DeleteOrphan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServiceServer).DeleteOrphan(ctx, req.(*DeleteOrphanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DriverService_ServiceDesc is the grpc.ServiceDesc for DriverService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +234,14 @@ var DriverService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetDriver",
 			Handler:    _DriverService_GetDriver_Handler,
+		},
+		{
+			MethodName: "ListOrphans",
+			Handler:    _DriverService_ListOrphans_Handler,
+		},
+		{
+			MethodName: "DeleteOrphan",
+			Handler:    _DriverService_DeleteOrphan_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -327,7 +327,9 @@ type MachineSpec struct {
 	// Set by DeleteMachine; the record goes when everything that was made is gone.
 	Deletion *Deletion `protobuf:"bytes,10,opt,name=deletion,proto3" json:"deletion,omitempty"`
 	// Remove the machine whole when its creation fails.
-	Rollback      bool `protobuf:"varint,11,opt,name=rollback,proto3" json:"rollback,omitempty"`
+	Rollback bool `protobuf:"varint,11,opt,name=rollback,proto3" json:"rollback,omitempty"`
+	// Name of a stored credential, in place of the driver's credential flag.
+	Credential    string `protobuf:"bytes,12,opt,name=credential,proto3" json:"credential,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +439,13 @@ func (x *MachineSpec) GetRollback() bool {
 		return x.Rollback
 	}
 	return false
+}
+
+func (x *MachineSpec) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
 }
 
 // Counters ask for an act that leaves no other trace in spec. Each is raised by its RPC.
@@ -1574,7 +1583,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x123\n" +
 	"\x04spec\x18\x06 \x01(\v2\x1f.mctl.controller.v1.MachineSpecR\x04spec\x129\n" +
-	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\"\xfe\x03\n" +
+	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\"\x9e\x04\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2 .mctl.controller.v1.DriverOptionR\rdriverOptions\x126\n" +
@@ -1587,7 +1596,10 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x05waits\x18\t \x01(\v2\x19.mctl.controller.v1.WaitsR\x05waits\x128\n" +
 	"\bdeletion\x18\n" +
 	" \x01(\v2\x1c.mctl.controller.v1.DeletionR\bdeletion\x12\x1a\n" +
-	"\brollback\x18\v \x01(\bR\brollback\"\x9d\x01\n" +
+	"\brollback\x18\v \x01(\bR\brollback\x12\x1e\n" +
+	"\n" +
+	"credential\x18\f \x01(\tR\n" +
+	"credential\"\x9d\x01\n" +
 	"\bCounters\x12\x18\n" +
 	"\arestart\x18\x01 \x01(\x04R\arestart\x12\x1c\n" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +

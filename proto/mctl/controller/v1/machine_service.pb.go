@@ -367,8 +367,10 @@ func (x *CreateMachineRequest) GetValidateOnly() bool {
 
 // CreateMachineResponse carries the stored record.
 type CreateMachineResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Machine       *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Machine *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	// With validate_only: a line for each thing that would be made, where the driver can tell.
+	Plan          []string `protobuf:"bytes,2,rep,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -406,6 +408,13 @@ func (*CreateMachineResponse) Descriptor() ([]byte, []int) {
 func (x *CreateMachineResponse) GetMachine() *Machine {
 	if x != nil {
 		return x.Machine
+	}
+	return nil
+}
+
+func (x *CreateMachineResponse) GetPlan() []string {
+	if x != nil {
+		return x.Plan
 	}
 	return nil
 }
@@ -1540,9 +1549,10 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
 	"\x04spec\x18\x03 \x01(\v2\x1f.mctl.controller.v1.MachineSpecR\x04spec\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"N\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"b\n" +
 	"\x15CreateMachineResponse\x125\n" +
-	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"\xad\x01\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x12\n" +
+	"\x04plan\x18\x02 \x03(\tR\x04plan\"\xad\x01\n" +
 	"\x14DeleteMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +

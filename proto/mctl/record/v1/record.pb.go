@@ -150,8 +150,10 @@ type MachineSpec struct {
 	DeleteForce       bool                 `protobuf:"varint,17,opt,name=delete_force,json=deleteForce,proto3" json:"delete_force,omitempty"`
 	PurgeEngine       bool                 `protobuf:"varint,18,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
 	Rollback          bool                 `protobuf:"varint,19,opt,name=rollback,proto3" json:"rollback,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Name of a stored credential.
+	Credential    string `protobuf:"bytes,20,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MachineSpec) Reset() {
@@ -315,6 +317,13 @@ func (x *MachineSpec) GetRollback() bool {
 		return x.Rollback
 	}
 	return false
+}
+
+func (x *MachineSpec) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
 }
 
 // DriverOption is one resolved driver flag.
@@ -1339,6 +1348,92 @@ func (x *Request) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Credential is a cloud's credential under a name.
+type Credential struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Driver        string                 `protobuf:"bytes,2,opt,name=driver,proto3" json:"driver,omitempty"`
+	SealedContent []byte                 `protobuf:"bytes,3,opt,name=sealed_content,json=sealedContent,proto3" json:"sealed_content,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The write that stored it last, so that a repeated one changes nothing.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credential) Reset() {
+	*x = Credential{}
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credential) ProtoMessage() {}
+
+func (x *Credential) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credential.ProtoReflect.Descriptor instead.
+func (*Credential) Descriptor() ([]byte, []int) {
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Credential) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Credential) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+func (x *Credential) GetSealedContent() []byte {
+	if x != nil {
+		return x.SealedContent
+	}
+	return nil
+}
+
+func (x *Credential) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Credential) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Credential) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 var File_mctl_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_mctl_record_v1_record_proto_rawDesc = "" +
@@ -1355,7 +1450,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x04spec\x18\x05 \x01(\v2\x1b.mctl.record.v1.MachineSpecR\x04spec\x125\n" +
 	"\x06status\x18\x06 \x01(\v2\x1d.mctl.record.v1.MachineStatusR\x06status\x12$\n" +
 	"\x0esealed_ssh_key\x18\a \x01(\fR\fsealedSshKey\x123\n" +
-	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\"\xd2\x05\n" +
+	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\"\xf2\x05\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12C\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2\x1c.mctl.record.v1.DriverOptionR\rdriverOptions\x122\n" +
@@ -1377,7 +1472,10 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\adeleted\x18\x10 \x01(\bR\adeleted\x12!\n" +
 	"\fdelete_force\x18\x11 \x01(\bR\vdeleteForce\x12!\n" +
 	"\fpurge_engine\x18\x12 \x01(\bR\vpurgeEngine\x12\x1a\n" +
-	"\brollback\x18\x13 \x01(\bR\brollback\"\x82\x01\n" +
+	"\brollback\x18\x13 \x01(\bR\brollback\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x14 \x01(\tR\n" +
+	"credential\"\x82\x01\n" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12%\n" +
@@ -1472,7 +1570,18 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\x9f\x01\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xf8\x01\n" +
+	"\n" +
+	"Credential\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06driver\x18\x02 \x01(\tR\x06driver\x12%\n" +
+	"\x0esealed_content\x18\x03 \x01(\fR\rsealedContent\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestIdB\x9f\x01\n" +
 	"\x12com.mctl.record.v1B\vRecordProtoP\x01Z\"mctl/proto/mctl/record/v1;recordv1\xa2\x02\x03MRX\xaa\x02\x0eMctl.Record.V1\xca\x02\x0eMctl\\Record\\V1\xe2\x02\x1aMctl\\Record\\V1\\GPBMetadata\xea\x02\x10Mctl::Record::V1b\x06proto3"
 
 var (
@@ -1487,7 +1596,7 @@ func file_mctl_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_mctl_record_v1_record_proto_rawDescData
 }
 
-var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Machine)(nil),               // 0: mctl.record.v1.Machine
 	(*MachineSpec)(nil),           // 1: mctl.record.v1.MachineSpec
@@ -1503,33 +1612,36 @@ var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Identity)(nil),              // 11: mctl.record.v1.Identity
 	(*Settings)(nil),              // 12: mctl.record.v1.Settings
 	(*Request)(nil),               // 13: mctl.record.v1.Request
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*Credential)(nil),            // 14: mctl.record.v1.Credential
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
 }
 var file_mctl_record_v1_record_proto_depIdxs = []int32{
-	14, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	15, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
 	4,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
 	13, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
 	2,  // 4: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
 	3,  // 5: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
-	15, // 6: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
-	15, // 7: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
-	15, // 8: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
-	14, // 9: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	16, // 6: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
+	16, // 7: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
+	16, // 8: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
+	15, // 9: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
 	5,  // 10: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
 	6,  // 11: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
 	7,  // 12: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
-	14, // 13: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	14, // 14: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 13: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	15, // 14: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 15: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
-	14, // 16: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 17: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	15, // 16: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 17: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	15, // 18: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	15, // 19: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }
@@ -1543,7 +1655,7 @@ func file_mctl_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_record_v1_record_proto_rawDesc), len(file_mctl_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
