@@ -15,12 +15,15 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"mctl/internal/buildinfo"
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
+	machines "mctl/internal/controller/machine"
 	"mctl/internal/fault"
+	"mctl/internal/host"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -327,5 +330,26 @@ func TestAPanicIsAnInternalErrorAndNoEnd(t *testing.T) {
 	_, err := w.server.unary(context.Background(), nil, &grpc.UnaryServerInfo{FullMethod: "/x"}, func(context.Context, any) (any, error) { panic("secret") })
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestABasicViewSaysInEachFieldWhatTheFullOneSays(t *testing.T) {
+	w := newWorld(t)
+	made, err := w.service.Create(t.Context(), "", "web", machines.Spec{Driver: "pretend", Engine: host.Engine{Labels: []string{"a=b"}}, Port: 4000}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made.Status.Addresses, made.Status.Engine.Version = []string{"fd00::1"}, "29.1"
+	handler := &machineService{server: w.server}
+	basic, full := handler.basic(made), handler.message(made)
+	if basic.GetStatus().GetUrl() != "tcp://[fd00::1]:4000" {
+		t.Errorf("url %q", basic.GetStatus().GetUrl())
+	}
+	// Whatever the basic view has is the same in the full one: merging it in changes nothing.
+	merged := proto.CloneOf(full)
+	merged.Spec.Engine.Labels = nil // lists are appended to
+	proto.Merge(merged, basic)
+	if !proto.Equal(merged, full) {
+		t.Errorf("basic %v\nfull %v", basic, full)
 	}
 }

@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,11 +107,24 @@ var phases = map[machines.Phase]controllerv1.Phase{
 }
 
 // message is a machine as callers see it: record and live facts, without secrets.
-func (m *machineService) message(found *machines.Machine, withHealth bool) *controllerv1.Machine {
+func (m *machineService) message(found *machines.Machine) *controllerv1.Machine {
 	view := m.machines().View(found)
 	return &controllerv1.Machine{
 		Name: found.Name, Uid: found.UID, ResourceVersion: versionText(found.Revision), Generation: found.Generation,
-		CreateTime: timestamppb.New(found.Created), Spec: specMessage(found.Spec), Status: statusMessage(found, view, withHealth),
+		CreateTime: timestamppb.New(found.Created), Spec: specMessage(found.Spec), Status: statusMessage(found, view),
+	}
+}
+
+// basic is a machine as lists show it. It is what a page of a thousand costs.
+func (m *machineService) basic(found *machines.Machine) *controllerv1.Machine {
+	view := m.machines().View(found)
+	return &controllerv1.Machine{
+		Name: found.Name, Uid: found.UID, Generation: found.Generation,
+		Spec: &controllerv1.MachineSpec{Driver: found.Spec.Driver, Engine: engineMessage(found.Spec)},
+		Status: &controllerv1.MachineStatus{
+			Phase: phases[found.Status.Phase], ObservedGeneration: found.Status.ObservedGeneration, State: view.State, Progress: view.Progress,
+			Error: view.Error, Address: found.Address(), Url: urlOf(found), Engine: &controllerv1.EngineStatus{Version: found.Status.Engine.Version},
+		},
 	}
 }
 
@@ -120,16 +135,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		Counters: &controllerv1.Counters{
 			Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		},
-		Engine: &controllerv1.EngineSpec{
-			InstallUrl: s.Engine.InstallURL, StorageDriver: s.Engine.StorageDriver, Labels: s.Engine.Labels, Env: s.Engine.Env,
-			InsecureRegistries: s.Engine.InsecureRegistries, RegistryMirrors: s.Engine.RegistryMirrors, Options: s.Engine.Options,
-			Port: uint32(s.Port),
-		},
-	}
-	for wire, install := range installs {
-		if install == s.Engine.Install && wire != controllerv1.EngineInstall_ENGINE_INSTALL_UNSPECIFIED {
-			message.Engine.Install = wire
-		}
+		Engine: engineMessage(s),
 	}
 	if s.Power == machines.PowerOff {
 		message.Power = controllerv1.PowerState_POWER_STATE_STOPPED
@@ -149,11 +155,32 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 	return message
 }
 
-func statusMessage(m *machines.Machine, view machines.View, withHealth bool) *controllerv1.MachineStatus {
+func engineMessage(s machines.Spec) *controllerv1.EngineSpec {
+	message := &controllerv1.EngineSpec{
+		InstallUrl: s.Engine.InstallURL, StorageDriver: s.Engine.StorageDriver, Labels: s.Engine.Labels, Env: s.Engine.Env,
+		InsecureRegistries: s.Engine.InsecureRegistries, RegistryMirrors: s.Engine.RegistryMirrors, Options: s.Engine.Options,
+		Port: uint32(s.Port),
+	}
+	for wire, install := range installs {
+		if install == s.Engine.Install && wire != controllerv1.EngineInstall_ENGINE_INSTALL_UNSPECIFIED {
+			message.Install = wire
+		}
+	}
+	return message
+}
+
+func urlOf(m *machines.Machine) string {
+	if m.Address() == "" {
+		return ""
+	}
+	return "tcp://" + net.JoinHostPort(m.Address(), strconv.Itoa(int(m.EnginePort())))
+}
+
+func statusMessage(m *machines.Machine, view machines.View) *controllerv1.MachineStatus {
 	s := m.Status
 	message := &controllerv1.MachineStatus{
 		Phase: phases[s.Phase], PhaseTime: timestamp(s.PhaseTime), ObservedGeneration: s.ObservedGeneration,
-		State: view.State, Progress: view.Progress, Error: view.Error, Address: m.Address(), Authority: s.Authority, ProviderId: s.ProviderID,
+		State: view.State, Progress: view.Progress, Error: view.Error, Address: m.Address(), Url: urlOf(m), Authority: s.Authority, ProviderId: s.ProviderID,
 		Ssh: &controllerv1.SSHEndpoint{Address: s.SSH.Address, Port: uint32(s.SSH.Port), User: s.SSH.User, HostKeys: s.SSH.HostKeys},
 		Host: &controllerv1.HostStatus{
 			Hostname: s.Host.Hostname, Os: s.Host.OS, Arch: s.Host.Arch, Kernel: s.Host.Kernel,
@@ -165,13 +192,10 @@ func statusMessage(m *machines.Machine, view machines.View, withHealth bool) *co
 		},
 		Link: &controllerv1.LinkStatus{Connected: view.Observed.Connected, Time: timestamp(view.Observed.Since)},
 	}
-	if m.Address() != "" {
-		message.Url = fmt.Sprintf("tcp://%s:%d", bracketed(m.Address()), m.EnginePort())
-	}
 	if f := s.Failure; f != nil {
 		message.Failure = &controllerv1.Failure{Kind: f.Kind, Message: f.Message, Hint: f.Hint, Time: timestamp(f.Time)}
 	}
-	if h := view.Observed.Health; h != nil && withHealth {
+	if h := view.Observed.Health; h != nil {
 		message.Health = healthMessage(h)
 	}
 	return message
@@ -192,13 +216,6 @@ func healthMessage(h *host.Health) *controllerv1.Health {
 		message.Disks = append(message.Disks, &controllerv1.DiskUsage{Path: d.Path, TotalBytes: d.Total, AvailableBytes: d.Available})
 	}
 	return message
-}
-
-func bracketed(address string) string {
-	if strings.Contains(address, ":") {
-		return "[" + address + "]"
-	}
-	return address
 }
 
 func timestamp(t time.Time) *timestamppb.Timestamp {

@@ -31,7 +31,7 @@ func (m *machineService) GetMachine(ctx context.Context, r *controllerv1.GetMach
 	if err != nil {
 		return nil, err
 	}
-	return &controllerv1.GetMachineResponse{Machine: m.message(found, true)}, nil
+	return &controllerv1.GetMachineResponse{Machine: m.message(found)}, nil
 }
 
 func (m *machineService) ListMachines(ctx context.Context, r *controllerv1.ListMachinesRequest) (*controllerv1.ListMachinesResponse, error) {
@@ -55,7 +55,11 @@ func (m *machineService) ListMachines(ctx context.Context, r *controllerv1.ListM
 		Machines: make([]*controllerv1.Machine, len(page)), ResourceVersion: versionText(revision),
 	}
 	for i, found := range page {
-		response.Machines[i] = m.message(found, !r.GetOmitHealth())
+		if r.GetView() == controllerv1.MachineView_MACHINE_VIEW_BASIC {
+			response.Machines[i] = m.basic(found)
+		} else {
+			response.Machines[i] = m.message(found)
+		}
 	}
 	if start+size < len(all) {
 		response.NextPageToken = page[len(page)-1].Name
@@ -75,7 +79,7 @@ func (m *machineService) CreateMachine(ctx context.Context, r *controllerv1.Crea
 	if err != nil {
 		return nil, err
 	}
-	response := &controllerv1.CreateMachineResponse{Machine: m.message(made, true)}
+	response := &controllerv1.CreateMachineResponse{Machine: m.message(made)}
 	if r.GetValidateOnly() {
 		response.Plan, err = m.machines().Plan(ctx, made)
 	}
@@ -91,7 +95,7 @@ func (m *machineService) DeleteMachine(ctx context.Context, r *controllerv1.Dele
 	if err != nil {
 		return nil, err
 	}
-	return &controllerv1.DeleteMachineResponse{Machine: m.message(deleted, true)}, nil
+	return &controllerv1.DeleteMachineResponse{Machine: m.message(deleted)}, nil
 }
 
 func (m *machineService) StartMachine(ctx context.Context, r *controllerv1.StartMachineRequest) (*controllerv1.StartMachineResponse, error) {
@@ -145,7 +149,7 @@ func (m *machineService) edit(ctx context.Context, r writeRequest, method string
 	if err != nil {
 		return nil, err
 	}
-	return m.message(edited, true), nil
+	return m.message(edited), nil
 }
 
 func (m *machineService) WaitMachine(ctx context.Context, r *controllerv1.WaitMachineRequest) (*controllerv1.WaitMachineResponse, error) {
@@ -176,7 +180,7 @@ func (m *machineService) WaitMachine(ctx context.Context, r *controllerv1.WaitMa
 		generation = now.Generation
 	}
 	if waited(now, generation, r.GetDeleted()) {
-		return &controllerv1.WaitMachineResponse{Machine: m.message(now, true)}, nil
+		return &controllerv1.WaitMachineResponse{Machine: m.message(now)}, nil
 	}
 	for change, err := range m.machines().Watch(ctx, revision) {
 		switch {
@@ -186,7 +190,7 @@ func (m *machineService) WaitMachine(ctx context.Context, r *controllerv1.WaitMa
 		case change.Deleted:
 			return &controllerv1.WaitMachineResponse{}, nil
 		case waited(change.Machine, generation, r.GetDeleted()):
-			return &controllerv1.WaitMachineResponse{Machine: m.message(change.Machine, true)}, nil
+			return &controllerv1.WaitMachineResponse{Machine: m.message(change.Machine)}, nil
 		}
 	}
 	return nil, context.Cause(ctx)

@@ -71,7 +71,7 @@ func (m *machineService) sendSnapshot(name string, stream grpc.ServerStreamingSe
 			continue
 		}
 		if err := stream.Send(&controllerv1.WatchMachinesResponse{
-			Type: controllerv1.WatchMachinesResponse_TYPE_SNAPSHOT, Machine: m.message(found, true), ResourceVersion: versionText(revision),
+			Type: controllerv1.WatchMachinesResponse_TYPE_SNAPSHOT, Machine: m.message(found), ResourceVersion: versionText(revision),
 		}); err != nil {
 			return 0, err
 		}
@@ -92,7 +92,7 @@ func (m *machineService) sendChange(name string, change machines.Change, stream 
 		message.Type = controllerv1.WatchMachinesResponse_TYPE_DELETED
 		message.Machine = &controllerv1.Machine{Name: change.Machine.Name}
 	} else {
-		message.Machine = m.message(change.Machine, true)
+		message.Machine = m.message(change.Machine)
 	}
 	return stream.Send(message)
 }
@@ -111,7 +111,7 @@ func (m *machineService) sendLive(ctx context.Context, name string, touched []st
 			return err
 		}
 		if err := stream.Send(&controllerv1.WatchMachinesResponse{
-			Type: controllerv1.WatchMachinesResponse_TYPE_CHANGED, Machine: m.message(found, true),
+			Type: controllerv1.WatchMachinesResponse_TYPE_CHANGED, Machine: m.message(found),
 		}); err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ import (
 
 // world is an API that serves on both of its listeners, over real authorities and a real store.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	clock     atomic.Pointer[time.Time]
 	server    *Server
 	service   *machines.Service
@@ -44,7 +44,7 @@ type world struct {
 	shutdowns chan struct{}
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, journal: event.NewJournal(), shutdowns: make(chan struct{}, 10)}
 	w.set(time.Now())

@@ -5,7 +5,7 @@ import "strings"
 // NaturalCompare orders names as people do: without regard to case, and runs of digits by their number, so "n2" comes
 // before "n10". Names that differ in case alone are ordered by bytes.
 func NaturalCompare(a, b string) int {
-	x, y := strings.ToLower(a), strings.ToLower(b)
+	x, y := a, b
 	for x != "" && y != "" {
 		if digit(x[0]) && digit(y[0]) {
 			var m, n string
@@ -16,8 +16,8 @@ func NaturalCompare(a, b string) int {
 			}
 			continue
 		}
-		if x[0] != y[0] {
-			return strings.Compare(x[:1], y[:1])
+		if c := int(lower(x[0])) - int(lower(y[0])); c != 0 {
+			return c
 		}
 		x, y = x[1:], y[1:]
 	}
@@ -25,6 +25,14 @@ func NaturalCompare(a, b string) int {
 		return c
 	}
 	return strings.Compare(a, b)
+}
+
+// lower suffices for names, which are ASCII.
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }

@@ -46,6 +46,7 @@ type Service struct {
 	names    map[string]string             // name by uid
 	steps    map[string]context.CancelFunc // the step under way, by name
 	progress map[string]string             // what is waited for now, by name
+	listed   map[string]*Machine           // by name, as List decoded it last
 }
 
 // New makes the service. Nothing happens until it is asked.
@@ -68,21 +69,30 @@ func (s *Service) Get(ctx context.Context, name string) (*Machine, error) {
 	return s.load(ctx, name, false)
 }
 
-// List returns all machines without their secrets, in natural order of their names, and the revision to watch from.
+// List returns all machines without their secrets, in natural order of their names, and the revision to watch from. They are
+// shared with other callers, who must not change them: records that are as they were are not decoded again.
 func (s *Service) List(ctx context.Context) ([]*Machine, store.Revision, error) {
 	items, revision, err := s.config.Store.List(ctx, prefix)
 	if err != nil {
 		return nil, 0, err
 	}
-	machines := make([]*Machine, 0, len(items))
+	s.mu.Lock()
+	before := s.listed
+	s.mu.Unlock()
+	machines, now := make([]*Machine, 0, len(items)), make(map[string]*Machine, len(items))
 	for _, item := range items {
-		m, err := s.codec.decode(item, false)
-		if err != nil {
-			return nil, 0, err
+		m := before[item.Key[len(prefix):]]
+		if m == nil || m.Revision != item.Revision {
+			if m, err = s.codec.decode(item, false); err != nil {
+				return nil, 0, err
+			}
+			s.learn(m)
 		}
-		s.learn(m)
-		machines = append(machines, m)
+		machines, now[m.Name] = append(machines, m), m
 	}
+	s.mu.Lock()
+	s.listed = now
+	s.mu.Unlock()
 	slices.SortFunc(machines, func(a, b *Machine) int { return NaturalCompare(a.Name, b.Name) })
 	return machines, revision, nil
 }

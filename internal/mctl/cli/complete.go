@@ -41,7 +41,7 @@ func (e *Env) names(ctx context.Context, prefix string) []string {
 	defer cancel()
 	var names []string
 	if client, err := e.RunningClient(ctx); err == nil {
-		response, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{OmitHealth: true})
+		response, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{View: controllerv1.MachineView_MACHINE_VIEW_BASIC})
 		if err == nil {
 			for _, m := range response.GetMachines() {
 				names = append(names, m.GetName())

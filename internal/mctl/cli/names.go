@@ -60,15 +60,15 @@ func (e *Env) Get(ctx context.Context, name string) (*controllerv1.Machine, erro
 	return response.GetMachine(), nil
 }
 
-// List returns all machines in natural order. health asks for their newest health too.
-func (e *Env) List(ctx context.Context, health bool) ([]*controllerv1.Machine, error) {
+// List returns all machines in natural order, as much of each as view says.
+func (e *Env) List(ctx context.Context, view controllerv1.MachineView) ([]*controllerv1.Machine, error) {
 	client, err := e.Client(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var machines []*controllerv1.Machine
 	for token := ""; ; {
-		page, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{PageToken: token, OmitHealth: !health})
+		page, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{PageToken: token, View: view})
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/engine"
 	"mctl/internal/mctl/output"
+	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // Commands returns the commands about machines.
@@ -104,7 +105,7 @@ func active(ctx context.Context, env *cli.Env, args []string) error {
 	if len(args) > 0 {
 		return cli.Failf("Error: Too many arguments given")
 	}
-	machines, err := env.List(ctx, false)
+	machines, err := env.List(ctx, controllerv1.MachineView_MACHINE_VIEW_BASIC)
 	if err != nil {
 		return err
 	}

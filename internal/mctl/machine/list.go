@@ -69,7 +69,11 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	if err != nil {
 		return err
 	}
-	machines, err := env.List(ctx, env.JSON())
+	view := controllerv1.MachineView_MACHINE_VIEW_BASIC
+	if env.JSON() {
+		view = controllerv1.MachineView_MACHINE_VIEW_FULL
+	}
+	machines, err := env.List(ctx, view)
 	if err != nil {
 		return err
 	}
@@ -164,8 +168,11 @@ func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
 	}
 	var items []Item
 	for _, name := range folders {
+		if ours[name] {
+			continue // before its mark is read: that would be a file for each machine
+		}
 		folder := dir.Machine(name)
-		if _, marked := folder.Mark(); ours[name] || marked {
+		if _, marked := folder.Mark(); marked {
 			continue
 		}
 		driver := folder.ForeignDriver()

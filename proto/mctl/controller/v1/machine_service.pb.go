@@ -22,6 +22,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// MachineView says how much of a machine is returned.
+type MachineView int32
+
+const (
+	// Means FULL.
+	MachineView_MACHINE_VIEW_UNSPECIFIED MachineView = 0
+	// What a list shows: name, uid, generation, driver, engine options; of the status phase, state, progress, error, address,
+	// url and the engine's version.
+	MachineView_MACHINE_VIEW_BASIC MachineView = 1
+	// Everything.
+	MachineView_MACHINE_VIEW_FULL MachineView = 2
+)
+
+// Enum value maps for MachineView.
+var (
+	MachineView_name = map[int32]string{
+		0: "MACHINE_VIEW_UNSPECIFIED",
+		1: "MACHINE_VIEW_BASIC",
+		2: "MACHINE_VIEW_FULL",
+	}
+	MachineView_value = map[string]int32{
+		"MACHINE_VIEW_UNSPECIFIED": 0,
+		"MACHINE_VIEW_BASIC":       1,
+		"MACHINE_VIEW_FULL":        2,
+	}
+)
+
+func (x MachineView) Enum() *MachineView {
+	p := new(MachineView)
+	*p = x
+	return p
+}
+
+func (x MachineView) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MachineView) Descriptor() protoreflect.EnumDescriptor {
+	return file_mctl_controller_v1_machine_service_proto_enumTypes[0].Descriptor()
+}
+
+func (MachineView) Type() protoreflect.EnumType {
+	return &file_mctl_controller_v1_machine_service_proto_enumTypes[0]
+}
+
+func (x MachineView) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MachineView.Descriptor instead.
+func (MachineView) EnumDescriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{0}
+}
+
 // Type of a change.
 type WatchMachinesResponse_Type int32
 
@@ -64,11 +118,11 @@ func (x WatchMachinesResponse_Type) String() string {
 }
 
 func (WatchMachinesResponse_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_service_proto_enumTypes[0].Descriptor()
+	return file_mctl_controller_v1_machine_service_proto_enumTypes[1].Descriptor()
 }
 
 func (WatchMachinesResponse_Type) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_service_proto_enumTypes[0]
+	return &file_mctl_controller_v1_machine_service_proto_enumTypes[1]
 }
 
 func (x WatchMachinesResponse_Type) Number() protoreflect.EnumNumber {
@@ -176,8 +230,8 @@ type ListMachinesRequest struct {
 	// Zero means 1000, the most that is returned.
 	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Leave health out, for callers that do not show it.
-	OmitHealth    bool `protobuf:"varint,3,opt,name=omit_health,json=omitHealth,proto3" json:"omit_health,omitempty"`
+	// How much of each machine is returned.
+	View          MachineView `protobuf:"varint,4,opt,name=view,proto3,enum=mctl.controller.v1.MachineView" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -226,11 +280,11 @@ func (x *ListMachinesRequest) GetPageToken() string {
 	return ""
 }
 
-func (x *ListMachinesRequest) GetOmitHealth() bool {
+func (x *ListMachinesRequest) GetView() MachineView {
 	if x != nil {
-		return x.OmitHealth
+		return x.View
 	}
-	return false
+	return MachineView_MACHINE_VIEW_UNSPECIFIED
 }
 
 // ListMachinesResponse is one page.
@@ -1533,13 +1587,12 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x11GetMachineRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"K\n" +
 	"\x12GetMachineResponse\x125\n" +
-	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"r\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"\x99\x01\n" +
 	"\x13ListMachinesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1f\n" +
-	"\vomit_health\x18\x03 \x01(\bR\n" +
-	"omitHealth\"\xa2\x01\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x123\n" +
+	"\x04view\x18\x04 \x01(\x0e2\x1f.mctl.controller.v1.MachineViewR\x04viewJ\x04\b\x03\x10\x04R\vomit_health\"\xa2\x01\n" +
 	"\x14ListMachinesResponse\x127\n" +
 	"\bmachines\x18\x01 \x03(\v2\x1b.mctl.controller.v1.MachineR\bmachines\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12)\n" +
@@ -1633,7 +1686,11 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\adeleted\x18\x03 \x01(\bR\adeleted\x123\n" +
 	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"L\n" +
 	"\x13WaitMachineResponse\x125\n" +
-	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine2\xcc\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine*Z\n" +
+	"\vMachineView\x12\x1c\n" +
+	"\x18MACHINE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12MACHINE_VIEW_BASIC\x10\x01\x12\x15\n" +
+	"\x11MACHINE_VIEW_FULL\x10\x022\xcc\n" +
 	"\n" +
 	"\x0eMachineService\x12[\n" +
 	"\n" +
@@ -1664,88 +1721,90 @@ func file_mctl_controller_v1_machine_service_proto_rawDescGZIP() []byte {
 	return file_mctl_controller_v1_machine_service_proto_rawDescData
 }
 
-var file_mctl_controller_v1_machine_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_mctl_controller_v1_machine_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
-	(WatchMachinesResponse_Type)(0),        // 0: mctl.controller.v1.WatchMachinesResponse.Type
-	(*GetMachineRequest)(nil),              // 1: mctl.controller.v1.GetMachineRequest
-	(*GetMachineResponse)(nil),             // 2: mctl.controller.v1.GetMachineResponse
-	(*ListMachinesRequest)(nil),            // 3: mctl.controller.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),           // 4: mctl.controller.v1.ListMachinesResponse
-	(*CreateMachineRequest)(nil),           // 5: mctl.controller.v1.CreateMachineRequest
-	(*CreateMachineResponse)(nil),          // 6: mctl.controller.v1.CreateMachineResponse
-	(*DeleteMachineRequest)(nil),           // 7: mctl.controller.v1.DeleteMachineRequest
-	(*DeleteMachineResponse)(nil),          // 8: mctl.controller.v1.DeleteMachineResponse
-	(*StartMachineRequest)(nil),            // 9: mctl.controller.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),           // 10: mctl.controller.v1.StartMachineResponse
-	(*StopMachineRequest)(nil),             // 11: mctl.controller.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),            // 12: mctl.controller.v1.StopMachineResponse
-	(*RestartMachineRequest)(nil),          // 13: mctl.controller.v1.RestartMachineRequest
-	(*RestartMachineResponse)(nil),         // 14: mctl.controller.v1.RestartMachineResponse
-	(*ProvisionMachineRequest)(nil),        // 15: mctl.controller.v1.ProvisionMachineRequest
-	(*ProvisionMachineResponse)(nil),       // 16: mctl.controller.v1.ProvisionMachineResponse
-	(*UpgradeMachineRequest)(nil),          // 17: mctl.controller.v1.UpgradeMachineRequest
-	(*UpgradeMachineResponse)(nil),         // 18: mctl.controller.v1.UpgradeMachineResponse
-	(*RegenerateCertificatesRequest)(nil),  // 19: mctl.controller.v1.RegenerateCertificatesRequest
-	(*RegenerateCertificatesResponse)(nil), // 20: mctl.controller.v1.RegenerateCertificatesResponse
-	(*RetryMachineRequest)(nil),            // 21: mctl.controller.v1.RetryMachineRequest
-	(*RetryMachineResponse)(nil),           // 22: mctl.controller.v1.RetryMachineResponse
-	(*WatchMachinesRequest)(nil),           // 23: mctl.controller.v1.WatchMachinesRequest
-	(*WatchMachinesResponse)(nil),          // 24: mctl.controller.v1.WatchMachinesResponse
-	(*WaitMachineRequest)(nil),             // 25: mctl.controller.v1.WaitMachineRequest
-	(*WaitMachineResponse)(nil),            // 26: mctl.controller.v1.WaitMachineResponse
-	(*Machine)(nil),                        // 27: mctl.controller.v1.Machine
-	(*MachineSpec)(nil),                    // 28: mctl.controller.v1.MachineSpec
-	(*durationpb.Duration)(nil),            // 29: google.protobuf.Duration
+	(MachineView)(0),                       // 0: mctl.controller.v1.MachineView
+	(WatchMachinesResponse_Type)(0),        // 1: mctl.controller.v1.WatchMachinesResponse.Type
+	(*GetMachineRequest)(nil),              // 2: mctl.controller.v1.GetMachineRequest
+	(*GetMachineResponse)(nil),             // 3: mctl.controller.v1.GetMachineResponse
+	(*ListMachinesRequest)(nil),            // 4: mctl.controller.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),           // 5: mctl.controller.v1.ListMachinesResponse
+	(*CreateMachineRequest)(nil),           // 6: mctl.controller.v1.CreateMachineRequest
+	(*CreateMachineResponse)(nil),          // 7: mctl.controller.v1.CreateMachineResponse
+	(*DeleteMachineRequest)(nil),           // 8: mctl.controller.v1.DeleteMachineRequest
+	(*DeleteMachineResponse)(nil),          // 9: mctl.controller.v1.DeleteMachineResponse
+	(*StartMachineRequest)(nil),            // 10: mctl.controller.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),           // 11: mctl.controller.v1.StartMachineResponse
+	(*StopMachineRequest)(nil),             // 12: mctl.controller.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),            // 13: mctl.controller.v1.StopMachineResponse
+	(*RestartMachineRequest)(nil),          // 14: mctl.controller.v1.RestartMachineRequest
+	(*RestartMachineResponse)(nil),         // 15: mctl.controller.v1.RestartMachineResponse
+	(*ProvisionMachineRequest)(nil),        // 16: mctl.controller.v1.ProvisionMachineRequest
+	(*ProvisionMachineResponse)(nil),       // 17: mctl.controller.v1.ProvisionMachineResponse
+	(*UpgradeMachineRequest)(nil),          // 18: mctl.controller.v1.UpgradeMachineRequest
+	(*UpgradeMachineResponse)(nil),         // 19: mctl.controller.v1.UpgradeMachineResponse
+	(*RegenerateCertificatesRequest)(nil),  // 20: mctl.controller.v1.RegenerateCertificatesRequest
+	(*RegenerateCertificatesResponse)(nil), // 21: mctl.controller.v1.RegenerateCertificatesResponse
+	(*RetryMachineRequest)(nil),            // 22: mctl.controller.v1.RetryMachineRequest
+	(*RetryMachineResponse)(nil),           // 23: mctl.controller.v1.RetryMachineResponse
+	(*WatchMachinesRequest)(nil),           // 24: mctl.controller.v1.WatchMachinesRequest
+	(*WatchMachinesResponse)(nil),          // 25: mctl.controller.v1.WatchMachinesResponse
+	(*WaitMachineRequest)(nil),             // 26: mctl.controller.v1.WaitMachineRequest
+	(*WaitMachineResponse)(nil),            // 27: mctl.controller.v1.WaitMachineResponse
+	(*Machine)(nil),                        // 28: mctl.controller.v1.Machine
+	(*MachineSpec)(nil),                    // 29: mctl.controller.v1.MachineSpec
+	(*durationpb.Duration)(nil),            // 30: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
-	27, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 1: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
-	28, // 2: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
-	27, // 3: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 4: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 5: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 6: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 7: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 8: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 9: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 10: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
-	27, // 11: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	0,  // 12: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
-	27, // 13: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
-	29, // 14: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
-	27, // 15: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	1,  // 16: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
-	3,  // 17: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
-	5,  // 18: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
-	7,  // 19: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
-	9,  // 20: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
-	11, // 21: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
-	13, // 22: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
-	15, // 23: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
-	17, // 24: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
-	19, // 25: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
-	21, // 26: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
-	23, // 27: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
-	25, // 28: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
-	2,  // 29: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
-	4,  // 30: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
-	6,  // 31: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
-	8,  // 32: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
-	10, // 33: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
-	12, // 34: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
-	14, // 35: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
-	16, // 36: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
-	18, // 37: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
-	20, // 38: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
-	22, // 39: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
-	24, // 40: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
-	26, // 41: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
-	29, // [29:42] is the sub-list for method output_type
-	16, // [16:29] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	28, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	0,  // 1: mctl.controller.v1.ListMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
+	28, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
+	29, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	28, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 5: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 6: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 7: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 8: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 9: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 10: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 11: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
+	28, // 12: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	1,  // 13: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
+	28, // 14: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
+	30, // 15: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
+	28, // 16: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	2,  // 17: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
+	4,  // 18: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
+	6,  // 19: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
+	8,  // 20: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
+	10, // 21: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
+	12, // 22: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
+	14, // 23: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
+	16, // 24: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
+	18, // 25: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
+	20, // 26: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
+	22, // 27: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
+	24, // 28: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
+	26, // 29: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
+	3,  // 30: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
+	5,  // 31: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
+	7,  // 32: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
+	9,  // 33: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
+	11, // 34: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
+	13, // 35: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
+	15, // 36: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
+	17, // 37: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
+	19, // 38: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
+	21, // 39: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
+	23, // 40: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
+	25, // 41: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
+	27, // 42: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
+	30, // [30:43] is the sub-list for method output_type
+	17, // [17:30] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_service_proto_init() }
@@ -1759,7 +1818,7 @@ func file_mctl_controller_v1_machine_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_service_proto_rawDesc), len(file_mctl_controller_v1_machine_service_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
