@@ -187,22 +187,6 @@ func TestRemoveLeavesNothing(t *testing.T) {
 	l.nothingLeft("after rm during create")
 }
 
-func (l *lab) nothingLeft(when string) {
-	l.t.Helper()
-	if hosts := nspawnHosts(l.t, l); hosts != 0 {
-		l.t.Errorf("%s: %d hosts", when, hosts)
-	}
-	mounts, _ := os.ReadFile("/proc/mounts")
-	if strings.Contains(string(mounts), l.state) {
-		l.t.Errorf("%s: mounts are left", when)
-	}
-	for _, folder := range []string{"machines/*", "mctl/nspawn/*/*"} {
-		if found, _ := filepath.Glob(filepath.Join(l.state, folder)); len(found) > 0 {
-			l.t.Errorf("%s: %v", when, found)
-		}
-	}
-}
-
 func TestLimitsBite(t *testing.T) {
 	l := newLab(t)
 	l.must("create", "--driver", "nspawn", "--nspawn-memory", "512", "small")

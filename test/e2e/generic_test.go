@@ -48,19 +48,24 @@ func newBareHost(t *testing.T, name string) *bareHost {
 	if err := os.WriteFile(h.key, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.driver = nspawn.New(nspawn.Config{StateDir: filepath.Join(t.TempDir(), "hosts"), ControllerID: "bare", Logger: hclog.NewNullLogger()})
+	// An id of its own, since other runs of these tests have bare hosts, too.
+	state, controller := t.TempDir(), rand.Text()
+	h.driver = nspawn.New(nspawn.Config{StateDir: state, ControllerID: controller, Logger: hclog.NewNullLogger()})
 	options, err := driver.Resolve("nspawn", h.driver.Flags(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.machine = driver.Machine{
-		ControllerID: "bare", UID: name, Name: name, Options: options,
+		ControllerID: controller, UID: name, Name: name, Options: options,
 		PublicKeys: []string{string(ssh.MarshalAuthorizedKey(line))}, Progress: func(string) {},
 	}
 	t.Cleanup(func() {
 		// The test's own context has ended by now.
 		if err := h.driver.Delete(context.WithoutCancel(t.Context()), h.machine); err != nil {
 			t.Errorf("remove the bare host: %v", err)
+		}
+		for _, line := range tracesOf(state, controller, name).left() {
+			t.Errorf("left behind: %s", line)
 		}
 	})
 	instance, err := h.driver.Create(t.Context(), h.machine)

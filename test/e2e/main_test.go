@@ -24,30 +24,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "skipped: test/e2e (make e2e runs it)")
 		os.Exit(0)
 	}
-	before := leftovers()
-	code := m.Run()
-	if after := leftovers(); !slices.Equal(before, after) {
-		fmt.Fprintf(os.Stderr, "FAIL: something is left behind\nbefore: %v\nafter: %v\n", before, after)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftovers lists what the product makes on this computer outside its state directory.
-func leftovers() []string {
-	var found []string
-	for _, command := range [][]string{
-		{"ip", "-o", "link"}, {"iptables-save"}, {"cat", "/proc/mounts"}, {"ps", "-eo", "args"},
-	} {
-		output, _ := exec.Command(command[0], command[1:]...).Output()
-		for line := range strings.Lines(string(output)) {
-			if (strings.Contains(line, "mctl") || strings.Contains(line, "systemd-nspawn")) && !strings.Contains(line, "go-build") && !strings.Contains(line, "e2e") {
-				found = append(found, strings.TrimSpace(line))
-			}
-		}
-	}
-	slices.Sort(found)
-	return found
+	os.Exit(m.Run())
 }
 
 // lab is one state directory with its own controller.
@@ -74,6 +51,9 @@ func newLab(t *testing.T) *lab {
 		}
 		if r := l.run("controller", "stop"); r.code != 0 {
 			t.Errorf("controller stop: %s", r)
+		}
+		for _, line := range l.traces().left() {
+			t.Errorf("left behind: %s", line)
 		}
 	})
 	return l

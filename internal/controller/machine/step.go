@@ -109,6 +109,7 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 		return reconcile.Result{}, nil
 	}
 	if m.Status.Phase != from {
+		s.config.Logger.Info("machine moved", "machine", m.Name, "uid", m.UID, "from", from, "to", m.Status.Phase)
 		s.emit(m, event.PhaseChanged, string(m.Status.Phase))
 		return reconcile.Result{Again: true}, nil
 	}
