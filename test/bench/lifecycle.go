@@ -93,8 +93,8 @@ func (b *bench) list() error {
 		what  string
 		reach string
 	}{
-		{[]string{"ls"}, "mctl ls, 1,000 records", "≤ 25 ms"},
-		{[]string{"status", "machine1"}, "mctl status NAME, 1,000 records", "≤ 10 ms"},
+		{[]string{"ls"}, "ls, 1,000 records", "≤ 25 ms"},
+		{[]string{"status", "machine1"}, "status NAME, 1,000 records", "≤ 10 ms"},
 	} {
 		var millis []float64
 		for range 4 * runs {
@@ -104,7 +104,8 @@ func (b *bench) list() error {
 			}
 			millis = append(millis, took*1000)
 		}
-		row(command.what, "ms", command.reach, millis...)
+		ours := row("mctl "+command.what, "ms", command.reach, millis...)
+		b.listByPeers(machines, command.args, command.what, ours)
 	}
 	return nil
 }

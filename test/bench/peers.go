@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -57,6 +58,63 @@ func (b *bench) adoptedBy(p peer, binary string) (seconds float64, err error) {
 		return 0, err
 	}
 	return time.Since(start).Seconds(), nil
+}
+
+// listByPeers has each peer run the same command over as many records of its own; ours is the median, in milliseconds.
+func (b *bench) listByPeers(machines int, args []string, what string, ours float64) {
+	for _, p := range peers() {
+		what := p.name + " ÷ mctl, " + what
+		binary := os.Getenv(p.variable)
+		if binary == "" {
+			absent(what, p.variable+" names no program")
+			continue
+		}
+		store, err := b.peerStore(p, binary, machines)
+		if err != nil {
+			absent(what, p.name+" failed: "+firstLine(err))
+			continue
+		}
+		var times []float64
+		for range 3 {
+			start := time.Now()
+			command := exec.CommandContext(b.ctx, binary, append([]string{"--storage-path", store}, args...)...)
+			if output, err := command.CombinedOutput(); err != nil {
+				absent(what, p.name+" failed: "+firstLine(fmt.Errorf("%w %s", err, output)))
+				return
+			}
+			times = append(times, float64(time.Since(start).Milliseconds())/ours)
+		}
+		row(what, "×", "> 1", times...)
+	}
+}
+
+// peerStore is a store of machines that are addresses alone: one that the peer made, and copies of its record. It is made once.
+func (b *bench) peerStore(p peer, binary string, machines int) (string, error) {
+	store := filepath.Join(b.folder, p.name+"-list")
+	if _, err := os.Stat(store); err == nil {
+		return store, nil
+	}
+	const first = "machine0"
+	create := exec.CommandContext(b.ctx, binary, "--storage-path", store, "create", "--driver", "none", "--url", "tcp://127.0.0.1:1", first)
+	if output, err := create.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w %s", err, output)
+	}
+	record, err := os.ReadFile(filepath.Join(store, "machines", first, "config.json"))
+	if err != nil {
+		return "", err
+	}
+	for i := range machines {
+		name := "machine" + strconv.Itoa(i)
+		folder := filepath.Join(store, "machines", name)
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return "", err
+		}
+		copied := strings.ReplaceAll(string(record), first, name)
+		if err := os.WriteFile(filepath.Join(folder, "config.json"), []byte(copied), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return store, nil
 }
 
 // absent prints what was not measured, and why.
