@@ -3,6 +3,7 @@ package bolt
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,6 +168,38 @@ func TestAWriteThatFailedAndLandedIsSeenByWatchers(t *testing.T) {
 				break
 			}
 		})
+	}
+}
+
+func TestWritesThatWaitShareATransaction(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "store.db"))
+	defer s.Close()
+	var transactions atomic.Int32
+	begun, release := make(chan struct{}), make(chan struct{})
+	s.update = func(do func(*bbolt.Tx) error) error {
+		if transactions.Add(1) == 1 {
+			close(begun)
+			<-release
+		}
+		return s.db.Update(do)
+	}
+	const writers = 50
+	var all sync.WaitGroup
+	create := func(key string) {
+		if _, err := s.Create(t.Context(), key, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	all.Go(func() { create("first") })
+	<-begun
+	for i := range writers {
+		all.Go(func() { create(fmt.Sprint("k/", i)) })
+	}
+	close(release)
+	all.Wait()
+	// A few may come too late for the second one; without groups there would be one transaction for each.
+	if n := transactions.Load(); n > writers/2 {
+		t.Errorf("%d transactions for %d writes", n, writers+1)
 	}
 }
 

@@ -32,8 +32,8 @@ func create(path string) error {
 		return unreadable(path, fmt.Errorf("%s is no file", path))
 	case info.Size() == 0: // bbolt would take it for a new one, and everything would seem to be gone
 		return damaged(path, errors.New("the file is empty"))
-	default:
-		return nil
+	default: // its maker may have been killed before the directory was synced
+		return unreadable(path, syncDirectory(filepath.Dir(path)))
 	}
 	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // 0600
 	if err != nil {
@@ -47,11 +47,15 @@ func create(path string) error {
 	if err := os.Link(temporary.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return unreadable(path, err)
 	}
-	directory, err := os.Open(filepath.Dir(path))
+	return unreadable(path, syncDirectory(filepath.Dir(path)))
+}
+
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
 	if err != nil {
-		return unreadable(path, err)
+		return err
 	}
-	return unreadable(path, errors.Join(directory.Sync(), directory.Close()))
+	return errors.Join(directory.Sync(), directory.Close())
 }
 
 func initialize(path string) error {

@@ -65,10 +65,11 @@ func Open(path, given string) (*Sealer, error) {
 	return &Sealer{aead: aead, key: [keySize]byte(key)}, nil
 }
 
-// makeKey makes the key once: written whole beside, then linked, which fails when another process was first.
+// makeKey makes the key once: written whole beside, then linked, which fails when another process was first. It is on the
+// disk before anything is sealed with it, or a power cut could take the key and leave what it sealed.
 func makeKey(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return errors.Join(err, syncDirectory(filepath.Dir(path)))
 	}
 	key := make([]byte, keySize)
 	if _, err := rand.Read(key); err != nil {
@@ -86,7 +87,15 @@ func makeKey(path string) error {
 	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	return syncDirectory(filepath.Dir(path))
+}
+
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
 }
 
 func refuse(path string, err error, hint string) error {
