@@ -7,20 +7,26 @@ import (
 	"strconv"
 
 	"mctl/internal/buildinfo"
-
 	"mctl/internal/controller/machine"
 	"mctl/internal/controller/reconcile"
 	"mctl/internal/fault"
 )
 
-// follow has every machine stepped whose record changes. Falling behind is no harm: it lists anew.
+// follow has every machine stepped of which somebody asks something. What a step stored changes no generation: the loop
+// knows when it wants the next one, and a pause after a failure must last. Falling behind is no harm: it lists anew.
 func follow(ctx context.Context, service *machine.Service, loop *reconcile.Loop) error {
+	type wish struct {
+		uid        string
+		generation uint64
+	}
 	for ctx.Err() == nil {
 		all, revision, err := service.List(ctx)
 		if err != nil {
 			return err
 		}
+		seen := make(map[string]wish, len(all)) // by name
 		for _, m := range all {
+			seen[m.Name] = wish{m.UID, m.Generation}
 			loop.Add(m.Name)
 		}
 		for change, err := range service.Watch(ctx, revision) {
@@ -30,7 +36,15 @@ func follow(ctx context.Context, service *machine.Service, loop *reconcile.Loop)
 			if err != nil {
 				return err
 			}
-			loop.Add(change.Machine.Name)
+			m := change.Machine
+			if change.Deleted {
+				delete(seen, m.Name)
+				continue
+			}
+			if now := (wish{m.UID, m.Generation}); seen[m.Name] != now {
+				seen[m.Name] = now
+				loop.Add(m.Name)
+			}
 		}
 	}
 	return nil
