@@ -24,9 +24,10 @@ type Config struct {
 	// Keys lists every key, for the first pass and each resync.
 	Keys   func(ctx context.Context) ([]string, error)
 	Logger hclog.Logger
-	// Workers is how many keys are stepped at a time; zero means 64. Most of a step's time is waiting for others.
+	// Workers is how many keys are stepped at a time; zero means 1000. Most of a step's time is waiting for others, for a
+	// host that does not answer minutes, so few workers would have every other key wait with it.
 	Workers int
-	// Resync is how often every key is stepped in any case; zero means 30 s.
+	// Resync is how often every key is stepped in any case, but those that pause after an error; zero means 30 s.
 	Resync time.Duration
 	// FirstPause and LastPause bound the pause after an error; zero means 1 s and 60 s.
 	FirstPause, LastPause time.Duration
@@ -43,7 +44,7 @@ type Loop struct {
 // New makes a loop. It does nothing until Run.
 func New(config Config) *Loop {
 	if config.Workers == 0 {
-		config.Workers = 64
+		config.Workers = 1000
 	}
 	if config.Resync == 0 {
 		config.Resync = 30 * time.Second
@@ -135,7 +136,10 @@ func (l *Loop) resync(ctx context.Context) {
 		l.config.Logger.Error("resync failed", "error", err)
 	}
 	for _, key := range keys {
-		l.queue.add(key)
+		// One that failed comes back by itself. Asked for here, all of them would come back together.
+		if !l.failing(key) {
+			l.queue.add(key)
+		}
 	}
 }
 
@@ -152,6 +156,12 @@ func (l *Loop) countFailure(key string) int {
 	defer l.mu.Unlock()
 	l.failed[key]++
 	return l.failed[key]
+}
+
+func (l *Loop) failing(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed[key] > 0
 }
 
 func (l *Loop) forgetFailures(key string) {

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -107,6 +108,69 @@ func TestPausesAfterErrorsGrowAndEndWithSuccess(t *testing.T) {
 			if want *= time.Second; pause < want/2 || pause > want {
 				t.Errorf("pause %d: %s, want between %s and %s", i, pause, want/2, want)
 			}
+		}
+	})
+}
+
+func TestAResyncCutsNoPauseShortAndAWishDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var steps atomic.Int32
+		loop := New(Config{
+			Step: func(context.Context, string) (Result, error) {
+				steps.Add(1)
+				return Result{}, fault.New("test", fault.Unavailable, "", "not now")
+			},
+			Keys:   func(context.Context) ([]string, error) { return []string{"a"}, nil },
+			Logger: hclog.NewNullLogger(), Resync: time.Second, FirstPause: time.Hour, LastPause: time.Hour,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- loop.Run(ctx) }()
+		time.Sleep(time.Minute) //nolint:forbidigo // fake time
+		synctest.Wait()
+		if got := steps.Load(); got != 1 {
+			t.Errorf("steps within a minute: %d, want 1 and then the pause", got)
+		}
+		loop.Add("a")
+		synctest.Wait()
+		if got := steps.Load(); got != 2 {
+			t.Errorf("steps after somebody asked: %d, want 2", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestKeysThatWaitForTheirHostsHoldUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var good atomic.Bool
+		loop := New(Config{
+			Step: func(ctx context.Context, key string) (Result, error) {
+				if key == "good" {
+					good.Store(true)
+					return Result{}, nil
+				}
+				<-ctx.Done()
+				return Result{}, ctx.Err()
+			},
+			Keys: func(context.Context) ([]string, error) { return nil, nil }, Logger: hclog.NewNullLogger(),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- loop.Run(ctx) }()
+		for i := range 500 {
+			loop.Add(strconv.Itoa(i))
+		}
+		loop.Add("good")
+		synctest.Wait()
+		if !good.Load() {
+			t.Error("it waits behind hosts that do not answer")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
