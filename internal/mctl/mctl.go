@@ -5,7 +5,6 @@ package mctl
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,12 +26,15 @@ import (
 func Run(ctx context.Context, env *cli.Env) int {
 	defer env.Close()
 	root := newRoot(env) //nolint:contextcheck // each command gets the context when it runs
-	root.SetArgs(normalize(root, env.Args[1:]))
-	err := root.ExecuteContext(ctx)
-	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return env.Report(env.Err, cli.Silent{Code: cli.ExitInterrupted})
+	root.SetArgs(normalize(env, root, env.Args[min(1, len(env.Args)):]))
+	command, err := root.ExecuteContextC(ctx)
+	if cli.IsFlagError(err) { // in front of a command, where cobra asks nobody for words
+		err = badFlag(env, root, err)
 	}
-	return env.Report(env.Err, err)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = cli.Interrupted("")
+	}
+	return env.Report(command.CommandPath(), err)
 }
 
 // newRoot makes the whole tree of commands.
@@ -40,6 +42,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	var version bool
 	root := &cobra.Command{
 		Use: "mctl", Short: "Create and manage machines running Docker.",
+		Example:          "mctl create --driver nspawn web\neval $(mctl env web)\nmctl ls",
 		TraverseChildren: true, SilenceErrors: true, SilenceUsage: true,
 		Args:              noSuchCommand(env),
 		PersistentPreRunE: func(*cobra.Command, []string) error { return env.Check() },
@@ -56,7 +59,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error { return badFlag(env, command, err) })
-	root.SetHelpFunc(func(command *cobra.Command, _ []string) { help(env, command) })
+	root.SetHelpFunc(func(command *cobra.Command, _ []string) { env.Answer(help(env, command)) })
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), shell.Commands(env),
@@ -84,42 +87,41 @@ func addGlobals(flags *pflag.FlagSet, env *cli.Env) {
 	}
 }
 
-// normalize finds out which command is meant, to rewrite its flags as our parser wants them.
-func normalize(root *cobra.Command, args []string) []string {
+// normalize finds out which command is meant, to rewrite its flags as our parser wants them. It also notes the form that the
+// output shall have, since mistakes that the parser finds are told in that form too.
+func normalize(env *cli.Env, root *cobra.Command, args []string) []string {
 	command := root
 	var done []string
 	for {
 		find := cli.Finder(command.Flags(), root.PersistentFlags())
-		at := firstName(args, find)
-		if at == len(args) {
-			return append(done, cli.Normalize(args, find)...)
+		at, next := nextCommand(command, args, find)
+		for word := range cli.Words(args[:at], find) {
+			if word.Flag != nil && word.Flag.Name == "output" {
+				env.Global.Output = word.Value
+			}
 		}
-		next := subcommand(command, args[at])
+		done = append(done, cli.Normalize(args[:at], find)...)
 		if next == nil {
-			return append(done, cli.Normalize(args, find)...)
+			return done
 		}
-		done = append(append(done, cli.Normalize(args[:at], find)...), args[at])
+		done = append(done, args[at])
 		if command, args = next, args[at+1:]; command.DisableFlagParsing {
 			return append(done, args...)
 		}
 	}
 }
 
-// firstName is where the first argument stands that is neither a flag nor a flag's value.
-func firstName(args []string, find func(string) *pflag.Flag) int {
-	for i := 0; i < len(args); i++ {
-		if args[i] == "--" {
-			return len(args)
-		}
-		if !strings.HasPrefix(args[i], "-") || args[i] == "-" {
-			return i
-		}
-		name, _, assigned := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		if flag := find(name); flag != nil && !assigned && flag.NoOptDefVal == "" {
-			i++
+// nextCommand finds the name of a command among arguments; without one everything belongs to the command that we have.
+func nextCommand(command *cobra.Command, args []string, find func(string) *pflag.Flag) (at int, next *cobra.Command) {
+	for word := range cli.Words(args, find) {
+		if word.Flag == nil && !strings.HasPrefix(args[word.At], "-") {
+			if next := subcommand(command, args[word.At]); next != nil {
+				return word.At, next
+			}
+			break
 		}
 	}
-	return len(args)
+	return len(args), nil
 }
 
 func subcommand(command *cobra.Command, name string) *cobra.Command {
@@ -138,27 +140,25 @@ func evaluated(command *cobra.Command) bool {
 
 func badFlag(env *cli.Env, command *cobra.Command, err error) error {
 	if !evaluated(command) {
-		env.Printf("Incorrect Usage.\n\n")
-		help(env, command)
+		env.Remind("Incorrect Usage.\n\n" + help(env, command))
 	}
-	return cli.FlagError(env.App()+strings.TrimPrefix(command.CommandPath(), "mctl"), err)
+	return cli.FlagError(command.CommandPath(), err)
 }
 
-func help(env *cli.Env, command *cobra.Command) {
+func help(env *cli.Env, command *cobra.Command) string {
 	if command.HasParent() {
-		env.Help(env.Out, command, command.LocalNonPersistentFlags())
-		return
+		return env.Help(command, command.LocalFlags())
 	}
-	env.AppHelp(env.Out, command, buildinfo.Version())
+	return env.AppHelp(command, buildinfo.Version())
 }
 
 func newHelp(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "help [arg...]", Aliases: []string{"h"}, Short: "Shows a list of commands or help for one command",
+		Use: "help [arg...]", Aliases: []string{"h"}, Short: "Shows a list of commands or help for one command", Example: "mctl help create",
 		RunE: func(command *cobra.Command, args []string) error {
 			about, rest, err := command.Root().Find(args)
 			if err != nil || len(rest) > 0 && !about.HasParent() {
-				return unknownCommand(env, args[0])
+				return unknownCommand(env, command.Root(), args[0])
 			}
 			return about.Help()
 		},
@@ -166,21 +166,27 @@ func newHelp(env *cli.Env) *cobra.Command {
 }
 
 func noSuchCommand(env *cli.Env) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
+	return func(command *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return unknownCommand(env, args[0])
+			return unknownCommand(env, command, args[0])
 		}
 		return nil
 	}
 }
 
-func unknownCommand(env *cli.Env, name string) error {
-	return cli.Failf("%s: '%s' is not a %s command. See '%s --help'.", env.App(), name, env.App(), env.Args[0])
+func unknownCommand(env *cli.Env, root *cobra.Command, name string) error {
+	err := cli.Failf("%s: '%s' is not a %s command. See '%s --help'.", env.App(), name, env.App(), env.Args[0])
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		return err.WithHint("did you mean `" + strings.Join(near, "` or `") + "`?")
+	}
+	return err
 }
 
 func newVersion(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "version [arg...]", Short: "Show the Docker Machine version or a machine docker version", ValidArgsFunction: cli.CompleteMachine(env),
+		Use: "version [arg...]", Short: "Show the version of this program, or of a machine's Docker",
+		Example: "mctl version\nmctl version web", ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			switch len(args) {
 			case 0:
@@ -188,7 +194,7 @@ func newVersion(env *cli.Env) *cobra.Command {
 			case 1:
 				return engine.PrintVersion(command.Context(), env, args[0])
 			}
-			return cli.Failf("Error: Expected one machine name as an argument")
+			return cli.ErrOneMachine()
 		},
 	}
 }
@@ -199,8 +205,7 @@ func printVersion(env *cli.Env) error {
 		return err
 	}
 	if env.JSON() {
-		fmt.Fprintf(env.Out, "{\n  \"version\": %q,\n  \"build\": %q\n}\n", buildinfo.Version(), digest)
-		return nil
+		return env.Result(map[string]string{"version": buildinfo.Version(), "build": digest})
 	}
 	env.Printf("%s version %s, build %s\n", env.App(), buildinfo.Version(), digest[:8])
 	return nil

@@ -3,8 +3,6 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,13 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"mctl/internal/fault"
 	"mctl/internal/mctl/credential"
 	"mctl/internal/mctl/dial"
 	"mctl/internal/mctl/output"
-	"mctl/internal/mctl/profile"
 	"mctl/internal/mctl/state"
-	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // Env is the world of one command.
@@ -37,6 +32,9 @@ type Env struct {
 
 	mu     sync.Mutex
 	client *dial.Client
+
+	result   any  // for --output json, kept until it is known how the command ends
+	streamed bool // documents were written as they came
 }
 
 // Global are the flags that stand before the command.
@@ -89,177 +87,59 @@ func (e *Env) Check() error {
 // Debugf writes a line for programmers if they asked for it.
 func (e *Env) Debugf(format string, args ...any) {
 	if e.Global.Debug {
-		fmt.Fprintf(e.Err, "DEBUG "+format+"\n", args...)
+		fmt.Fprintln(e.Err, output.Plain("DEBUG "+fmt.Sprintf(format, args...)))
 	}
 }
 
 // Printf writes to standard output.
-func (e *Env) Printf(format string, args ...any) { fmt.Fprintf(e.Out, format, args...) }
+func (e *Env) Printf(format string, args ...any) {
+	_, _ = io.WriteString(e.Out, output.Plain(fmt.Sprintf(format, args...)))
+}
 
 // Infof writes a line about what is going on: to standard output, or, where that is for a document, to a terminal at
 // standard error, if any.
 func (e *Env) Infof(format string, args ...any) {
+	line := output.Plain(fmt.Sprintf(format, args...)) + "\n"
 	switch {
 	case !e.JSON():
-		fmt.Fprintf(e.Out, format+"\n", args...)
+		_, _ = io.WriteString(e.Out, line)
 	case e.ErrWidth > 0:
-		fmt.Fprintf(e.Err, format+"\n", args...)
+		_, _ = io.WriteString(e.Err, line)
 	}
 }
 
-// Progress is where a command shows what it is waiting for.
-func (e *Env) Progress() output.Progress {
-	switch {
-	case e.JSON() && e.ErrWidth > 0:
-		return output.NewSpinner(e.Err, e.Now, e.ErrWidth)
-	case e.JSON():
-		return output.Silent{}
-	case e.Width > 0:
-		return output.NewSpinner(e.Out, e.Now, e.Width)
-	}
-	return &output.Lines{Out: e.Out}
+// Result keeps what a command answers with --output json until Report. A later one takes the place of an earlier one.
+func (e *Env) Result(document any) error {
+	e.result = document
+	return nil
 }
 
-// Profiles are the controllers that are known besides the caller's own.
-func (e *Env) Profiles() (profile.Store, error) {
-	root, err := state.Locate(e.Global.StoragePath, e.Lookup, e.DockerMachine())
-	if err != nil {
-		return profile.Store{}, err
-	}
-	return profile.Store{Dir: state.Dir{Root: root}}, nil
+// Stream writes one of many documents on a line of its own, as it comes.
+func (e *Env) Stream(document any) error {
+	e.streamed = true
+	return output.JSONLine(e.Out, document)
 }
 
-// ContextName is the controller that is meant: by flag, by MCTL_CONTEXT, by `context use`; profile.Local for the caller's own.
-func (e *Env) ContextName() (string, error) {
-	name := e.Global.Context
-	if name == "" {
-		name = e.Getenv("MCTL_CONTEXT")
+// Progress returns the places where a command shows what it is waiting for, one for each call: lines in a pipe, a board on
+// a terminal, nothing beside a document.
+func (e *Env) Progress() func() output.Progress {
+	if e.JSON() || e.Width > 0 {
+		return e.Live()
 	}
-	if name == "" {
-		profiles, err := e.Profiles()
-		if err != nil {
-			return "", err
-		}
-		name = profiles.Current()
-	}
-	if name == "default" {
-		name = profile.Local
-	}
-	return name, nil
+	lines := &output.Lines{Out: e.Out}
+	return func() output.Progress { return lines }
 }
 
-// State is the state directory as the meant context sees it.
-func (e *Env) State() (state.Dir, error) {
-	profiles, err := e.Profiles()
-	if err != nil {
-		return state.Dir{}, err
+// Live is Progress for those who watch at a terminal; there is nothing of it in a pipe.
+func (e *Env) Live() func() output.Progress {
+	out, width := e.Out, e.Width
+	if e.JSON() {
+		out, width = e.Err, e.ErrWidth
 	}
-	name, err := e.ContextName()
-	if err != nil {
-		return state.Dir{}, err
+	if width == 0 {
+		return func() output.Progress { return output.Silent{} }
 	}
-	dir := profiles.Dir
-	if name != profile.Local {
-		dir.Context = name
-	}
-	return dir, nil
-}
-
-// Local is the way to the caller's own controller. It is fault.Precondition where the context names another one.
-func (e *Env) Local() (dial.Local, error) {
-	dir, err := e.State()
-	if err != nil {
-		return dial.Local{}, err
-	}
-	if dir.Context != "" {
-		return dial.Local{}, fault.New("cli.Local", fault.Precondition, dir.Context, fmt.Sprintf("the controller of context %q runs elsewhere", dir.Context)).
-			WithHint("give --context local for the one that mctl starts here")
-	}
-	return dial.Local{Dir: dir, Lookup: e.Lookup, Debugf: e.Debugf}, nil
-}
-
-// Client connects to the controller that is meant, and starts it where it is the caller's own and does not run. The second
-// call returns the same client.
-func (e *Env) Client(ctx context.Context) (*dial.Client, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.client != nil {
-		return e.client, nil
-	}
-	dir, err := e.State()
-	if err != nil {
-		return nil, err
-	}
-	if dir.Context == "" {
-		e.client, err = dial.Local{Dir: dir, Lookup: e.Lookup, Debugf: e.Debugf}.Dial(ctx)
-		return e.client, err
-	}
-	profiles, err := e.Profiles()
-	if err != nil {
-		return nil, err
-	}
-	p, err := profiles.Get(dir.Context)
-	if err != nil {
-		return nil, err
-	}
-	e.client, err = dial.Remote(ctx, profiles, p, e.Now)
-	return e.client, err
-}
-
-// RunningClient is Client, but it starts nothing: fault.NotFound where none runs.
-func (e *Env) RunningClient(ctx context.Context) (*dial.Client, error) {
-	local, err := e.Local()
-	if err != nil {
-		return e.Client(ctx)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.client == nil {
-		e.client, err = local.DialRunning(ctx)
-	}
-	return e.client, err
-}
-
-// Close ends the connection, if there is one.
-func (e *Env) Close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.client != nil {
-		_ = e.client.Close()
-		e.client = nil
-	}
-}
-
-// Docker keeps the docker CLI's credentials for the meant context.
-func (e *Env) Docker(ctx context.Context) (credential.Docker, error) {
-	dir, err := e.State()
-	if err != nil {
-		return credential.Docker{}, err
-	}
-	return credential.Docker{Dir: dir, Now: e.Now, Sign: func(ctx context.Context, machine string, csr []byte) (*controllerv1.IssueClientCertificateResponse, error) {
-		client, err := e.Client(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return client.Access.IssueClientCertificate(ctx, &controllerv1.IssueClientCertificateRequest{Machine: machine, Csr: csr})
-	}}, nil
-}
-
-// WriteFiles brings the machine's folder up to date: certificates for docker, pinned keys for ssh, the view for readers of
-// docker-machine's files.
-func (e *Env) WriteFiles(ctx context.Context, m *controllerv1.Machine, force bool) (state.Folder, error) {
-	docker, err := e.Docker(ctx)
-	if err != nil {
-		return state.Folder{}, err
-	}
-	folder, err := docker.Ensure(ctx, m, force)
-	if err != nil {
-		return folder, err
-	}
-	return folder, errors.Join(
-		folder.WriteKnownHosts(m.GetName(), m.GetStatus().GetSsh().GetHostKeys()),
-		docker.Dir.WriteView(m),
-	)
+	return output.NewBoard(out, e.Now, width).Track
 }
 
 // RequestID names one wish, so that a repetition of its call is recognised.
@@ -267,8 +147,12 @@ func RequestID() string { return credential.RandomID() }
 
 // OSEnv is the world as the operating system has it.
 func OSEnv() *Env {
-	return &Env{
+	env := &Env{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Args: os.Args, Lookup: os.LookupEnv, Now: time.Now,
-		Width: terminalWidth(os.Stdout), ErrWidth: terminalWidth(os.Stderr), InTerm: terminalWidth(os.Stdin) > 0,
+		InTerm: terminalWidth(os.Stdin) > 0,
 	}
+	if env.Getenv("TERM") != "dumb" { // such a terminal can't redraw a line
+		env.Width, env.ErrWidth = terminalWidth(os.Stdout), terminalWidth(os.Stderr)
+	}
+	return env
 }

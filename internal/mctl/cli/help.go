@@ -9,8 +9,36 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Help writes a command's help in docker-machine's form. flags are its own.
-func (e *Env) Help(out io.Writer, command *cobra.Command, flags *pflag.FlagSet) {
+// Answer writes a help text that was asked for.
+func (e *Env) Answer(text string) {
+	if e.JSON() {
+		_ = e.Result(map[string]string{"help": text})
+		return
+	}
+	_, _ = io.WriteString(e.Out, text)
+}
+
+// Remind writes a help text because a command was called wrongly. Beside a document there is no place for it.
+func (e *Env) Remind(text string) {
+	if !e.JSON() {
+		_, _ = io.WriteString(e.Out, text)
+	}
+}
+
+// AppHelp is the help of the whole program in docker-machine's form.
+func (e *Env) AppHelp(root *cobra.Command, version string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "Usage: %s [OPTIONS] COMMAND [arg...]\n\n%s\n\nVersion: %s\n\nOptions:\n", e.App(), root.Short, version)
+	writeFlags(&text, root.PersistentFlags())
+	fmt.Fprintf(&text, "\nCommands:\n")
+	writeCommands(&text, root)
+	e.writeExample(&text, root)
+	fmt.Fprintf(&text, "\nRun '%s COMMAND --help' for more information on a command.\n", e.App())
+	return text.String()
+}
+
+// Help is a command's help. flags are its own.
+func (e *Env) Help(command *cobra.Command, flags *pflag.FlagSet) string {
 	var text strings.Builder
 	path := e.App() + strings.TrimPrefix(command.CommandPath(), command.Root().Name())
 	_, arguments, _ := strings.Cut(command.Use, " ")
@@ -33,18 +61,20 @@ func (e *Env) Help(out io.Writer, command *cobra.Command, flags *pflag.FlagSet) 
 		fmt.Fprintf(&text, "\nOptions:\n\n")
 		writeFlags(&text, flags)
 	}
-	_, _ = io.WriteString(out, text.String())
+	e.writeExample(&text, command)
+	return text.String()
 }
 
-// AppHelp writes the help of the whole program.
-func (e *Env) AppHelp(out io.Writer, root *cobra.Command, version string) {
-	var text strings.Builder
-	fmt.Fprintf(&text, "Usage: %s [OPTIONS] COMMAND [arg...]\n\n%s\n\nVersion: %s\n\nOptions:\n", e.App(), root.Short, version)
-	writeFlags(&text, root.PersistentFlags())
-	fmt.Fprintf(&text, "\nCommands:\n")
-	writeCommands(&text, root)
-	fmt.Fprintf(&text, "\nRun '%s COMMAND --help' for more information on a command.\n", e.App())
-	_, _ = io.WriteString(out, text.String())
+func (e *Env) writeExample(out io.Writer, command *cobra.Command) {
+	if command.Example == "" {
+		return
+	}
+	heading := "Example:"
+	if strings.Contains(command.Example, "\n") {
+		heading = "Examples:"
+	}
+	example := strings.ReplaceAll(command.Example, "mctl ", e.App()+" ")
+	fmt.Fprintf(out, "\n%s\n%s\n", heading, indent(example))
 }
 
 func writeCommands(out io.Writer, command *cobra.Command) {
@@ -59,6 +89,9 @@ func writeCommands(out io.Writer, command *cobra.Command) {
 	}
 }
 
+// maxColumn is where the words about flags begin at the latest, but beside longer ones.
+const maxColumn = 36
+
 func writeFlags(out io.Writer, flags *pflag.FlagSet) {
 	var names, usages []string
 	width := 0
@@ -70,18 +103,21 @@ func writeFlags(out io.Writer, flags *pflag.FlagSet) {
 		if f.Shorthand != "" {
 			name += ", -" + f.Shorthand
 		}
-		if f.NoOptDefVal == "" {
-			value := f.DefValue
-			if value == "[]" {
-				value = ""
-			}
-			name += fmt.Sprintf(" %q", value)
+		switch {
+		case f.NoOptDefVal != "":
+		case f.Value.Type() == "stringArray":
+			name += fmt.Sprintf(" [--%[1]s option --%[1]s option]", f.Name)
+		default:
+			name += fmt.Sprintf(" %q", f.DefValue)
 		}
 		usage := f.Usage
+		if f.Value.Type() == "stringArray" && f.DefValue != "[]" {
+			usage += " (default " + strings.Trim(f.DefValue, "[]") + ")"
+		}
 		if env := f.Annotations[envKey]; len(env) > 0 {
 			usage += " [$" + env[0] + "]"
 		}
-		names, usages, width = append(names, name), append(usages, usage), max(width, len(name))
+		names, usages, width = append(names, name), append(usages, usage), max(width, min(len(name), maxColumn))
 	})
 	for i, name := range names {
 		fmt.Fprintf(out, "   %-*s  %s\n", width, name, usages[i])

@@ -4,15 +4,22 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
 	"mctl/internal/fault"
+	"mctl/internal/mctl/output"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // defaultMachine is meant where no machine is named, if it exists.
 const defaultMachine = "default"
+
+// ErrOneMachine is docker-machine's sentence for a second name.
+func ErrOneMachine() error {
+	return Failf("Error: Expected one machine name as an argument").WithHint("`mctl ls` lists the machines")
+}
 
 // Machine returns the machine that the arguments name: the first one, or `default`.
 func (e *Env) Machine(ctx context.Context, args []string) (*controllerv1.Machine, error) {
@@ -21,7 +28,7 @@ func (e *Env) Machine(ctx context.Context, args []string) (*controllerv1.Machine
 	}
 	m, err := e.Get(ctx, defaultMachine)
 	if fault.Is(err, fault.NotFound) {
-		return nil, Failf("Error: No machine name(s) specified and no %q machine exists", defaultMachine)
+		return nil, Failf("Error: No machine name(s) specified and no %q machine exists", defaultMachine).WithHint("name a machine; `mctl ls` lists them")
 	}
 	return m, err
 }
@@ -57,7 +64,11 @@ func (e *Env) Get(ctx context.Context, name string) (*controllerv1.Machine, erro
 	if err != nil {
 		return nil, err
 	}
-	return response.GetMachine(), nil
+	m := response.GetMachine()
+	if m.GetName() != name { // it names files, so a controller far away has no say in it
+		return nil, fault.New("cli.Get", fault.Internal, name, fmt.Sprintf("asked for machine %q, the controller answered with %q", name, m.GetName()))
+	}
+	return m, nil
 }
 
 // List returns all machines in natural order, as much of each as view says.
@@ -94,7 +105,11 @@ func Unique(names []string) []string {
 
 // Confirm asks a question that is answered by y or n. It returns io.EOF where nobody is there to answer.
 func (e *Env) Confirm(question string) (bool, error) {
-	e.Printf("%s (y/n): ", question)
+	out := e.Out
+	if e.JSON() {
+		out = e.Err
+	}
+	_, _ = io.WriteString(out, output.Plain(question)+" (y/n): ")
 	// One word, as docker-machine read it; a line bounds it.
 	line, err := bufio.NewReader(io.LimitReader(e.In, 4096)).ReadString('\n')
 	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")

@@ -16,14 +16,15 @@ import (
 
 // Commands returns the commands about contexts.
 func Commands(env *cli.Env) []*cobra.Command {
-	command := &cobra.Command{Use: "context", Short: "Manage connections to other controllers", Args: cli.NoCommand(env), RunE: cli.ShowHelp}
+	command := &cobra.Command{Use: "context", Short: "Manage connections to other controllers", Example: "mctl context ls\nmctl --context team ls",
+		Args: cli.NoCommand(env), RunE: cli.ShowHelp}
 	command.AddCommand(newList(env), newCreate(env), newUse(env), newShow(env), newRemove(env), newInvite(env))
 	return []*cobra.Command{command}
 }
 
 func newList(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "ls", Short: "List contexts", Args: cobra.NoArgs,
+		Use: "ls", Short: "List contexts", Example: "mctl context ls", Args: cli.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return list(env) },
 	}
 }
@@ -53,7 +54,7 @@ func list(env *cli.Env) error {
 		rows = append(rows, row{Name: p.Name, Current: current == p.Name, Endpoint: p.Endpoint})
 	}
 	if env.JSON() {
-		return output.JSON(env.Out, rows)
+		return env.Result(rows)
 	}
 	var cells [][]string
 	for _, r := range rows {
@@ -69,7 +70,8 @@ func list(env *cli.Env) error {
 func newCreate(env *cli.Env) *cobra.Command {
 	var endpoint, invitation string
 	command := &cobra.Command{
-		Use: "create NAME", Short: "Accept an invitation to a controller", Args: one(env),
+		Use: "create NAME", Short: "Accept an invitation to a controller", Args: one,
+		Example: "mctl context create team --endpoint ctl.example.com:7443 --invitation TICKET",
 		RunE: func(command *cobra.Command, args []string) error {
 			return create(command.Context(), env, profile.Profile{Name: args[0], Endpoint: endpoint}, invitation)
 		},
@@ -98,12 +100,13 @@ func create(ctx context.Context, env *cli.Env, p profile.Profile, invitation str
 		return err
 	}
 	env.Infof("Context %q was created. To use it, run: %s context use %s", p.Name, env.App(), p.Name)
-	return nil
+	return env.Result(row{Name: p.Name, Endpoint: p.Endpoint})
 }
 
 func newUse(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "use NAME", Short: "Choose the context that is meant when none is named", Args: one(env), ValidArgsFunction: complete(env),
+		Use: "use NAME", Short: "Choose the context that is meant when none is named", Args: one,
+		Example: "mctl context use team\nmctl context use local", ValidArgsFunction: complete(env),
 		RunE: func(_ *cobra.Command, args []string) error {
 			profiles, err := env.Profiles()
 			if err != nil {
@@ -117,14 +120,14 @@ func newUse(env *cli.Env) *cobra.Command {
 				return err
 			}
 			env.Infof("Current context is now %q", name)
-			return nil
+			return env.Result(map[string]any{"name": name, "current": true})
 		},
 	}
 }
 
 func newShow(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "show", Short: "Print which context is meant", Args: cobra.NoArgs,
+		Use: "show", Short: "Print which context is meant", Example: "mctl context show", Args: cli.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			profiles, err := env.Profiles()
 			if err != nil {
@@ -143,7 +146,7 @@ func newShow(env *cli.Env) *cobra.Command {
 				shown.Endpoint = p.Endpoint
 			}
 			if env.JSON() {
-				return output.JSON(env.Out, shown)
+				return env.Result(shown)
 			}
 			env.Printf("%s\n", name)
 			return nil
@@ -153,7 +156,8 @@ func newShow(env *cli.Env) *cobra.Command {
 
 func newRemove(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "rm NAME", Short: "Forget a context, with its key and certificates", Args: one(env), ValidArgsFunction: complete(env),
+		Use: "rm NAME", Short: "Forget a context, with its key and certificates", Args: one,
+		Example: "mctl context rm team", ValidArgsFunction: complete(env),
 		RunE: func(_ *cobra.Command, args []string) error {
 			profiles, err := env.Profiles()
 			if err != nil {
@@ -166,15 +170,16 @@ func newRemove(env *cli.Env) *cobra.Command {
 				return err
 			}
 			env.Infof("Successfully removed %s", args[0])
-			return nil
+			return env.Result(map[string][]string{"removed": {args[0]}})
 		},
 	}
 }
 
 func newInvite(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "invite USER", Short: "Make a ticket with which a user joins this controller", Args: one(env),
-		RunE: func(command *cobra.Command, args []string) error { return invite(command.Context(), env, args[0]) },
+		Use: "invite USER", Short: "Make a ticket with which a user joins this controller", Args: one,
+		Example: "mctl context invite ann",
+		RunE:    func(command *cobra.Command, args []string) error { return invite(command.Context(), env, args[0]) },
 	}
 }
 
@@ -188,7 +193,7 @@ func invite(ctx context.Context, env *cli.Env, user string) error {
 		return err
 	}
 	if env.JSON() {
-		return output.Message(env.Out, made)
+		return env.Result(output.Message(made))
 	}
 	endpoint := "HOST:PORT"
 	if endpoints := made.GetEndpoints(); len(endpoints) > 0 {
@@ -202,13 +207,11 @@ func invite(ctx context.Context, env *cli.Env, user string) error {
 	return nil
 }
 
-func one(env *cli.Env) cobra.PositionalArgs {
-	return func(command *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			return nil
-		}
-		return cli.Usagef("Error: Expected one name as an argument").WithHint("see `" + env.App() + " context " + command.Name() + " --help`")
+func one(command *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
 	}
+	return cli.Usagef("Error: Expected one name as an argument").WithHint("see `mctl context " + command.Name() + " --help`")
 }
 
 func complete(env *cli.Env) cli.Complete {

@@ -18,18 +18,19 @@ const stopLimit = time.Minute
 
 // Commands returns the commands about the controller.
 func Commands(env *cli.Env) []*cobra.Command {
-	command := &cobra.Command{Use: "controller", Short: "Manage the controller that mctl starts for you", Args: cli.NoCommand(env), RunE: cli.ShowHelp}
+	command := &cobra.Command{Use: "controller", Short: "Manage the controller that mctl starts for you", Example: "mctl controller status",
+		Args: cli.NoCommand(env), RunE: cli.ShowHelp}
 	command.AddCommand(
 		&cobra.Command{
-			Use: "start", Short: "Start the controller if it does not run", Args: cobra.NoArgs,
+			Use: "start", Short: "Start the controller if it does not run", Example: "mctl controller start", Args: cli.NoArgs,
 			RunE: func(command *cobra.Command, _ []string) error { return start(command.Context(), env) },
 		},
 		&cobra.Command{
-			Use: "stop", Short: "Stop the controller; machines stay as they are", Args: cobra.NoArgs,
+			Use: "stop", Short: "Stop the controller; machines stay as they are", Example: "mctl controller stop", Args: cli.NoArgs,
 			RunE: func(command *cobra.Command, _ []string) error { return stop(command.Context(), env) },
 		},
 		&cobra.Command{
-			Use: "status", Short: "Show the controller, if it runs", Args: cobra.NoArgs,
+			Use: "status", Short: "Show the controller, if it runs", Example: "mctl controller status", Args: cli.NoArgs,
 			RunE: func(command *cobra.Command, _ []string) error { return status(command.Context(), env) },
 		},
 		newLogs(env),
@@ -50,7 +51,7 @@ func start(ctx context.Context, env *cli.Env) error {
 		return err
 	}
 	if env.JSON() {
-		return output.Message(env.Out, info)
+		return env.Result(output.Message(info))
 	}
 	env.Printf("The controller runs, process %d.\n", info.GetPid())
 	return nil
@@ -68,12 +69,12 @@ func stop(ctx context.Context, env *cli.Env) error {
 	switch {
 	case fault.Is(err, fault.NotFound):
 		env.Infof("No controller runs.")
-		return nil
+		return env.Result(map[string]bool{"stopped": false})
 	case err != nil:
 		return err
 	}
 	env.Infof("The controller was stopped. Machines stay as they are.")
-	return nil
+	return env.Result(map[string]bool{"stopped": true})
 }
 
 func status(ctx context.Context, env *cli.Env) error {
@@ -86,7 +87,7 @@ func status(ctx context.Context, env *cli.Env) error {
 		return err
 	}
 	if env.JSON() {
-		return output.Message(env.Out, info)
+		return env.Result(output.Message(info))
 	}
 	env.Printf("Controller:  %s\nVersion:     %s\nProcess:     %d\nRunning:     %s, since %s\nMachines:    %d, of which %d have work under way\n",
 		info.GetControllerId(), info.GetVersion(), info.GetPid(), env.Now().Sub(info.GetStartTime().AsTime()).Round(time.Second),

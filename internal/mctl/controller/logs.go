@@ -1,10 +1,12 @@
 package controller
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +26,7 @@ const (
 func newLogs(env *cli.Env) *cobra.Command {
 	var follow bool
 	command := &cobra.Command{
-		Use: "logs", Short: "Show what the controller logged", Args: cobra.NoArgs,
+		Use: "logs", Short: "Show what the controller logged", Example: "mctl controller logs --follow", Args: cli.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return logs(command.Context(), env, follow) },
 	}
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "Go on with new lines as they come")
@@ -40,25 +42,37 @@ func logs(ctx context.Context, env *cli.Env, follow bool) error {
 	path := local.Dir.ControllerLog()
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return fault.New("controller.logs", fault.NotFound, path, "no controller has run for "+local.Dir.Root)
+		return fault.New("controller.logs", fault.NotFound, path, "no controller has run for "+local.Dir.Root).
+			WithHint("`mctl controller start` starts one")
 	}
 	if err != nil {
 		return state.Trouble(path, err)
 	}
 	defer file.Close()
+	lines := bufio.NewReader(file)
 	if info, err := file.Stat(); err == nil && info.Size() > tail {
 		if _, err := file.Seek(-tail, io.SeekEnd); err != nil {
 			return state.Trouble(path, err)
 		}
+		_, _ = lines.ReadString('\n') // the rest of a line
 	}
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
-	for {
-		if _, err := io.Copy(env.Out, file); err != nil {
+	shown := []string{}
+	for line := ""; ; {
+		more, err := lines.ReadString('\n')
+		line += more
+		switch {
+		case err == nil || errors.Is(err, io.EOF) && line != "" && !follow:
+			if shown, err = show(env, strings.TrimSuffix(line, "\n"), follow, shown); err != nil {
+				return err
+			}
+			line = ""
+			continue
+		case !errors.Is(err, io.EOF):
 			return state.Trouble(path, err)
-		}
-		if !follow {
-			return nil
+		case !follow:
+			return env.Result(shown)
 		}
 		select {
 		case <-ctx.Done():
@@ -66,4 +80,17 @@ func logs(ctx context.Context, env *cli.Env, follow bool) error {
 		case <-look.C:
 		}
 	}
+}
+
+// show writes one line, or keeps it for the document.
+func show(env *cli.Env, line string, follow bool, shown []string) ([]string, error) {
+	switch {
+	case !env.JSON():
+		env.Printf("%s\n", line)
+	case follow:
+		return nil, env.Stream(map[string]string{"line": line})
+	default:
+		shown = append(shown, line)
+	}
+	return shown, nil
 }

@@ -27,12 +27,13 @@ func newCreate(env *cli.Env) *cobra.Command {
 		Use:                "create [arg...]",
 		Short:              "Create a machine",
 		Long:               "Run '" + env.App() + " create --driver name --help' to include the create flags for that driver in the help text.",
-		DisableFlagParsing: true,
+		Example:            "mctl create --driver nspawn web\nmctl create --driver generic --generic-ip-address 203.0.113.7 --generic-ssh-key ~/.ssh/id_ed25519 web",
+		DisableFlagParsing: true, ValidArgsFunction: complete(env),
 	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		return run(command.Context(), env, command, args)
 	}
-	command.SetHelpFunc(func(command *cobra.Command, args []string) { env.Help(env.Out, command, static) })
+	command.SetHelpFunc(func(command *cobra.Command, _ []string) { env.Answer(env.Help(command, static)) })
 	// Completion looks at these; parsing happens in run.
 	command.Flags().AddFlagSet(static)
 	return command
@@ -41,21 +42,21 @@ func newCreate(env *cli.Env) *cobra.Command {
 // run finds the driver, then parses the whole command line.
 func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []string) error {
 	globals := command.Root().PersistentFlags()
+	// Global flags may say where the controller is, and what the answer shall look like.
+	if err := cli.ParseKnown(globals, args); err != nil {
+		return err
+	}
+	if err := env.Check(); err != nil {
+		return err
+	}
 	named := env.Getenv("MACHINE_DRIVER")
 	if text, ok := scanDriver(args); ok {
 		named = text
 	}
 	help := wantsHelp(args)
 	if help && named == "" {
-		env.Help(env.Out, command, newFlags())
+		env.Answer(env.Help(command, newFlags()))
 		return nil
-	}
-	// Global flags may say where the controller is.
-	if err := parseGlobals(globals, args); err != nil {
-		return err
-	}
-	if err := env.Check(); err != nil {
-		return err
 	}
 	driver, chosen, err := findDriver(ctx, env, named, args)
 	if err != nil {
@@ -64,7 +65,7 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 	flags := newFlags()
 	driverflags.Add(flags, driver)
 	if help {
-		env.Help(env.Out, command, flags)
+		env.Answer(env.Help(command, flags))
 		return nil
 	}
 	all := pflag.NewFlagSet("create", pflag.ContinueOnError)
@@ -72,17 +73,19 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 	all.AddFlagSet(flags)
 	all.AddFlagSet(globals)
 	if err := all.Parse(cli.Normalize(args, cli.Finder(all))); err != nil {
-		env.Infof("Incorrect Usage.\n")
-		env.Help(env.Out, command, newFlags())
-		return cli.FlagError(env.App()+" create --driver "+driver.GetName(), err)
+		env.Remind("Incorrect Usage.\n\n" + env.Help(command, newFlags()))
+		return cli.FlagError("mctl create --driver "+driver.GetName(), err)
+	}
+	if f := flags.Lookup("driver"); f.Changed && f.Value.String() != driver.GetName() {
+		return cli.Usagef("the driver is named as %q and as %q", driver.GetName(), f.Value).WithHint("give --driver once, with a space or = before its value")
 	}
 	names := all.Args()
 	switch {
 	case len(names) == 0:
-		env.Help(env.Out, command, newFlags())
-		return cli.Failf("Error: No machine name specified")
+		env.Remind(env.Help(command, newFlags()))
+		return cli.Failf("Error: No machine name specified").WithHint("name the new machine at the end of the command line")
 	case len(names) > 1:
-		return cli.Failf("Invalid command line. Found extra arguments %s", names[1:])
+		return cli.Failf("Invalid command line. Found extra arguments %s", names[1:]).WithHint("one create makes one machine; a value with spaces needs quotes")
 	}
 	spec, err := readSpec(env, flags, driver)
 	if err != nil {
@@ -97,59 +100,30 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 
 // scanDriver finds --driver anywhere on the command line, as docker-machine did.
 func scanDriver(args []string) (string, bool) {
-	for i, arg := range args {
-		if arg == "--" {
-			break
+	for word := range cli.Words(args, cli.Finder(newFlags())) {
+		if word.Flag != nil && word.Flag.Name == "driver" {
+			return word.Value, true
 		}
-		if !strings.HasPrefix(arg, "-") {
-			continue
-		}
-		name, value, assigned := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		if name != "driver" && name != "d" {
-			continue
-		}
-		if !assigned && i+1 < len(args) {
-			value = args[i+1]
-		}
-		return value, true
 	}
 	return "", false
 }
 
 func wantsHelp(args []string) bool {
-	return slices.ContainsFunc(args, func(arg string) bool {
-		return arg == "--help" || arg == "-help" || arg == "-h"
-	})
-}
-
-// parseGlobals reads the global flags from among flags that are not known yet.
-func parseGlobals(globals *pflag.FlagSet, args []string) error {
-	for i := 0; i < len(args) && args[i] != "--"; i++ {
-		if !strings.HasPrefix(args[i], "-") {
-			continue
-		}
-		name, value, assigned := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		flag := cli.Finder(globals)(name)
-		switch {
-		case flag == nil:
-			continue
-		case !assigned && flag.NoOptDefVal != "":
-			value = flag.NoOptDefVal
-		case !assigned && i+1 < len(args):
-			i++
-			value = args[i]
-		}
-		if err := flag.Value.Set(value); err != nil {
-			return cli.Usagef("invalid value %q for flag -%s", value, name)
+	for word := range cli.Words(args, cli.Finder(newFlags())) {
+		if arg := args[word.At]; arg == "--help" || arg == "-help" || arg == "-h" {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // usesFlagOf reports whether a flag of the driver is on the command line.
 func usesFlagOf(driver *controllerv1.Driver, args []string) bool {
-	return slices.ContainsFunc(args, func(arg string) bool {
-		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		return strings.HasPrefix(arg, "-") && slices.ContainsFunc(driver.GetFlags(), func(f *controllerv1.DriverFlag) bool { return f.GetName() == name })
-	})
+	for word := range cli.Words(args, cli.Finder(newFlags())) {
+		name, _, _ := strings.Cut(strings.TrimLeft(args[word.At], "-"), "=")
+		if strings.HasPrefix(args[word.At], "-") && slices.ContainsFunc(driver.GetFlags(), func(f *controllerv1.DriverFlag) bool { return f.GetName() == name }) {
+			return true
+		}
+	}
+	return false
 }

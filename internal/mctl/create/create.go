@@ -3,7 +3,7 @@ package create
 import (
 	"context"
 	"errors"
-	"os"
+	"fmt"
 	"regexp"
 	"slices"
 	"time"
@@ -50,7 +50,8 @@ func Words() map[string][]string {
 // create asks for the machine and follows its making. A refused create leaves nothing behind.
 func create(ctx context.Context, env *cli.Env, opts options) error {
 	if !namePattern.MatchString(opts.name) {
-		return cli.Failf("Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -")
+		return cli.Failf("Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
+			WithHint("use at most 63 of them, and begin with a letter or digit")
 	}
 	client, err := env.Client(ctx)
 	if err != nil {
@@ -60,11 +61,11 @@ func create(ctx context.Context, env *cli.Env, opts options) error {
 	if err != nil {
 		return err
 	}
-	progress := env.Progress()
+	progress := env.Progress()()
 	defer progress.Done(false)
 	progress.Step("Running pre-create checks...")
 	stage, err := dir.Stage(opts.name)
-	if errors.Is(err, os.ErrExist) {
+	if fault.Is(err, fault.Exists) {
 		return fault.E("create", fault.Exists, opts.name, errExists(opts.name)).
 			WithHint("its folder was made by another program; move it away, or take another name")
 	}
@@ -89,13 +90,13 @@ func create(ctx context.Context, env *cli.Env, opts options) error {
 		return created(env, m, progress)
 	}
 	progress.Step("Creating machine...")
-	m, err = follow.Machine(ctx, client, follow.Goal{
+	reached, err := follow.Machine(ctx, client, follow.Goal{
 		Name: opts.name, UID: m.GetUid(), Generation: m.GetGeneration(), Since: asked, Words: Words(), Progress: progress,
 	})
 	if err != nil {
-		return failed(ctx, env, client, opts, m, progress, err)
+		return failure{env, client, m, progress}.of(ctx, reached, err)
 	}
-	return Finish(ctx, env, m, progress)
+	return errors.Join(Finish(ctx, env, reached, progress), env.Result(output.Message(reached)))
 }
 
 type errExists string
@@ -161,74 +162,42 @@ func isOurs(m *controllerv1.Machine, opts options, asked time.Time) bool {
 func refused(name string, err error) error {
 	switch {
 	case fault.Is(err, fault.Exists):
-		return fault.E("create", fault.Exists, name, errExists(name))
+		return fault.E("create", fault.Exists, name, errExists(name)).WithHint("take another name, or remove it first with `mctl rm " + name + "`")
 	case fault.ReasonOf(err) == fault.ReasonUsage:
 		return cli.Wrap(err, "Error setting machine configuration from flags provided: %w")
 	}
 	return precheck(err)
 }
 
-// failed tells how a creation ended that had begun. The machine stays, unless it was to be rolled back.
-func failed(ctx context.Context, env *cli.Env, client *dial.Client, opts options, m *controllerv1.Machine, progress output.Progress, err error) error {
-	if ctx.Err() != nil {
-		progress.Done(false)
-		env.Infof("%q is being made all the same. Run: %s wait %s", opts.name, env.App(), opts.name)
-		return cli.Silent{Code: cli.ExitInterrupted}
-	}
-	err = cli.Wrap(err, "Error creating machine: %w")
-	dir, stateErr := env.State()
-	if stateErr != nil {
-		return err
-	}
-	if m != nil && opts.spec.GetRollback() {
-		progress.Step("Removing what was made...")
-		goal := follow.Goal{Name: opts.name, UID: m.GetUid(), Generation: m.GetGeneration() + 1, Deleted: true, Since: env.Now(), Progress: progress}
-		if _, rollbackErr := follow.Machine(ctx, client, goal); rollbackErr != nil {
-			return errors.Join(err, cli.Wrap(rollbackErr, "Error removing host: %w"))
-		}
-		return errors.Join(err, dir.Machine(opts.name).Remove())
-	}
-	if m != nil {
-		return errors.Join(err, dir.WriteView(m))
-	}
-	return err
-}
-
 // Finish writes the caller's files for a machine whose wish has come true, tries its engine and says how to use it.
 func Finish(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress output.Progress) error {
-	folder, err := env.WriteFiles(ctx, m, false)
-	if err != nil {
-		return err
-	}
 	if m.GetStatus().GetSsh().GetAddress() == "" {
 		// A host without a login has no agent, and nothing is known of an engine.
-		progress.Done(true)
-		if env.JSON() {
-			return output.Message(env.Out, m)
+		_, err := env.WriteFiles(ctx, m, false)
+		progress.Done(err == nil)
+		if err == nil {
+			progress.Note(fmt.Sprintf("The host of %q runs.", m.GetName()))
 		}
-		env.Infof("The host of %q runs.", m.GetName())
-		return nil
+		return err
 	}
 	progress.Step("Checking connection to Docker...")
-	checkErr := engine.Check(ctx, folder, m.GetStatus().GetUrl())
-	progress.Done(checkErr == nil)
-	if env.JSON() {
-		return output.Message(env.Out, m)
+	_, unreached, err := engine.Reach(ctx, env, m)
+	progress.Done(err == nil && unreached == nil)
+	switch {
+	case err != nil:
+		return err
+	case unreached != nil:
+		progress.Note(fmt.Sprintf("Docker runs on %q, but this computer does not reach it: %s", m.GetName(), unreached))
+	default:
+		progress.Note("Docker is up and running!")
+		progress.Note(fmt.Sprintf("To see how to connect your Docker Client to the Docker Engine running on this virtual machine, run: %s env %s",
+			env.Args[0], m.GetName()))
 	}
-	if checkErr != nil {
-		env.Infof("Docker runs on %q, but this computer does not reach it: %s", m.GetName(), checkErr)
-		return nil
-	}
-	env.Infof("Docker is up and running!")
-	env.Infof("To see how to connect your Docker Client to the Docker Engine running on this virtual machine, run: %s env %s", env.Args[0], m.GetName())
 	return nil
 }
 
 func created(env *cli.Env, m *controllerv1.Machine, progress output.Progress) error {
 	progress.Done(true)
-	if env.JSON() {
-		return output.Message(env.Out, m)
-	}
-	env.Infof("%q is being made. To wait for it, run: %s wait %s", m.GetName(), env.App(), m.GetName())
-	return nil
+	progress.Note(fmt.Sprintf("%q is being made. To wait for it, run: %s wait %s", m.GetName(), env.App(), m.GetName()))
+	return env.Result(output.Message(m))
 }

@@ -95,7 +95,7 @@ func noneUsable(drivers []*controllerv1.Driver) error {
 
 func newDrivers(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "drivers", Short: "List the drivers that machines can be made with", Args: cobra.NoArgs,
+		Use: "drivers", Short: "List the drivers that machines can be made with", Example: "mctl drivers", Args: cli.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return drivers(command.Context(), env) },
 	}
 }
@@ -110,7 +110,7 @@ func drivers(ctx context.Context, env *cli.Env) error {
 		return err
 	}
 	if env.JSON() {
-		return output.Messages(env.Out, response.GetDrivers())
+		return env.Result(output.Messages(response.GetDrivers()))
 	}
 	var rows [][]string
 	for _, d := range response.GetDrivers() {

@@ -79,7 +79,7 @@ func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (
 	} {
 		value, _ := flags.GetDuration(name)
 		if value < 0 || value > 24*time.Hour {
-			return nil, cli.Usagef("invalid value %q for flag -%s", value, name)
+			return nil, cli.Usagef("invalid value %q for flag -%s", value, name).WithHint("give a time such as 90s or 10m, 24h at most")
 		}
 		if value > 0 {
 			*wait = durationpb.New(value)
@@ -100,7 +100,7 @@ func readEngine(env *cli.Env, flags *pflag.FlagSet) (*controllerv1.EngineSpec, e
 	}
 	for flag, values := range map[string][]string{"engine-label": engine.GetLabels(), "engine-env": engine.GetEnv()} {
 		if i := slices.IndexFunc(values, func(v string) bool { return !strings.Contains(v, "=") }); i >= 0 {
-			return nil, cli.Usagef("invalid value %q for flag -%s: it should be key=value", values[i], flag)
+			return nil, cli.Usagef("invalid value %q for flag -%s: it should be key=value", values[i], flag).WithHint("such as --" + flag + " tier=web")
 		}
 	}
 	install := env.Text(flags, "engine-install")
@@ -113,10 +113,10 @@ func readEngine(env *cli.Env, flags *pflag.FlagSet) (*controllerv1.EngineSpec, e
 		"distro": controllerv1.EngineInstall_ENGINE_INSTALL_DISTRO, "script": controllerv1.EngineInstall_ENGINE_INSTALL_SCRIPT,
 		"none": controllerv1.EngineInstall_ENGINE_INSTALL_NONE,
 	}[install]; !ok {
-		return nil, cli.Usagef("invalid value %q for flag -engine-install: it is auto, docker, distro, script or none", install)
+		return nil, cli.Usagef("invalid value %q for flag -engine-install: it is auto, docker, distro, script or none", install).WithHint("leave it out for auto")
 	}
 	if engine.GetInstall() == controllerv1.EngineInstall_ENGINE_INSTALL_SCRIPT && engine.GetInstallUrl() == "" {
-		return nil, cli.Usagef("--engine-install script needs --engine-install-url")
+		return nil, cli.Usagef("--engine-install script needs --engine-install-url").WithHint("name the script's address, or leave --engine-install out")
 	}
 	return engine, nil
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"mctl/internal/fault"
@@ -41,14 +42,10 @@ type Docker struct {
 func (d Docker) Ensure(ctx context.Context, m *controllerv1.Machine, force bool) (state.Folder, error) {
 	folder := d.Dir.Machine(m.GetName())
 	if err := folder.Claim(m.GetUid()); err != nil {
-		if errors.Is(err, os.ErrExist) {
-			return folder, fault.New("credential.Ensure", fault.Precondition, folder.Path, "the folder "+folder.Path+" is there already and not of mctl's making").
-				WithHint("move it away, then try again")
-		}
 		return folder, err
 	}
 	authority := m.GetStatus().GetAuthority()
-	if authority == "" || authority != filepath.Base(authority) {
+	if authority == "" || authority != filepath.Base(authority) || strings.HasPrefix(authority, ".") {
 		return folder, fault.New("credential.Ensure", fault.Unavailable, m.GetName(), "the machine has no certificate authority yet").
 			WithHint("`mctl wait " + m.GetName() + "` waits until it is made")
 	}

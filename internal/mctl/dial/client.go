@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -20,6 +21,9 @@ const (
 	callLimit = 60 * time.Second
 	// reconnectLimit bounds one attempt to get a lost connection back, a start of the controller included.
 	reconnectLimit = 25 * time.Second
+	// keepaliveTime and keepaliveTimeout are how soon a controller is missed; the controller bears a ping every 3 s.
+	keepaliveTime    = 20 * time.Second
+	keepaliveTimeout = 10 * time.Second
 	// maxMessage is room for a page of 1,000 machines, of which each has a few kB.
 	maxMessage = 32 << 20
 	// window lets such a page through without a pause for acknowledgements.
@@ -68,6 +72,8 @@ func newClient(conn net.Conn, again dialer, where string) (*Client, error) {
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: reconnectLimit,
 		}),
+		// Who stopped answering is found out by streams too, which have no limit.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.WithInitialWindowSize(window),
 		grpc.WithInitialConnWindowSize(window),
 		grpc.WithUnaryInterceptor(faults.unary),

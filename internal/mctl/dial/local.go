@@ -55,7 +55,8 @@ func (l Local) Dial(ctx context.Context) (*Client, error) {
 func (l Local) DialRunning(ctx context.Context) (*Client, error) {
 	conn, pid, err := l.knock(ctx)
 	if errors.Is(err, errNobody) {
-		return nil, fault.New("dial.DialRunning", fault.NotFound, l.Dir.Root, "no controller runs for "+l.Dir.Root)
+		return nil, fault.New("dial.DialRunning", fault.NotFound, l.Dir.Root, "no controller runs for "+l.Dir.Root).
+			WithHint("`mctl controller start` starts one, and so does nearly every other command")
 	}
 	if err != nil {
 		return nil, err
@@ -175,6 +176,9 @@ func (l Local) Stop(ctx context.Context) error {
 		return err
 	}
 	if err := process.Gone(ctx); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
 		return fault.E("dial.Stop", fault.Unavailable, strconv.Itoa(pid), errors.New("the controller, process "+strconv.Itoa(pid)+", does not end")).
 			WithHint("see `mctl controller logs`; it ends what it is doing first")
 	}

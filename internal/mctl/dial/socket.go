@@ -88,5 +88,5 @@ func owned(path string) error {
 
 func insecureDir(path, why string) error {
 	return fault.New("dial.socketDir", fault.Precondition, path, "the directory for the controller's socket, "+path+", can't be trusted: "+why).
-		WithHint("remove it, then try again")
+		WithHint("remove it, or have XDG_RUNTIME_DIR name a directory of your own")
 }

@@ -23,6 +23,8 @@ const (
 	startLimit = 20 * time.Second
 	// lockLimit lets one start by another process, and the end of an older controller, pass.
 	lockLimit = 2 * startLimit
+	// maxLog bounds a log that a new controller goes on with.
+	maxLog = 16 << 20
 	// maxReady bounds the line with which a controller reports.
 	maxReady = 64 << 10
 )
@@ -130,6 +132,9 @@ func (l Local) spawn(ctx context.Context, program, socket string) (already bool,
 		if err == nil {
 			return report.Already, report.fault(l)
 		}
+		if ctx.Err() != nil {
+			return false, err
+		}
 		l.debugf("no scope of its own for the controller: %v", err)
 	}
 	report, err := l.run(ctx, args)
@@ -155,10 +160,25 @@ func (l Local) scope() []string {
 	return []string{run, "--user", "--scope", "--collect", "--quiet", "--"}
 }
 
-func (l Local) run(ctx context.Context, args []string) (ready, error) {
-	log, err := os.OpenFile(l.Dir.ControllerLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// openLog opens what the controller writes to. A long one becomes the former one first.
+func (l Local) openLog() (*os.File, error) {
+	path := l.Dir.ControllerLog()
+	if info, err := os.Lstat(path); err == nil && info.Size() > maxLog {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, state.Trouble(path, err)
+		}
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return ready{}, state.Trouble(l.Dir.ControllerLog(), err)
+		return nil, state.Trouble(path, err)
+	}
+	return file, nil
+}
+
+func (l Local) run(ctx context.Context, args []string) (ready, error) {
+	log, err := l.openLog()
+	if err != nil {
+		return ready{}, err
 	}
 	defer log.Close()
 	reader, writer, err := os.Pipe()
@@ -180,8 +200,12 @@ func (l Local) run(ctx context.Context, args []string) (ready, error) {
 	}
 	_ = writer.Close()
 	report, err := readReport(ctx, reader)
+	if errors.Is(err, context.Canceled) {
+		_ = command.Process.Release() // who waits no longer does not end the work; the next command finds it
+		return ready{}, err
+	}
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, errSlow) {
 			_ = command.Process.Kill()
 		}
 		_ = command.Wait()
@@ -196,6 +220,8 @@ func (l Local) run(ctx context.Context, args []string) (ready, error) {
 	return report, nil
 }
 
+var errSlow = errors.New("did not become ready in time")
+
 // readReport reads the controller's line.
 func readReport(ctx context.Context, reader *os.File) (ready, error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
@@ -205,8 +231,10 @@ func readReport(ctx context.Context, reader *os.File) (ready, error) {
 	line, err := bufio.NewReaderSize(reader, maxReady).ReadSlice('\n')
 	var report ready
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return report, ctx.Err()
 	case ctx.Err() != nil:
-		return report, fmt.Errorf("did not become ready in time: %w", ctx.Err())
+		return report, errSlow
 	case len(line) == 0 && err != nil:
 		return report, errors.New("ended before it was ready")
 	}
@@ -233,7 +261,7 @@ func (l Local) environment() []string {
 	for _, name := range []string{
 		"PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOCOVERDIR",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-		"MCTL_SEAL_KEY",
+		"MCTL_SEAL_KEY", "MCTL_LISTEN", "MCTL_ADVERTISE",
 	} {
 		if value, ok := l.Lookup(name); ok {
 			kept = append(kept, name+"="+value)

@@ -15,12 +15,34 @@ import (
 	"time"
 
 	"mctl/internal/fault"
+	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // checkLimit bounds one try of an engine, as docker-machine did.
 const checkLimit = 20 * time.Second
+
+// Reach brings the caller's files for a machine up to date and tries its engine with them; unreached is why that failed.
+// Certificates that turn out not to fit, since the machine's authority is another one now, are replaced once.
+func Reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine) (folder state.Folder, unreached, err error) {
+	for _, anew := range []bool{false, true} {
+		if folder, err = env.WriteFiles(ctx, m, anew); err != nil {
+			return folder, nil, err
+		}
+		if unreached = Check(ctx, folder, m.GetStatus().GetUrl()); !badCertificate(unreached) {
+			break
+		}
+	}
+	return folder, unreached, nil
+}
+
+// badCertificate reports whether one side did not take the other's certificate.
+func badCertificate(err error) bool {
+	var ours *tls.CertificateVerificationError
+	var theirs *net.OpError
+	return errors.As(err, &ours) || errors.As(err, &theirs) && theirs.Op == "remote error"
+}
 
 // Check dials an engine at url (tcp://HOST:PORT) with the certificates in a machine's folder and asks whether it is well.
 func Check(ctx context.Context, folder state.Folder, url string) error {
@@ -75,7 +97,7 @@ func clientTLS(folder state.Folder) (*tls.Config, error) {
 }
 
 // ErrNotRunning is docker-machine's word for a host that has no engine to talk to.
-var ErrNotRunning = fault.New("engine.URL", fault.Precondition, "", "Host is not running")
+var ErrNotRunning = fault.New("engine.URL", fault.Precondition, "", "Host is not running").WithHint("`mctl ls` shows how it is, `mctl start NAME` starts it")
 
 // URL returns tcp://HOST:PORT of the machine's engine, or ErrNotRunning.
 func URL(m *controllerv1.Machine) (string, error) {

@@ -9,14 +9,14 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
-	"mctl/internal/mctl/output"
 )
 
 func newConfig(env *cli.Env) *cobra.Command {
 	var swarm bool
 	command := &cobra.Command{
 		Use: "config [arg...]", Short: "Print the connection config for machine",
-		Args: cobra.ArbitraryArgs, ValidArgsFunction: cli.CompleteMachine(env),
+		Example: "docker $(mctl config web) ps",
+		Args:    cobra.ArbitraryArgs, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error { return config(command.Context(), env, args, swarm) },
 	}
 	command.Flags().BoolVar(&swarm, "swarm", false, "Display the Swarm config instead of the Docker daemon")
@@ -36,18 +36,18 @@ func config(ctx context.Context, env *cli.Env, args []string, swarm bool) error 
 	if err != nil {
 		return cli.Wrap(err, "Error running connection boilerplate: %w")
 	}
-	folder, err := env.WriteFiles(ctx, m, false)
+	folder, unreached, err := Reach(ctx, env, m)
 	if err != nil {
 		return err
 	}
-	if err := Check(ctx, folder, url); err != nil {
+	if unreached != nil {
 		return fault.E("engine.config", fault.Unavailable, m.GetName(), fmt.Errorf(
 			"Error running connection boilerplate: Error checking and/or regenerating the certs: There was an error validating certificates for host %q: %w\n"+ //nolint:staticcheck // docker-machine's words
 				"You can attempt to regenerate them using '%s regenerate-certs [name]'.",
-			strings.TrimPrefix(url, "tcp://"), err, env.App())).WithHint("`" + env.App() + " status --output json " + m.GetName() + "` shows how the host is")
+			strings.TrimPrefix(url, "tcp://"), unreached, env.App())).WithHint("`mctl status --output json " + m.GetName() + "` shows how the host is")
 	}
 	if env.JSON() {
-		return output.JSON(env.Out, map[string]string{
+		return env.Result(map[string]string{
 			"tlscacert": folder.File("ca.pem"), "tlscert": folder.File("cert.pem"), "tlskey": folder.File("key.pem"), "host": url,
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mctl/internal/mctl/cli"
-	"mctl/internal/mctl/output"
 )
 
 // Commands returns the commands about a machine's engine.
@@ -24,7 +23,8 @@ func newEnv(env *cli.Env) *cobra.Command {
 	var opts envOptions
 	command := &cobra.Command{
 		Use: "env [arg...]", Short: "Display the commands to set up the environment for the Docker client",
-		Args: cobra.ArbitraryArgs, ValidArgsFunction: cli.CompleteMachine(env),
+		Example: "eval $(mctl env web)\nmctl env --shell fish web\neval $(mctl env -u)",
+		Args:    cobra.ArbitraryArgs, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			if opts.unset {
 				return unsetEnv(env, args, opts)
@@ -42,12 +42,11 @@ func newEnv(env *cli.Env) *cobra.Command {
 
 func setEnv(ctx context.Context, env *cli.Env, args []string, opts envOptions) error {
 	if len(args) > 1 {
-		return cli.Failf("Error: Expected one machine name as an argument")
+		return cli.ErrOneMachine()
 	}
-	shell := shellName(opts.shell, env.Getenv("SHELL"))
-	if shell == "" && !env.JSON() {
-		env.Printf("The default lines below are for a sh/bash shell, you can specify the shell you're using, with the --shell flag.\n\n")
-		return cli.Failf("Error: Unknown shell")
+	shell, err := shellOf(env, opts.shell)
+	if err != nil {
+		return err
 	}
 	m, err := env.Machine(ctx, args)
 	if err != nil {
@@ -75,28 +74,46 @@ func setEnv(ctx context.Context, env *cli.Env, args []string, opts envOptions) e
 		variables = append(variables, variable{name, value})
 	}
 	if env.JSON() {
-		return output.JSON(env.Out, document(variables))
+		all := map[string]string{}
+		for _, v := range variables {
+			all[v.name] = v.value
+		}
+		return env.Result(all)
 	}
-	writeShell(env.Out, shell, variables, false, env.Args)
-	return nil
+	return writeShell(env.Out, shell, variables, false, env.Args)
 }
 
 func unsetEnv(env *cli.Env, args []string, opts envOptions) error {
 	if len(args) > 0 {
-		return cli.Failf("Error: Expected no machine name when the -u flag is present")
+		return cli.Failf("Error: Expected no machine name when the -u flag is present").WithHint("leave out " + strings.Join(args, " "))
 	}
-	shell := shellName(opts.shell, env.Getenv("SHELL"))
-	if shell == "" {
-		env.Printf("The default lines below are for a sh/bash shell, you can specify the shell you're using, with the --shell flag.\n\n")
-		return cli.Failf("Error: Unknown shell")
+	shell, err := shellOf(env, opts.shell)
+	if err != nil {
+		return err
 	}
 	variables := []variable{{name: "DOCKER_TLS_VERIFY"}, {name: "DOCKER_HOST"}, {name: "DOCKER_CERT_PATH"}, {name: "DOCKER_MACHINE_NAME"}}
 	if opts.noProxy {
 		name, _ := proxyVariable(env)
 		variables = append(variables, variable{name: name})
 	}
-	writeShell(env.Out, shell, variables, true, env.Args)
-	return nil
+	if env.JSON() {
+		all := map[string]any{}
+		for _, v := range variables {
+			all[v.name] = nil
+		}
+		return env.Result(all)
+	}
+	return writeShell(env.Out, shell, variables, true, env.Args)
+}
+
+// shellOf picks the shell that will read the lines: the flag's, else that of SHELL. A document is for none.
+func shellOf(env *cli.Env, flag string) (string, error) {
+	shell := shellName(flag, env.Getenv("SHELL"))
+	if shell == "" && !env.JSON() {
+		env.Printf("The default lines below are for a sh/bash shell, you can specify the shell you're using, with the --shell flag.\n\n")
+		return "", cli.Failf("Error: Unknown shell").WithHint("name it with --shell")
+	}
+	return shell, nil
 }
 
 // proxyVariable is the caller's list of hosts that no proxy is asked for, whichever spelling is in use.
@@ -107,15 +124,8 @@ func proxyVariable(env *cli.Env) (name, value string) {
 	return "NO_PROXY", env.Getenv("NO_PROXY")
 }
 
-func document(variables []variable) map[string]string {
-	all := map[string]string{}
-	for _, v := range variables {
-		all[v.name] = v.value
-	}
-	return all
-}
-
 // errNoSwarm is docker-machine's sentence for a machine that is no legacy Swarm master, which none of ours is.
 func errNoSwarm(name string) error {
-	return cli.Failf("%q is not a swarm master. The --swarm flag is intended for use with swarm masters", name)
+	return cli.Failf("%q is not a swarm master. The --swarm flag is intended for use with swarm masters", name).
+		WithHint("leave --swarm out")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"mctl/internal/mctl/cli"
-	"mctl/internal/mctl/output"
 )
 
 // PrintVersion prints the version of a machine's engine, as its agent reported it.
@@ -18,10 +17,10 @@ func PrintVersion(ctx context.Context, env *cli.Env, name string) error {
 	}
 	version := m.GetStatus().GetEngine().GetVersion()
 	if version == "" {
-		return cli.Failf("Unable to query docker version: %s", "it is not known yet")
+		return cli.Failf("Unable to query docker version: the agent has not told it yet").WithHint("`mctl wait " + name + "` waits for it")
 	}
 	if env.JSON() {
-		return output.JSON(env.Out, map[string]string{"name": name, "version": version})
+		return env.Result(map[string]string{"name": name, "version": version})
 	}
 	env.Printf("%s\n", version)
 	return nil

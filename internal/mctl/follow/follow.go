@@ -41,9 +41,11 @@ type Goal struct {
 	Progress output.Progress
 }
 
-// errGone says that the record went while something else was waited for.
-func errGone(name string) error {
-	return fault.E("follow", fault.NotFound, name, fmt.Errorf("machine %q was removed meanwhile", name))
+// ErrGone says that the record went while something else was waited for.
+var ErrGone = errors.New("was removed meanwhile")
+
+func gone(name string) error {
+	return fault.E("follow", fault.NotFound, name, fmt.Errorf("machine %q %w", name, ErrGone))
 }
 
 // Machine returns the machine when the goal is reached: nil for one that is deleted. A machine that is parked is its
@@ -95,21 +97,24 @@ func watchOnce(ctx context.Context, client *dial.Client, goal Goal) (m *controll
 		}
 		unanswered.Stop()
 		progressed = true
-		gone := false
+		went := false
 		switch change.GetType() {
 		case controllerv1.WatchMachinesResponse_TYPE_DELETED:
-			gone = goal.UID == "" || change.GetMachine().GetUid() == "" || change.GetMachine().GetUid() == goal.UID
+			went = goal.UID == "" || change.GetMachine().GetUid() == "" || change.GetMachine().GetUid() == goal.UID
 		case controllerv1.WatchMachinesResponse_TYPE_SYNCED:
-			gone = !found
+			went = !found
 		default:
+			if change.GetMachine().GetName() != goal.Name {
+				continue // it names files here, so the controller has no say in it
+			}
 			m, found = change.GetMachine(), true
-			gone = goal.UID != "" && m.GetUid() != goal.UID // the name was taken by another one
+			went = goal.UID != "" && m.GetUid() != goal.UID // the name was taken by another one
 		}
 		switch {
-		case gone && goal.Deleted:
+		case went && goal.Deleted:
 			return nil, true, nil
-		case gone:
-			return nil, true, errGone(goal.Name)
+		case went:
+			return nil, true, gone(goal.Name)
 		case !found || m == nil:
 		case m.GetStatus().GetFailure() != nil && m.GetGeneration() >= goal.Generation:
 			return m, true, parkedFault(m)

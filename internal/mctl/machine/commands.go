@@ -3,6 +3,8 @@ package machine
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +25,8 @@ func Commands(env *cli.Env) []*cobra.Command {
 
 func newStatus(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "status [arg...]", Short: "Get the status of a machine", Args: atMostOne, ValidArgsFunction: cli.CompleteMachine(env),
+		Use: "status [arg...]", Short: "Get the status of a machine", Example: "mctl status web\nmctl --output json status web",
+		Args: atMostOne, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error { return status(command.Context(), env, args) },
 	}
 }
@@ -34,7 +37,7 @@ func status(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	if env.JSON() {
-		return output.Message(env.Out, m)
+		return env.Result(output.Message(m))
 	}
 	env.Printf("%s\n", m.GetStatus().GetState())
 	return nil
@@ -42,7 +45,7 @@ func status(ctx context.Context, env *cli.Env, args []string) error {
 
 func newURL(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "url [arg...]", Short: "Get the URL of a machine", Args: atMostOne, ValidArgsFunction: cli.CompleteMachine(env),
+		Use: "url [arg...]", Short: "Get the URL of a machine", Example: "docker -H $(mctl url web) version", Args: atMostOne, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error { return url(command.Context(), env, args) },
 	}
 }
@@ -57,7 +60,7 @@ func url(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	if env.JSON() {
-		return output.JSON(env.Out, map[string]string{"name": m.GetName(), "url": url})
+		return env.Result(map[string]string{"name": m.GetName(), "url": url})
 	}
 	env.Printf("%s\n", url)
 	return nil
@@ -65,7 +68,7 @@ func url(ctx context.Context, env *cli.Env, args []string) error {
 
 func newIP(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "ip [arg...]", Short: "Get the IP address of a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "ip [arg...]", Short: "Get the IP address of a machine", Example: "mctl ip web\nmctl ip web db", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error { return ip(command.Context(), env, args) },
 	}
 }
@@ -75,26 +78,27 @@ func ip(ctx context.Context, env *cli.Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	var addresses []map[string]string
+	var failed []error
+	addresses := []map[string]string{}
 	for _, m := range machines {
 		if _, err := engine.URL(m); err != nil {
-			return cli.Wrap(err, "Error getting IP address: %w")
+			failed = append(failed, cli.Wrap(err, "Error getting IP address: %w"))
+			continue
 		}
 		addresses = append(addresses, map[string]string{"name": m.GetName(), "ip": m.GetStatus().GetAddress()})
 	}
-	if env.JSON() {
-		return output.JSON(env.Out, addresses)
-	}
 	for _, address := range addresses {
-		env.Printf("%s\n", address["ip"])
+		if !env.JSON() {
+			env.Printf("%s\n", address["ip"])
+		}
 	}
-	return nil
+	return errors.Join(append(failed, env.Result(addresses))...)
 }
 
 func newActive(env *cli.Env) *cobra.Command {
 	var timeout int
 	command := &cobra.Command{
-		Use: "active", Short: "Print which machine is active",
+		Use: "active", Short: "Print which machine is active", Example: "mctl active",
 		RunE: func(command *cobra.Command, args []string) error { return active(command.Context(), env, args) },
 	}
 	command.Flags().IntVarP(&timeout, "timeout", "t", 10, "Timeout in seconds, accepted for docker-machine's sake")
@@ -103,7 +107,7 @@ func newActive(env *cli.Env) *cobra.Command {
 
 func active(ctx context.Context, env *cli.Env, args []string) error {
 	if len(args) > 0 {
-		return cli.Failf("Error: Too many arguments given")
+		return cli.Failf("Error: Too many arguments given").WithHint("leave out " + strings.Join(args, " "))
 	}
 	machines, err := env.List(ctx, controllerv1.MachineView_MACHINE_VIEW_BASIC)
 	if err != nil {
@@ -112,19 +116,20 @@ func active(ctx context.Context, env *cli.Env, args []string) error {
 	for _, m := range machines {
 		if isActive(env, m) {
 			if env.JSON() {
-				return output.JSON(env.Out, map[string]string{"name": m.GetName()})
+				return env.Result(map[string]string{"name": m.GetName()})
 			}
 			env.Printf("%s\n", m.GetName())
 			return nil
 		}
 	}
-	return fault.New("machine.active", fault.NotFound, "", "No active host found")
+	return fault.New("machine.active", fault.NotFound, "", "No active host found").
+		WithHint("`eval $(mctl env NAME)` makes one active")
 }
 
 // atMostOne refuses a second name in docker-machine's words.
 func atMostOne(_ *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return cli.Failf("Error: Expected one machine name as an argument")
+		return cli.ErrOneMachine()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -24,8 +25,9 @@ type eventOptions struct {
 func newEvents(env *cli.Env) *cobra.Command {
 	var opts eventOptions
 	command := &cobra.Command{
-		Use: "events", Short: "Show what happened to machines, hosts and containers", Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return events(command.Context(), env, opts) },
+		Use: "events", Short: "Show what happened to machines, hosts and containers", Args: cli.NoArgs,
+		Example: "mctl events --machine web --since 10m\nmctl events --follow --type AGENT_LOST",
+		RunE:    func(command *cobra.Command, _ []string) error { return events(command.Context(), env, opts) },
 	}
 	flags := command.Flags()
 	flags.BoolVarP(&opts.follow, "follow", "f", false, "Go on with new events as they come")
@@ -48,24 +50,33 @@ func events(ctx context.Context, env *cli.Env, opts eventOptions) error {
 	if err != nil {
 		return err
 	}
+	all := []json.Marshaler{}
 	stream, err := client.Events.WatchEvents(ctx, request)
 	for err == nil {
 		var response *controllerv1.WatchEventsResponse
-		if response, err = stream.Recv(); err == nil {
+		response, err = stream.Recv()
+		switch {
+		case err != nil:
+		case env.JSON() && !opts.follow:
+			all = append(all, output.Message(response.GetEvent()))
+		default:
 			err = writeEvent(env, response.GetEvent())
 		}
 	}
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
 		err = nil // there is no more, or nobody watches any more
 	}
+	if env.JSON() && !opts.follow {
+		return errors.Join(err, env.Result(all))
+	}
 	return err
 }
 
 func writeEvent(env *cli.Env, e *controllerv1.Event) error {
 	if env.JSON() {
-		return output.MessageLine(env.Out, e)
+		return env.Stream(output.Message(e))
 	}
-	env.Printf("%s  %-18s  %-16s  %s\n", e.GetTime().AsTime().Format("2006-01-02T15:04:05.000Z"), e.GetType(), e.GetMachine(), oneLine(e.GetMessage()))
+	env.Printf("%s  %-18s  %-16s  %s\n", e.GetTime().AsTime().Format("2006-01-02T15:04:05.000Z"), e.GetType(), e.GetMachine(), output.Line(e.GetMessage()))
 	return nil
 }
 
@@ -75,7 +86,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Time{}, cli.Usagef("invalid value %q for flag -since: it is a time such as 2006-01-02T15:04:05Z, or 10m", text)
+		return time.Time{}, cli.Usagef("invalid value %q for flag -since: it is a time such as 2006-01-02T15:04:05Z, or 10m", text).WithHint("see `mctl events --help`")
 	}
 	return at, nil
 }

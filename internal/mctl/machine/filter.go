@@ -15,12 +15,14 @@ type filter struct {
 	names                          []*regexp.Regexp
 }
 
+const filterHint = "give --filter KEY=VALUE; the keys are driver, label, name, state and swarm"
+
 func parseFilters(texts []string) (filter, error) {
 	var f filter
 	for _, text := range texts {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok {
-			return f, cli.Failf("Unsupported filter syntax")
+			return f, cli.Failf("Unsupported filter syntax").WithHint(filterHint)
 		}
 		switch strings.ToLower(key) {
 		case "swarm":
@@ -34,11 +36,11 @@ func parseFilters(texts []string) (filter, error) {
 		case "name":
 			pattern, err := regexp.Compile(value)
 			if err != nil {
-				return f, cli.Failf("%w", err)
+				return f, cli.Failf("%w", err).WithHint("the name is a regular expression, such as --filter name=^web")
 			}
 			f.names = append(f.names, pattern)
 		default:
-			return f, cli.Failf("Unsupported filter key '%s'", key)
+			return f, cli.Failf("Unsupported filter key '%s'", key).WithHint(filterHint)
 		}
 	}
 	return f, nil

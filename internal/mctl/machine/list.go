@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,8 +28,10 @@ type listOptions struct {
 func newList(env *cli.Env) *cobra.Command {
 	var opts listOptions
 	command := &cobra.Command{
-		Use: "ls", Short: "List machines", Args: cobra.ArbitraryArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return list(command.Context(), env, opts) },
+		Use: "ls", Short: "List machines",
+		Example: "mctl ls --filter state=Running --filter driver=generic\nmctl ls --format '{{.Name}}: {{.URL}}'",
+		Args:    cobra.ArbitraryArgs,
+		RunE:    func(command *cobra.Command, _ []string) error { return list(command.Context(), env, opts) },
 	}
 	flags := command.Flags()
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "Enable quiet mode")
@@ -52,7 +55,7 @@ type Item struct {
 	Swarm         string
 	DockerVersion string
 	Error         string
-	ResponseTime  string
+	ResponseTime  time.Duration // none: nothing is waited for
 }
 
 // headerItem stands above the columns.
@@ -65,6 +68,9 @@ func headerItem() map[string]string {
 }
 
 func list(ctx context.Context, env *cli.Env, opts listOptions) error {
+	if env.JSON() && opts.format != "" {
+		return cli.Usagef("--format and --output json exclude each other").WithHint("leave one of them out")
+	}
 	keep, err := parseFilters(opts.filters)
 	if err != nil {
 		return err
@@ -81,12 +87,12 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	machines = slices.DeleteFunc(slices.Clone(machines), func(m *controllerv1.Machine) bool { return !keep.matches(m) })
 	switch {
 	case opts.quiet && env.JSON():
-		return output.JSON(env.Out, namesOf(machines))
+		return env.Result(namesOf(machines))
 	case opts.quiet:
 		env.Printf("%s", strings.Join(append(namesOf(machines), ""), "\n"))
 		return nil
 	case env.JSON():
-		return output.Messages(env.Out, machines)
+		return env.Result(output.Messages(machines))
 	}
 	items := make([]Item, 0, len(machines))
 	for _, m := range machines {
@@ -126,8 +132,8 @@ func writeItems(env *cli.Env, format string, items []Item) error {
 func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
 	status, spec := m.GetStatus(), m.GetSpec().GetEngine()
 	item := Item{
-		Name: m.GetName(), Active: "-", DriverName: m.GetSpec().GetDriver(), State: status.GetState(),
-		DockerVersion: "Unknown", Error: oneLine(status.GetError()), ResponseTime: "0s",
+		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(m.GetSpec().GetDriver()), State: output.Line(status.GetState()),
+		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
 		SwarmOptions: &state.SwarmOptions{},
 		EngineOptions: &state.EngineOptions{
 			ArbitraryFlags: spec.GetOptions(), Env: spec.GetEnv(), InsecureRegistry: spec.GetInsecureRegistries(), Labels: spec.GetLabels(),
@@ -135,9 +141,9 @@ func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
 		},
 	}
 	if url, err := engine.URL(m); err == nil {
-		item.URL = url
+		item.URL = output.Line(url)
 		if version := status.GetEngine().GetVersion(); version != "" {
-			item.DockerVersion = "v" + version
+			item.DockerVersion = "v" + output.Line(version)
 		}
 	}
 	if isActive(env, m) {
@@ -179,7 +185,7 @@ func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
 		if driver == "" {
 			driver = "not found"
 		}
-		items = append(items, Item{Name: name, DriverName: driver, State: "Error", DockerVersion: "Unknown", Error: "not imported"})
+		items = append(items, Item{Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported"})
 	}
 	return items, nil
 }
@@ -191,5 +197,3 @@ func namesOf(machines []*controllerv1.Machine) []string {
 	}
 	return names
 }
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

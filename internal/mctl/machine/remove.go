@@ -3,7 +3,6 @@ package machine
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"sync"
 
@@ -27,11 +26,11 @@ type removeOptions struct{ force, yes, purge bool }
 func newRemove(env *cli.Env) *cobra.Command {
 	var opts removeOptions
 	command := &cobra.Command{
-		Use: "rm [arg...]", Short: "Remove a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "rm [arg...]", Short: "Remove a machine", Example: "mctl rm web\nmctl rm -y web db", ValidArgsFunction: cli.CompleteMachines(env),
 		Args: func(command *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				env.Help(env.Out, command, command.LocalFlags())
-				return cli.Failf("Error: Expected to get one or more machine names as arguments")
+				env.Remind(env.Help(command, command.LocalFlags()))
+				return cli.Failf("Error: Expected to get one or more machine names as arguments").WithHint("`mctl ls` lists the machines")
 			}
 			return nil
 		},
@@ -50,54 +49,63 @@ func newRemove(env *cli.Env) *cobra.Command {
 func remove(ctx context.Context, env *cli.Env, names []string, opts removeOptions) error {
 	env.Infof("About to remove %s", strings.Join(names, ", "))
 	env.Infof("WARNING: This action will delete both local reference and remote instance.")
+	result := removal{Removed: []string{}}
 	if !opts.force && !opts.yes {
 		yes, err := env.Confirm("Are you sure?")
-		if errors.Is(err, io.EOF) || err == nil && !yes {
-			return nil
-		}
-		if err != nil {
-			return err
+		if err != nil || !yes { // nobody there to answer counts as no
+			return env.Result(result)
 		}
 	}
 	var mu sync.Mutex
 	var failed []error
-	var removed []string
 	var group errgroup.Group
 	group.SetLimit(atOnce)
+	place := env.Live()
 	for _, name := range names {
+		progress := place()
 		group.Go(func() error {
-			err := removeOne(ctx, env, name, opts)
+			err := removeOne(ctx, env, name, opts, progress)
+			progress.Done(err == nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				failed = append(failed, cli.Wrap(err, "Error removing host %q: %w", name))
 				return nil
 			}
-			removed = append(removed, name)
-			env.Infof("Successfully removed %s", name)
+			result.Removed = append(result.Removed, name)
+			said(env, progress, "Successfully removed "+name)
 			return nil
 		})
 	}
 	_ = group.Wait()
-	if ctx.Err() != nil {
-		env.Infof("What is being removed is removed all the same.")
-		return cli.Silent{Code: cli.ExitInterrupted}
-	}
-	if env.JSON() {
-		if err := output.JSON(env.Out, map[string][]string{"removed": append([]string{}, removed...)}); err != nil {
-			return err
-		}
-	}
 	err := errors.Join(failed...)
-	if opts.force && err != nil {
+	switch {
+	case ctx.Err() != nil:
+		err = cli.Interrupted("what is being removed is removed all the same; `mctl wait --deleted " + strings.Join(names, " ") + "` waits for it")
+	case opts.force && err != nil:
 		// docker-machine's users rely on this: by force is never a failure.
-		env.Report(env.Err, err)
-		return nil
+		env.Complain(err)
+		result.Errors, err = env.Complaints(err), nil
 	}
-	return err
+	return errors.Join(err, env.Result(result))
 }
 
-func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOptions) error {
+// removal is what a removal answers with --output json.
+type removal struct {
+	Removed []string `json:"removed"`
+	Errors  any      `json:"errors,omitempty"` // with --force, which is never a failure
+}
+
+// said writes a line for good: through the board where one is drawn, since they share a screen.
+func said(env *cli.Env, progress output.Progress, line string) {
+	if _, silent := progress.(output.Silent); silent {
+		env.Infof("%s", line)
+		return
+	}
+	progress.Note(line)
+}
+
+func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOptions, progress output.Progress) error {
 	client, err := env.Client(ctx)
 	if err != nil {
 		return err
@@ -123,6 +131,7 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 			defer loan.Return()
 		}
 	}
+	progress.Step("(" + name + ") Removing the host...")
 	asked := env.Now()
 	response, err := client.Machines.DeleteMachine(ctx, &controllerv1.DeleteMachineRequest{
 		RequestId: cli.RequestID(), Name: name, Force: opts.force, PurgeEngine: opts.purge,
@@ -134,7 +143,7 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 	default:
 		m := response.GetMachine()
 		if _, err := follow.Machine(ctx, client, follow.Goal{
-			Name: name, UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: true, Since: asked, Progress: output.Silent{},
+			Name: name, UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: true, Since: asked, Progress: progress,
 		}); err != nil {
 			return err
 		}

@@ -3,9 +3,12 @@ package machine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
@@ -20,7 +23,7 @@ func newWait(env *cli.Env) *cobra.Command {
 	var timeout time.Duration
 	var deleted bool
 	command := &cobra.Command{
-		Use: "wait [arg...]", Short: "Wait until a machine is what was asked for", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "wait [arg...]", Short: "Wait until a machine is what was asked for", Example: "mctl wait web\nmctl wait --timeout 5m web db", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return wait(command.Context(), env, args, timeout, deleted)
 		},
@@ -32,55 +35,106 @@ func newWait(env *cli.Env) *cobra.Command {
 
 // wait picks up what was left to itself: each machine is followed until the generation it has now is reached.
 func wait(ctx context.Context, env *cli.Env, args []string, timeout time.Duration, deleted bool) error {
+	if deleted {
+		var err error
+		if args, err = present(ctx, env, args); err != nil || len(args) == 0 {
+			return errors.Join(err, env.Result([]any{}))
+		}
+	}
 	machines, err := env.Machines(ctx, args)
 	if err != nil {
-		if deleted && fault.Is(err, fault.NotFound) {
-			return nil
-		}
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var failed []error
-	for _, m := range machines {
-		failed = append(failed, reach(ctx, env, m, deleted))
+	return each(ctx, env, machines, func(m *controllerv1.Machine, progress output.Progress) (*controllerv1.Machine, error) {
+		return reach(limited, env, m, deleted, progress)
+	})
+}
+
+// present drops the names that are no machine's any more.
+func present(ctx context.Context, env *cli.Env, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, cli.Usagef("Error: No machine name(s) specified").WithHint("name the machines that shall be gone")
 	}
-	return errors.Join(failed...)
+	var there []string
+	for _, name := range names {
+		_, err := env.Get(ctx, name)
+		switch {
+		case err == nil:
+			there = append(there, name)
+		case !fault.Is(err, fault.NotFound):
+			return nil, err
+		}
+	}
+	return there, nil
+}
+
+// each does something with every machine at once. What the machines are then is the result; each failure is told.
+func each(ctx context.Context, env *cli.Env, machines []*controllerv1.Machine, do func(*controllerv1.Machine, output.Progress) (*controllerv1.Machine, error)) error {
+	reached, failed := make([]*controllerv1.Machine, len(machines)), make([]error, len(machines))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	place := env.Progress()
+	for i, m := range machines {
+		progress := place()
+		group.Go(func() error {
+			defer progress.Done(false)
+			reached[i], failed[i] = do(m, progress)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if ctx.Err() != nil {
+		return cli.Interrupted("the work goes on; `mctl wait` picks it up again")
+	}
+	there := slices.DeleteFunc(reached, func(m *controllerv1.Machine) bool { return m == nil })
+	return errors.Join(append(failed, env.Result(output.Messages(there)))...)
 }
 
 // reach follows one machine and finishes what create does at its end.
-func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, deleted bool) error {
+func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, deleted bool, progress output.Progress) (*controllerv1.Machine, error) {
 	client, err := env.Client(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	progress := env.Progress()
-	defer progress.Done(false)
 	reached, err := follow.Machine(ctx, client, follow.Goal{
 		Name: m.GetName(), UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: deleted, Since: env.Now(),
 		Words: create.Words(), Progress: progress,
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fault.New("machine.wait", fault.Unavailable, m.GetName(), "machine \""+m.GetName()+"\" did not get there in time").
-			WithHint("`" + env.App() + " ls` shows how it is; the work goes on")
-	case err != nil || deleted:
-		return err
+		return reached, fault.New("machine.wait", fault.Unavailable, m.GetName(), "machine \""+m.GetName()+"\" did not get there in time").
+			WithHint("`mctl ls` shows how it is; the work goes on")
+	case err != nil:
+		return reached, err
+	case deleted:
+		return nil, forget(env, m)
 	}
 	if reached.GetStatus().GetPhase() == controllerv1.Phase_PHASE_RUNNING && reached.GetStatus().GetUrl() != "" {
-		return create.Finish(ctx, env, reached, progress)
+		return reached, create.Finish(ctx, env, reached, progress)
 	}
 	progress.Done(true)
-	if env.JSON() {
-		return output.Message(env.Out, reached)
+	progress.Note(fmt.Sprintf("Machine %q is %s.", m.GetName(), reached.GetStatus().GetState()))
+	return reached, nil
+}
+
+// forget removes the files of a machine that is gone.
+func forget(env *cli.Env, m *controllerv1.Machine) error {
+	dir, err := env.State()
+	if err != nil {
+		return err
 	}
-	env.Infof("Machine %q is %s.", m.GetName(), reached.GetStatus().GetState())
-	return nil
+	folder := dir.Machine(m.GetName())
+	if mark, _ := folder.Mark(); mark.UID != m.GetUid() {
+		return nil
+	}
+	return folder.Remove()
 }
 
 func newRetry(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "retry [arg...]", Short: "Have a failed machine go on where it stopped", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "retry [arg...]", Short: "Have a failed machine go on where it stopped", Example: "mctl retry web", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error { return retry(command.Context(), env, args) },
 	}
 }
@@ -90,21 +144,19 @@ func retry(ctx context.Context, env *cli.Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, m := range machines {
-		failed = append(failed, retryOne(ctx, env, m))
-	}
-	return errors.Join(failed...)
+	return each(ctx, env, machines, func(m *controllerv1.Machine, progress output.Progress) (*controllerv1.Machine, error) {
+		return retryOne(ctx, env, m, progress)
+	})
 }
 
-func retryOne(ctx context.Context, env *cli.Env, m *controllerv1.Machine) error {
+func retryOne(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress output.Progress) (*controllerv1.Machine, error) {
 	client, err := env.Client(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dir, err := env.State()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if needsAgent(dir.Machine(m.GetName()), m) {
 		if loan, err := signer.Lend(ctx, client, env.Getenv("SSH_AUTH_SOCK"), m.GetName()); err == nil {
@@ -113,7 +165,7 @@ func retryOne(ctx context.Context, env *cli.Env, m *controllerv1.Machine) error 
 	}
 	response, err := client.Machines.RetryMachine(ctx, &controllerv1.RetryMachineRequest{RequestId: cli.RequestID(), Name: m.GetName()})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return reach(ctx, env, response.GetMachine(), false)
+	return reach(ctx, env, response.GetMachine(), false, progress)
 }

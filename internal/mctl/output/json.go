@@ -10,8 +10,13 @@ import (
 )
 
 // JSON writes any value as one indented document.
-func JSON(out io.Writer, value any) error {
-	text, err := encode(value, "  ")
+func JSON(out io.Writer, value any) error { return writeJSON(out, value, "  ") }
+
+// JSONLine writes any value as one document on a line of its own, for streams.
+func JSONLine(out io.Writer, value any) error { return writeJSON(out, value, "") }
+
+func writeJSON(out io.Writer, value any, indent string) error {
+	text, err := encode(value, indent)
 	if err != nil {
 		return err
 	}
@@ -19,62 +24,32 @@ func JSON(out io.Writer, value any) error {
 	return err
 }
 
-// Message writes a message of the API as one indented document. Every field is there, so that scripts find it.
-func Message(out io.Writer, message proto.Message) error {
-	text, err := document(message)
-	if err != nil {
-		return err
+// Message is a message of the API as a value for JSON. Every field is there, so that scripts find it.
+func Message(m proto.Message) json.Marshaler { return message{m} }
+
+// Messages are many.
+func Messages[M proto.Message](all []M) []json.Marshaler {
+	values := make([]json.Marshaler, 0, len(all))
+	for _, m := range all {
+		values = append(values, message{m})
 	}
-	return indented(out, text)
+	return values
 }
 
-// MessageLine writes a message on one line, for streams.
-func MessageLine(out io.Writer, message proto.Message) error {
-	text, err := document(message)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(append(text, '\n'))
-	return err
+type message struct{ proto.Message }
+
+// MarshalJSON implements json.Marshaler.
+func (m message) MarshalJSON() ([]byte, error) {
+	return protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(m.Message)
 }
 
-// Messages writes messages as one array.
-func Messages[M proto.Message](out io.Writer, messages []M) error {
+func encode(v any, indent string) (string, error) {
 	var text bytes.Buffer
-	text.WriteByte('[')
-	for i, message := range messages {
-		one, err := document(message)
-		if err != nil {
-			return err
-		}
-		if i > 0 {
-			text.WriteByte(',')
-		}
-		text.Write(one)
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", indent)
+	if err := encoder.Encode(v); err != nil {
+		return "", err
 	}
-	text.WriteByte(']')
-	return indented(out, text.Bytes())
-}
-
-// document is compact, since protojson varies its spaces on purpose.
-func document(message proto.Message) ([]byte, error) {
-	text, err := protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(message)
-	if err != nil {
-		return nil, err
-	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, text); err != nil {
-		return nil, err
-	}
-	return compact.Bytes(), nil
-}
-
-func indented(out io.Writer, text []byte) error {
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, text, "", "  "); err != nil {
-		return err
-	}
-	pretty.WriteByte('\n')
-	_, err := out.Write(pretty.Bytes())
-	return err
+	return string(bytes.TrimRight(text.Bytes(), "\n")), nil
 }

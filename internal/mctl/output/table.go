@@ -11,11 +11,16 @@ import (
 // tabWriter aligns columns as docker-machine did.
 func tabWriter(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 5, 1, 3, ' ', 0) }
 
-// Table writes a header and rows in aligned columns. A row has as many cells as the header.
+// Table writes a header and rows in aligned columns. A row has as many cells as the header; each cell is one line.
 func Table(out io.Writer, header []string, rows [][]string) error {
 	var text bytes.Buffer
 	w := tabWriter(&text)
 	for _, row := range append([][]string{header}, rows...) {
+		for i, cell := range row {
+			if strings.ContainsAny(cell, "\t\n") || !isPlain(cell) {
+				row[i] = Line(cell)
+			}
+		}
 		if _, err := io.WriteString(w, strings.Join(row, "\t")+"\n"); err != nil {
 			return err
 		}

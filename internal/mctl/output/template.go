@@ -72,22 +72,11 @@ func Render(out io.Writer, format string, document []byte) error {
 	if err := parsed.Execute(&text, value); err != nil {
 		return badTemplate(err)
 	}
-	text.WriteByte('\n')
-	_, err = out.Write(text.Bytes())
+	_, err = io.WriteString(out, Plain(text.String())+"\n")
 	return err
 }
 
-func encode(v any, indent string) (string, error) {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", indent)
-	if err := encoder.Encode(v); err != nil {
-		return "", err
-	}
-	return strings.TrimRight(text.String(), "\n"), nil
-}
-
 func badTemplate(err error) error {
-	return fault.E("output.Template", fault.Invalid, "", errors.New("template parsing error: "+err.Error()))
+	return fault.E("output.Template", fault.Invalid, "", errors.New("template parsing error: "+err.Error())).
+		WithHint("--format is a Go template, such as {{.Name}}")
 }

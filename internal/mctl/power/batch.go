@@ -4,7 +4,8 @@ package power
 import (
 	"context"
 	"errors"
-	"sync"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -31,13 +32,13 @@ func Commands(env *cli.Env) []*cobra.Command {
 type act struct {
 	// check refuses a machine that the verb makes no sense for; may be nil.
 	check func(m *controllerv1.Machine) error
-	// before are the lines when it begins.
+	// before are the lines when it begins; may be nil.
 	before func(m *controllerv1.Machine) []string
 	// ask makes the wish and returns the machine as it is then.
 	ask func(ctx context.Context, client *dial.Client, id, name string) (*controllerv1.Machine, error)
 	// words are the lines for phases on the way.
 	words map[string][]string
-	// after is the line at the end; empty for none.
+	// after is the line at the end; may be nil.
 	after func(m *controllerv1.Machine) string
 	// hint is the last line when every machine is done; empty for none.
 	hint string
@@ -50,46 +51,47 @@ func batch(ctx context.Context, env *cli.Env, args []string, a act) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	var failed []error
-	var reached []*controllerv1.Machine
+	reached, failed := make([]*controllerv1.Machine, len(machines)), make([]error, len(machines))
 	var group errgroup.Group
 	group.SetLimit(atOnce)
-	for _, m := range machines {
+	place := env.Progress()
+	for i, m := range machines {
+		progress := place()
 		group.Go(func() error {
-			done, err := one(ctx, env, m, a)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				failed = append(failed, err)
-				return nil
+			reached[i], failed[i] = one(ctx, env, m, a, progress)
+			progress.Done(failed[i] == nil)
+			if failed[i] == nil && a.after != nil {
+				progress.Note(a.after(reached[i]))
 			}
-			reached = append(reached, done)
 			return nil
 		})
 	}
 	_ = group.Wait()
 	if ctx.Err() != nil {
-		env.Infof("What was asked for is done all the same. Run: %s wait", env.App())
-		return cli.Silent{Code: cli.ExitInterrupted}
+		return cli.Interrupted("what was asked for is done all the same; `mctl wait " + strings.Join(namesOf(machines), " ") + "` waits for it")
 	}
-	if env.JSON() {
-		if err := output.Messages(env.Out, reached); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(failed...); err != nil {
-		return err
-	}
-	if a.hint != "" {
+	there := slices.DeleteFunc(reached, func(m *controllerv1.Machine) bool { return m == nil })
+	err = errors.Join(append(failed, env.Result(output.Messages(there)))...)
+	if err == nil && a.hint != "" {
 		env.Infof("%s", a.hint)
 	}
-	return nil
+	return err
 }
 
-func one(ctx context.Context, env *cli.Env, m *controllerv1.Machine, a act) (*controllerv1.Machine, error) {
-	for _, line := range a.before(m) {
-		env.Infof("%s", line)
+func namesOf(machines []*controllerv1.Machine) []string {
+	names := make([]string, 0, len(machines))
+	for _, m := range machines {
+		names = append(names, m.GetName())
+	}
+	return names
+}
+
+// one does an act to one machine; the machine is returned when it has reached what it was asked for.
+func one(ctx context.Context, env *cli.Env, m *controllerv1.Machine, a act, progress output.Progress) (*controllerv1.Machine, error) {
+	if a.before != nil {
+		for _, line := range a.before(m) {
+			progress.Step(line)
+		}
 	}
 	if a.check != nil {
 		if err := a.check(m); err != nil {
@@ -116,10 +118,10 @@ func one(ctx context.Context, env *cli.Env, m *controllerv1.Machine, a act) (*co
 		return nil, err
 	}
 	reached, err := follow.Machine(ctx, client, follow.Goal{
-		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Words: a.words, Progress: lines{env},
+		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Words: a.words, Progress: progress,
 	})
 	if err != nil {
-		return nil, err
+		return reached, err
 	}
 	// The address may be another one now, and the certificates are looked at on the way.
 	if reached.GetStatus().GetAuthority() != "" {
@@ -127,20 +129,5 @@ func one(ctx context.Context, env *cli.Env, m *controllerv1.Machine, a act) (*co
 			return nil, err
 		}
 	}
-	if line := a.after(reached); line != "" {
-		env.Infof("%s", line)
-	}
 	return reached, nil
 }
-
-// lines shows the progress of several machines at once, each line as it comes.
-type lines struct{ env *cli.Env }
-
-// Step implements output.Progress.
-func (l lines) Step(line string) { l.env.Infof("%s", line) }
-
-// Note implements output.Progress.
-func (l lines) Note(line string) { l.env.Infof("%s", line) }
-
-// Done implements output.Progress.
-func (lines) Done(bool) {}

@@ -14,7 +14,7 @@ import (
 
 func newStart(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "start [arg...]", Short: "Start a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "start [arg...]", Short: "Start a machine", Example: "mctl start web", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
 				check:  notYet("Running", "running"),
@@ -32,7 +32,7 @@ func newStart(env *cli.Env) *cobra.Command {
 
 func newStop(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "stop [arg...]", Short: "Stop a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "stop [arg...]", Short: "Stop a machine", Example: "mctl stop web db", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
 				check: notYet("Stopped", "stopped"), before: say("Stopping %q..."), ask: stop(false), after: end("Machine %q was stopped."),
@@ -43,7 +43,7 @@ func newStop(env *cli.Env) *cobra.Command {
 
 func newKill(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "kill [arg...]", Short: "Kill a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "kill [arg...]", Short: "Kill a machine", Example: "mctl kill web", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
 				check: notYet("Stopped", "stopped"), before: say("Killing %q..."), ask: stop(true), after: end("Machine %q was killed."),
@@ -54,7 +54,7 @@ func newKill(env *cli.Env) *cobra.Command {
 
 func newRestart(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "restart [arg...]", Short: "Restart a machine", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "restart [arg...]", Short: "Restart a machine", Example: "mctl restart web", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
 				before: say("Restarting %q..."),
@@ -62,8 +62,7 @@ func newRestart(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.RestartMachine(ctx, &controllerv1.RestartMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
-				after: nothing,
-				hint:  newAddresses(env, "Restarted"),
+				hint: newAddresses(env, "Restarted"),
 			})
 		},
 	}
@@ -71,7 +70,7 @@ func newRestart(env *cli.Env) *cobra.Command {
 
 func newProvision(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "provision [arg...]", Short: "Re-provision existing machines", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "provision [arg...]", Short: "Re-provision existing machines", Example: "mctl provision web", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
 				before: func(*controllerv1.Machine) []string {
@@ -81,7 +80,6 @@ func newProvision(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.ProvisionMachine(ctx, &controllerv1.ProvisionMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
-				after: nothing,
 			})
 		},
 	}
@@ -89,7 +87,8 @@ func newProvision(env *cli.Env) *cobra.Command {
 
 func newUpgrade(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "upgrade [arg...]", Short: "Upgrade a machine to the latest version of Docker", ValidArgsFunction: cli.CompleteMachines(env),
+		Use: "upgrade [arg...]", Short: "Upgrade a machine to the latest version of Docker", Example: "mctl upgrade web",
+		ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
 				before: func(m *controllerv1.Machine) []string {
@@ -102,7 +101,6 @@ func newUpgrade(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.UpgradeMachine(ctx, &controllerv1.UpgradeMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
-				after: nothing,
 			})
 		},
 	}
@@ -121,7 +119,8 @@ func notYet(state, word string) func(*controllerv1.Machine) error {
 		if m.GetStatus().GetState() != state {
 			return nil
 		}
-		return fault.E("power", fault.Precondition, m.GetName(), fmt.Errorf("Machine %q is already %s.", m.GetName(), word)) //nolint:staticcheck // docker-machine's words
+		return fault.E("power", fault.Precondition, m.GetName(), fmt.Errorf("Machine %q is already %s.", m.GetName(), word)). //nolint:staticcheck // docker-machine's words
+																	WithHint("nothing was done; `mctl status " + m.GetName() + "` tells the state")
 	}
 }
 
@@ -132,8 +131,6 @@ func say(format string) func(*controllerv1.Machine) []string {
 func end(format string) func(*controllerv1.Machine) string {
 	return func(m *controllerv1.Machine) string { return fmt.Sprintf(format, m.GetName()) }
 }
-
-func nothing(*controllerv1.Machine) string { return "" }
 
 func newAddresses(env *cli.Env, done string) string {
 	return fmt.Sprintf("%s machines may have new IP addresses. You may need to re-run the `%s env` command.", done, env.App())

@@ -38,7 +38,8 @@ func (s Store) Check(name string) error {
 		return fault.New("profile.Check", fault.Invalid, name, fmt.Sprintf("%q can't name a context", name)).
 			WithHint("use letters, digits, dots and dashes").WithReason(fault.ReasonUsage)
 	case name == Local, name == "default", name == currentFile:
-		return fault.New("profile.Check", fault.Invalid, name, fmt.Sprintf("the name %q is taken", name)).WithReason(fault.ReasonUsage)
+		return fault.New("profile.Check", fault.Invalid, name, fmt.Sprintf("the name %q is taken", name)).
+			WithHint("take another one; it stands for the controller that mctl starts for you").WithReason(fault.ReasonUsage)
 	}
 	return nil
 }
@@ -48,12 +49,15 @@ func (s Store) path(name string) string { return filepath.Join(s.Dir.Contexts(),
 // Files is where a profile's key, certificates and machines' files are.
 func (s Store) Files(name string) string { return filepath.Join(s.Dir.Contexts(), name) }
 
+func (Store) unknown(name string) error {
+	return fault.New("profile", fault.NotFound, name, fmt.Sprintf("there is no context %q", name)).WithHint("`mctl context ls` shows them")
+}
+
 // Get returns a profile; fault.NotFound for a name that is none's.
 func (s Store) Get(name string) (Profile, error) {
 	text, err := os.ReadFile(s.path(name))
 	if errors.Is(err, os.ErrNotExist) || !namePattern.MatchString(name) {
-		return Profile{}, fault.New("profile.Get", fault.NotFound, name, fmt.Sprintf("there is no context %q", name)).
-			WithHint("`mctl context ls` shows them")
+		return Profile{}, s.unknown(name)
 	}
 	if err != nil {
 		return Profile{}, state.Trouble(s.path(name), err)
@@ -103,9 +107,8 @@ func (s Store) Save(p Profile) error {
 
 // Remove forgets a profile with everything that belongs to it. The current one gives way to the local controller.
 func (s Store) Remove(name string) error {
-	if _, err := os.Lstat(s.path(name)); errors.Is(err, os.ErrNotExist) {
-		_, err := s.Get(name)
-		return err
+	if _, err := os.Lstat(s.path(name)); errors.Is(err, os.ErrNotExist) || !namePattern.MatchString(name) {
+		return s.unknown(name)
 	}
 	if s.Current() == name {
 		if err := s.Use(Local); err != nil {

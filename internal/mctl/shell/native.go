@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -42,9 +45,14 @@ func native(ctx context.Context, env *cli.Env, host Host, args []string) error {
 		args = args[1:]
 	}
 	if len(args) > 0 {
-		return ended(session.Run(strings.Join(args, " ")))
+		err = ended(session.Run(strings.Join(args, " ")))
+	} else {
+		err = interactive(env, session)
 	}
-	return interactive(env, session)
+	if ctx.Err() != nil {
+		return cli.Exit{Code: cli.ExitInterrupted}
+	}
+	return err
 }
 
 // interactive runs the login shell, in a terminal of its own where we have one.
@@ -68,11 +76,36 @@ func interactive(env *cli.Env, session *gossh.Session) error {
 		if err := session.RequestPty(kind, height, width, gossh.TerminalModes{}); err != nil {
 			return fault.E("shell.interactive", fault.Unavailable, "", err)
 		}
+		defer followSize(fd, session)()
 	}
 	if err := session.Shell(); err != nil {
 		return fault.E("shell.interactive", fault.Unavailable, "", err)
 	}
 	return ended(session.Wait())
+}
+
+// followSize tells the host when our terminal gets another size, until the function that it returns is called.
+func followSize(fd int, session *gossh.Session) func() {
+	changed, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(changed, syscall.SIGWINCH)
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-changed:
+				if width, height, err := term.GetSize(fd); err == nil {
+					_ = session.WindowChange(height, width)
+				}
+			}
+		}
+	})
+	return func() {
+		signal.Stop(changed)
+		close(done)
+		group.Wait()
+	}
 }
 
 // ended gives the remote exit code on.
@@ -82,7 +115,7 @@ func ended(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &exit):
-		return cli.Silent{Code: exit.ExitStatus()}
+		return cli.Exit{Code: exit.ExitStatus()}
 	}
 	return fault.E("shell.native", fault.Unavailable, "", fmt.Errorf("the connection broke: %w", err))
 }

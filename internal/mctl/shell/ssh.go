@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +17,6 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
-	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -27,7 +27,8 @@ func Commands(env *cli.Env) []*cobra.Command { return []*cobra.Command{newSSH(en
 func newSSH(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "ssh [arg...]", Short: "Log into or run a command on a machine with SSH.",
-		Long:               "Arguments are [machine-name] [command].",
+		Long:               "Arguments are [machine-name] [command]. What the command prints is passed on as it is, with its exit code.",
+		Example:            "mctl ssh web\nmctl ssh web uptime\nmctl ssh web -L 8080:localhost:80",
 		DisableFlagParsing: true, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
@@ -56,7 +57,7 @@ func ssh(ctx context.Context, env *cli.Env, args []string) error {
 	if env.Global.NativeSSH || lookErr != nil {
 		return native(ctx, env, host, args)
 	}
-	return Run(ctx, env, program, append(host.arguments(), args...)...)
+	return Run(ctx, env, env.Out, program, append(host.arguments(), args...)...)
 }
 
 // Host is how to log in to a machine's host.
@@ -86,7 +87,7 @@ func HostOf(env *cli.Env, m *controllerv1.Machine) (Host, error) {
 	}
 	folder := dir.Machine(m.GetName())
 	if err := folder.Claim(m.GetUid()); err != nil {
-		return Host{}, state.Trouble(folder.Path, err)
+		return Host{}, err
 	}
 	if err := folder.WriteKnownHosts(m.GetName(), endpoint.GetHostKeys()); err != nil {
 		return Host{}, err
@@ -101,11 +102,37 @@ func HostOf(env *cli.Env, m *controllerv1.Machine) (Host, error) {
 	if host.Port == 0 {
 		host.Port = 22
 	}
-	return host, nil
+	return host, host.check()
+}
+
+// addressPattern and userPattern are what may stand in a command line or a configuration file of ssh without meaning more
+// than itself there: others chose them.
+var (
+	addressPattern = regexp.MustCompile(`^[a-zA-Z0-9:][a-zA-Z0-9.:%_-]*$`)
+	userPattern    = regexp.MustCompile(`^[a-zA-Z0-9_.][a-zA-Z0-9_.@+$-]*$`)
+)
+
+func (h Host) check() error {
+	const op = "shell.check"
+	switch {
+	case !addressPattern.MatchString(h.Address):
+		return fault.E(op, fault.Invalid, h.Name, fmt.Errorf("%q is no address of a host", h.Address))
+	case !userPattern.MatchString(h.User):
+		return fault.E(op, fault.Invalid, h.Name, fmt.Errorf("%q is no user that can log in", h.User)).
+			WithHint("use letters, digits and the signs . _ @ + $ -")
+	}
+	return nil
+}
+
+// As is the same host for another user.
+func (h Host) As(user string) (Host, error) {
+	h.User = user
+	return h, h.check()
 }
 
 func notRunning(m *controllerv1.Machine) error {
-	return fault.E("shell", fault.Precondition, m.GetName(), fmt.Errorf("Error: Cannot run SSH command: Host %q is not running", m.GetName())) //nolint:staticcheck // docker-machine's words
+	return fault.E("shell", fault.Precondition, m.GetName(), fmt.Errorf("Error: Cannot run SSH command: Host %q is not running", m.GetName())). //nolint:staticcheck // docker-machine's words
+																			WithHint("`mctl status " + m.GetName() + "` tells its state, `mctl start " + m.GetName() + "` starts it")
 }
 
 // arguments are docker-machine's, but that the host's key is checked.
@@ -125,23 +152,25 @@ func (h Host) arguments() []string {
 }
 
 // quoted protects a path in an option, where ssh would otherwise split at spaces and expand percent signs.
-func quoted(path string) string { return `"` + strings.ReplaceAll(path, "%", "%%") + `"` }
+func quoted(path string) string {
+	return `"` + strings.NewReplacer("%", "%%", `\`, `\\`, `"`, `\"`).Replace(path) + `"`
+}
 
 // Config is the host as a section of an ssh configuration file, under the name alias.
 func (h Host) Config(alias string) string {
 	text := fmt.Sprintf("Host %s\n  HostName %s\n  User %s\n  Port %d\n  HostKeyAlias %s\n  UserKnownHostsFile %s\n",
-		alias, h.Address, h.User, h.Port, h.Name, quoted(h.KnownHosts))
+		alias, strings.ReplaceAll(h.Address, "%", "%%"), h.User, h.Port, h.Name, quoted(h.KnownHosts))
 	if h.Key != "" {
 		text += "  IdentitiesOnly yes\n  IdentityFile " + quoted(h.Key) + "\n"
 	}
 	return text
 }
 
-// Run runs a program in the caller's terminal and ends as it ends, with its exit code.
-func Run(ctx context.Context, env *cli.Env, program string, args ...string) error {
+// Run runs a program in the caller's terminal, with its standard output at out, and ends as it ends, with its exit code.
+func Run(ctx context.Context, env *cli.Env, out io.Writer, program string, args ...string) error {
 	env.Debugf("running %s %q", program, args)
 	command := exec.CommandContext(ctx, program, args...)
-	command.Stdin, command.Stdout, command.Stderr = env.In, env.Out, env.Err
+	command.Stdin, command.Stdout, command.Stderr = env.In, out, env.Err
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 2 * time.Second
 	err := command.Run()
@@ -151,11 +180,12 @@ func Run(ctx context.Context, env *cli.Env, program string, args ...string) erro
 		return nil
 	case errors.As(err, &exit):
 		if code := exit.ExitCode(); code > 0 {
-			return cli.Silent{Code: code}
+			return cli.Exit{Code: code}
 		}
-		return cli.Silent{Code: cli.ExitInterrupted}
+		return cli.Exit{Code: cli.ExitInterrupted}
 	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, exec.ErrWaitDelay):
 		return nil
 	}
-	return fault.E("shell.Run", fault.Precondition, program, fmt.Errorf("can't run %s: %w", program, err))
+	return fault.E("shell.Run", fault.Precondition, program, fmt.Errorf("can't run %s: %w", program, err)).
+		WithHint("--native-ssh does without the program")
 }

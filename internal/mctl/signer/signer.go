@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -17,13 +16,20 @@ import (
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
-// ackLimit is how long the controller may take to take note of an offer.
-const ackLimit = 2 * time.Second
+const (
+	// ackLimit is how long the controller may take to take note of an offer.
+	ackLimit = 2 * time.Second
+	// maxKeys is how many keys a controller takes; a host's sshd gives up long before.
+	maxKeys = 32
+	// listLimit is how long an agent may take to list its keys; a forwarded one is as far away as its owner.
+	listLimit = 10 * time.Second
+)
 
 // Loan is an agent on loan. It must be returned.
 type Loan struct {
 	cancel context.CancelFunc
 	done   chan struct{}
+	err    error // why it ended; set before done is closed
 }
 
 // Lend offers the agent at socket (SSH_AUTH_SOCK) for one machine. An agent that is not there or has no keys is
@@ -43,13 +49,15 @@ func Lend(ctx context.Context, client *dial.Client, socket, machine string) (*Lo
 		return nil, refuse("no SSH key is named and the ssh-agent does not answer")
 	}
 	keys := agent.NewClient(conn)
+	_ = conn.SetDeadline(time.Now().Add(listLimit))
 	list, err := keys.List()
+	_ = conn.SetDeadline(time.Time{})
 	if err != nil || len(list) == 0 {
 		_ = conn.Close()
 		return nil, refuse("no SSH key is named and the ssh-agent has none")
 	}
 	offer := &controllerv1.SignerOffer{Machine: machine}
-	for _, key := range list {
+	for _, key := range list[:min(len(list), maxKeys)] {
 		offer.PublicKeys = append(offer.PublicKeys, key.Blob)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -64,19 +72,27 @@ func Lend(ctx context.Context, client *dial.Client, socket, machine string) (*Lo
 	}
 	loan := &Loan{cancel: cancel, done: make(chan struct{})}
 	noted := make(chan struct{})
+	// An agent may wait for its owner's consent to a signature; that must not hold up the loan's end.
+	unhook := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	go func() {
 		defer close(loan.done)
 		defer conn.Close()
+		defer unhook()
 		defer cancel()
-		serve(stream, keys, sync.OnceFunc(func() { close(noted) }))
+		loan.err = serve(stream, keys, func() { close(noted) })
 	}()
-	// The controller sends headers when it has noted the offer; one that does not is given a moment.
+	// The controller says so when it has noted the offer; one that does not is given a moment.
 	timer := time.NewTimer(ackLimit)
 	defer timer.Stop()
 	select {
 	case <-noted:
 	case <-timer.C:
 	case <-loan.done:
+		select {
+		case <-noted: // it began and ended
+		default:
+			return nil, loan.err
+		}
 	}
 	return loan, nil
 }
@@ -89,19 +105,21 @@ func (l *Loan) Return() {
 	}
 }
 
-func serve(stream controllerv1.SessionService_OfferSignerClient, keys agent.ExtendedAgent, noted func()) {
-	if _, err := stream.Header(); err != nil {
-		return
-	}
-	noted()
-	for {
+func serve(stream controllerv1.SessionService_OfferSignerClient, keys agent.ExtendedAgent, noted func()) error {
+	for first := true; ; first = false {
 		ask, err := stream.Recv()
 		if err != nil {
-			return
+			return err
+		}
+		if first {
+			noted()
+		}
+		if ask.GetId() == 0 {
+			continue // no question: it tells that the offer stands
 		}
 		answer := sign(keys, ask)
 		if err := stream.Send(&controllerv1.OfferSignerRequest{Message: &controllerv1.OfferSignerRequest_Answer{Answer: answer}}); err != nil {
-			return
+			return err
 		}
 	}
 }

@@ -3,12 +3,16 @@ package state
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/crypto/ssh"
+
+	"mctl/internal/fault"
 )
 
 // Names of the files in a machine's folder.
@@ -58,11 +62,19 @@ func (f Folder) Mark() (Mark, bool) {
 	return mark, true
 }
 
+// errForeign says that another program's folder is where ours should be.
+func (f Folder) errForeign() error {
+	return fault.New("state.Claim", fault.Exists, f.Path, "the folder "+f.Path+" is there already and not of mctl's making").
+		WithHint("move it away, then try again")
+}
+
 // Claim makes the folder ours for the machine with a uid, and makes it where it is missing. A folder that was marked for
-// another machine of that name, one that is no more, is emptied first. A foreign folder is os.ErrExist. May be repeated.
+// another machine of that name, one that is no more, is emptied first. A foreign folder is fault.Exists. May be repeated.
 func (f Folder) Claim(uid string) error {
 	mark, ours := f.Mark()
 	switch {
+	case f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, "."):
+		return fault.New("state.Claim", fault.Invalid, f.Name, fmt.Sprintf("%q can't name a machine's folder", f.Name))
 	case ours && mark.UID == uid:
 		return nil
 	case ours:
@@ -70,7 +82,7 @@ func (f Folder) Claim(uid string) error {
 			return Trouble(f.Path, err)
 		}
 	case f.Exists():
-		return os.ErrExist
+		return f.errForeign()
 	}
 	if err := makePrivate(f.Path); err != nil {
 		return err
@@ -99,14 +111,19 @@ func (f Folder) WriteKeys(private, public []byte) error {
 	return f.Write(publicKeyFile, public, 0o600)
 }
 
-// WriteKnownHosts pins the host's keys (authorized_keys format) under alias. Without keys nothing is written.
+// WriteKnownHosts pins the host's keys (authorized_keys format) under alias. Without keys nothing is written. Of each key
+// only the key is taken over: a line could say more, such as that an authority is trusted.
 func (f Folder) WriteKnownHosts(alias string, keys []string) error {
 	if len(keys) == 0 {
 		return nil
 	}
 	var text strings.Builder
-	for _, key := range keys {
-		text.WriteString(alias + " " + strings.TrimSpace(key) + "\n")
+	for _, line := range keys {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			return fault.E("state.WriteKnownHosts", fault.Internal, alias, fmt.Errorf("the pinned host key of %q can't be read: %w", alias, err))
+		}
+		text.WriteString(alias + " " + string(ssh.MarshalAuthorizedKey(key)))
 	}
 	return f.Write(knownHostsFile, []byte(text.String()), 0o600)
 }

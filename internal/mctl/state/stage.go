@@ -12,11 +12,11 @@ type Stage struct {
 	final Folder
 }
 
-// Stage begins a folder for a machine that is about to be made. A foreign folder of that name is os.ErrExist.
+// Stage begins a folder for a machine that is about to be made. A foreign folder of that name is fault.Exists.
 func (d Dir) Stage(name string) (*Stage, error) {
 	final := d.Machine(name)
 	if _, ours := final.Mark(); !ours && final.Exists() {
-		return nil, os.ErrExist
+		return nil, final.errForeign()
 	}
 	if err := makePrivate(d.Machines()); err != nil {
 		return nil, err

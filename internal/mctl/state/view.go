@@ -15,7 +15,7 @@ import (
 // docker-machine's.
 type View struct {
 	ConfigVersion int
-	Driver        map[string]any
+	Driver        Driver
 	DriverName    string
 	HostOptions   HostOptions
 	Name          string
@@ -112,28 +112,68 @@ func ViewOf(m *controllerv1.Machine, d Dir) View {
 	}
 }
 
-// driverView is docker-machine's driver object: what every driver had, and the driver's own flags under names such as
+// Driver is docker-machine's driver object: what every driver had, then the driver's own flags under names such as
 // EnginePort. Secrets and files are left out.
-func driverView(m *controllerv1.Machine, d Dir) map[string]any {
-	ssh, folder := m.GetStatus().GetSsh(), d.Machine(m.GetName())
-	view := map[string]any{}
-	for _, option := range m.GetSpec().GetDriverOptions() {
-		if values := option.GetValues(); len(values) > 0 {
-			view[FieldName(m.GetSpec().GetDriver(), option.GetName())] = typed(values)
+type Driver struct {
+	IPAddress      string
+	MachineName    string
+	SSHUser        string
+	SSHPort        uint32
+	SSHKeyPath     string
+	StorePath      string
+	SwarmMaster    bool
+	SwarmHost      string
+	SwarmDiscovery string
+
+	options []option
+}
+
+type option struct {
+	name  string
+	value any
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d Driver) MarshalJSON() ([]byte, error) {
+	type base Driver // without this method
+	text, err := marshal(base(d), "")
+	if err != nil {
+		return nil, err
+	}
+	var taken map[string]any
+	if err := json.Unmarshal(text, &taken); err != nil {
+		return nil, err
+	}
+	text = bytes.TrimSuffix(text, []byte("}"))
+	for _, o := range d.options {
+		if _, there := taken[o.name]; there {
+			continue // what every driver had tells how it is, the flag only how it was wished
 		}
+		taken[o.name] = nil
+		pair, err := marshal(map[string]any{o.name: o.value}, "")
+		if err != nil {
+			return nil, err
+		}
+		text = append(append(text, ','), pair[1:len(pair)-1]...)
 	}
-	port := ssh.GetPort()
-	if port == 0 {
-		port = 22
+	return append(text, '}'), nil
+}
+
+func driverView(m *controllerv1.Machine, d Dir) Driver {
+	ssh, folder := m.GetStatus().GetSsh(), d.Machine(m.GetName())
+	view := Driver{
+		IPAddress: m.GetStatus().GetAddress(), MachineName: m.GetName(), SSHUser: ssh.GetUser(), SSHPort: ssh.GetPort(), StorePath: d.Root,
 	}
-	for name, value := range map[string]any{
-		"IPAddress": m.GetStatus().GetAddress(), "MachineName": m.GetName(), "SSHUser": ssh.GetUser(), "SSHPort": port,
-		"SSHKeyPath": "", "StorePath": d.Root, "SwarmMaster": false, "SwarmHost": "", "SwarmDiscovery": "",
-	} {
-		view[name] = value
+	if view.SSHPort == 0 {
+		view.SSHPort = 22
 	}
 	if folder.HasKey() {
-		view["SSHKeyPath"] = folder.Key()
+		view.SSHKeyPath = folder.Key()
+	}
+	for _, o := range m.GetSpec().GetDriverOptions() {
+		if values := o.GetValues(); len(values) > 0 {
+			view.options = append(view.options, option{FieldName(m.GetSpec().GetDriver(), o.GetName()), typed(values)})
+		}
 	}
 	return view
 }
@@ -157,11 +197,12 @@ func FieldName(driver, flag string) string {
 	return name.String()
 }
 
+// typed guesses the type of a flag, which the record does not tell: what looks like a number or a truth and nothing else.
 func typed(values []string) any {
 	if len(values) > 1 {
 		return values
 	}
-	if number, err := strconv.Atoi(values[0]); err == nil {
+	if number, err := strconv.Atoi(values[0]); err == nil && strconv.Itoa(number) == values[0] {
 		return number
 	}
 	if values[0] == "true" || values[0] == "false" {
@@ -179,11 +220,13 @@ func list(values []string) []string {
 }
 
 // JSON returns the view as docker-machine wrote it: four spaces, no escapes for HTML.
-func (v View) JSON() ([]byte, error) {
+func (v View) JSON() ([]byte, error) { return marshal(v, "    ") }
+
+func marshal(v any, indent string) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "    ")
+	encoder.SetIndent("", indent)
 	if err := encoder.Encode(v); err != nil {
 		return nil, err
 	}

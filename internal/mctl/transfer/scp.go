@@ -3,9 +3,11 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,11 +24,12 @@ func Commands(env *cli.Env) []*cobra.Command {
 	var opts options
 	command := &cobra.Command{
 		Use: "scp [arg...]", Short: "Copy files between machines",
-		Long: "Arguments are [[user@]machine:][path] [[user@]machine:][path].",
+		Long:    "Arguments are [[user@]machine:][path] [[user@]machine:][path].",
+		Example: "mctl scp site.conf web:/tmp/\nmctl scp -r web:/var/log/app root@db:/backup",
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				env.Help(env.Out, command, command.LocalFlags())
-				return cli.Failf("Improper number of arguments")
+				env.Remind(env.Help(command, command.LocalFlags()))
+				return cli.Failf("Improper number of arguments").WithHint("name a source and a target")
 			}
 			return scp(command.Context(), env, args[0], args[1], opts)
 		},
@@ -61,7 +64,17 @@ func scp(ctx context.Context, env *cli.Env, from, to string, opts options) error
 	}
 	defer os.Remove(path)
 	env.Close()
-	return shell.Run(ctx, env, program, arguments(path, source, target, opts)...)
+	out := env.Out
+	if env.JSON() {
+		out = env.Err
+	}
+	err = shell.Run(ctx, env, out, program, arguments(path, source, target, opts)...)
+	var exit cli.Exit
+	if env.JSON() && errors.As(err, &exit) {
+		exit.Sentence, exit.Hint = fmt.Sprintf("%s ended with code %d", filepath.Base(program), exit.Code), "standard error has what it said"
+		return exit
+	}
+	return errors.Join(err, env.Result(map[string]string{"from": from, "to": to}))
 }
 
 func find(delta bool) (string, error) {
@@ -71,7 +84,7 @@ func find(delta bool) (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", fault.New("transfer.find", fault.Precondition, name, sentence)
+		return "", fault.New("transfer.find", fault.Precondition, name, sentence).WithHint("install it, or put it into PATH")
 	}
 	return path, nil
 }
@@ -80,7 +93,7 @@ func find(delta bool) (string, error) {
 // the machine localhost, stays here.
 func place(ctx context.Context, env *cli.Env, text, alias string, config *strings.Builder) (string, error) {
 	name, path, remote := strings.Cut(text, ":")
-	if !remote {
+	if !remote || strings.Contains(name, "/") {
 		return text, nil
 	}
 	user, machine, hasUser := strings.Cut(name, "@")
@@ -88,6 +101,9 @@ func place(ctx context.Context, env *cli.Env, text, alias string, config *string
 		user, machine = "", name
 	}
 	if machine == "localhost" {
+		if strings.Contains(path, ":") && !strings.HasPrefix(path, "/") {
+			path = "./" + path // or scp would take it for a host's
+		}
 		return path, nil
 	}
 	m, err := env.Get(ctx, machine)
@@ -99,7 +115,9 @@ func place(ctx context.Context, env *cli.Env, text, alias string, config *string
 		return "", err
 	}
 	if hasUser {
-		host.User = user
+		if host, err = host.As(user); err != nil {
+			return "", err
+		}
 	}
 	config.WriteString(host.Config(alias))
 	return alias + ":" + path, nil
