@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"mctl/internal/agent/engine/daemon"
@@ -150,10 +148,10 @@ func (e *Engine) writeDropIn(ctx context.Context, is, becomes *[]byte) error {
 	if err := e.tree.Put(dockerd.DropIn, becomes, 0o600); err != nil {
 		return err
 	}
-	if becomes == nil {
-		os.Remove(filepath.Dir(e.tree.Path(dockerd.DropIn))) // only when nothing else is in it
-	} else if err := e.config.Footprint.Written(dockerd.DropIn); err != nil {
-		return err
+	if becomes != nil {
+		if err := e.config.Footprint.Written(dockerd.DropIn); err != nil {
+			return err
+		}
 	}
 	return e.daemon.Systemctl(ctx, "daemon-reload")
 }
@@ -208,6 +206,9 @@ func (e *Engine) withdraw(ctx context.Context, m *memory, s dockerd.Service) err
 		if err := e.enact(ctx, s, present, p, nothing); err != nil {
 			return fmt.Errorf("after a refused reload: %w", err)
 		}
+	}
+	if err := e.config.Footprint.Returned(s.Document); err != nil {
+		return err
 	}
 	m.Ours, m.Next, m.Pending, m.Former, m.Neutral, m.Flags = contribution{}, nil, nothing, nil, "", nil
 	return e.save(m)

@@ -44,6 +44,10 @@ func (c crashing) Written(path string) error {
 	return c.do(func() error { return c.fakeHost.Written(path) })
 }
 
+func (c crashing) Returned(path string) error {
+	return c.do(func() error { return c.fakeHost.Returned(path) })
+}
+
 func (c crashing) Package(names ...string) error {
 	return c.do(func() error { return c.fakeHost.Package(names...) })
 }

@@ -25,6 +25,8 @@ type Footprint interface {
 	Package(names ...string) error
 	// Written is called after; it remembers the digest that we left.
 	Written(path string) error
+	// Returned is called once our part is out of a file again, whose other parts may be others' by now.
+	Returned(path string) error
 }
 
 // Runner runs programs.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -227,6 +229,23 @@ func TestAnAdoptedHostWithLabelsAsFlagsIsNotRestartedForOurs(t *testing.T) {
 	converge(t, h, wish())
 	if h.pid != pid || h.get(dropIn) != "-" || h.get(daemonJSON) != "-" {
 		t.Errorf("pid %d → %d, drop-in %q, daemon.json %q", pid, h.pid, h.get(dropIn), h.get(daemonJSON))
+	}
+}
+
+func TestAnEmptyFolderOfTheirsForDropInsStays(t *testing.T) {
+	h := newHost(t).withDocker()
+	folder := filepath.Dir(filepath.Join(h.root, dropIn))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := wish()
+	want.Env = []string{"A=b"}
+	converge(t, h, want)
+	if err := h.engine().Release(t.Context()); err != nil || h.get(dropIn) != "-" {
+		t.Errorf("released: %v, drop-in %q", err, h.get(dropIn))
+	}
+	if _, err := os.Stat(folder); err != nil {
+		t.Error(err)
 	}
 }
 

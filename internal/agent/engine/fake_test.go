@@ -266,6 +266,9 @@ func (h *fakeHost) Package(names ...string) error {
 // Written implements Footprint.
 func (h *fakeHost) Written(path string) error { return h.tell("written " + path) }
 
+// Returned implements Footprint.
+func (h *fakeHost) Returned(path string) error { return h.tell("returned " + path) }
+
 func (h *fakeHost) tell(line string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

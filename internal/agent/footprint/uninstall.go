@@ -30,8 +30,7 @@ func Uninstall(ctx context.Context, w io.Writer, config Config, purgeEngine bool
 
 func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) error {
 	journal := OpenJournal(c.Root)
-	book, err := journal.Read()
-	if err != nil {
+	if _, err := journal.Read(); err != nil { // a damaged one, before anything is changed
 		return err
 	}
 	say("stopping the agent")
@@ -42,6 +41,10 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 		if err := c.Withdraw(ctx); err != nil {
 			say(fmt.Sprintf("going on although %v", err)) // files that nobody else changed are put back all the same
 		}
+	}
+	book, err := journal.Read()
+	if err != nil {
+		return err
 	}
 	touched, err := journal.Restore(book, say)
 	if err != nil {

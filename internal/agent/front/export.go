@@ -35,9 +35,6 @@ func Export(dir, target string, footprint Footprint) error {
 	if err != nil {
 		return fault.E("front.Export", fault.Internal, serverFile, err)
 	}
-	if err := os.MkdirAll(target, 0o755); err != nil {
-		return fault.E("front.Export", fault.Precondition, target, err)
-	}
 	for _, file := range []struct {
 		name    string
 		content []byte
@@ -51,10 +48,13 @@ func Export(dir, target string, footprint Footprint) error {
 		if present, err := os.ReadFile(path); err == nil && bytes.Equal(present, file.content) {
 			continue
 		}
-		if err := footprint.File(path); err != nil {
+		if err := footprint.File(path); err != nil { // before the folder comes into being, which is in the footprint too
 			return err
 		}
-		if err := renameio.WriteFile(path, file.content, file.mode, renameio.WithStaticPermissions(file.mode)); err != nil {
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return fault.E("front.Export", fault.Precondition, target, err)
+		}
+		if err := renameio.WriteFile(path, file.content, file.mode, renameio.WithTempDir(target), renameio.WithStaticPermissions(file.mode)); err != nil {
 			return fault.E("front.Export", fault.Precondition, path, fmt.Errorf("can't write %s: %w", path, err))
 		}
 		if err := footprint.Written(path); err != nil {

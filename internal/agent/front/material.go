@@ -93,7 +93,7 @@ func replace(path string, content []byte) error {
 		return nil
 	}
 	// Written, synchronized, renamed.
-	if err := renameio.WriteFile(path, content, 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
+	if err := renameio.WriteFile(path, content, 0o600, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600)); err != nil {
 		return fault.E("front.replace", fault.Precondition, path, fmt.Errorf("can't write %s: %w", path, err))
 	}
 	return nil

@@ -74,6 +74,9 @@ func (r *recorded) Written(path string) error { return r.note("after", path) }
 func (r *recorded) note(when, path string) error {
 	_, err := os.Stat(path)
 	there := map[bool]string{true: " there", false: " absent"}[err == nil]
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		there += " with its folder"
+	}
 	r.told = append(r.told, when+" "+filepath.Base(path)+there)
 	return nil
 }
@@ -88,7 +91,7 @@ func TestExportTellsTheFootprintBeforeAndAfter(t *testing.T) {
 	journal := &recorded{}
 	must(t, Export(dir, target, journal))
 	want := []string{
-		"before ca.pem absent", "after ca.pem there", "before server-key.pem absent", "after server-key.pem there",
+		"before ca.pem absent with its folder", "after ca.pem there", "before server-key.pem absent", "after server-key.pem there",
 		"before server.pem absent", "after server.pem there",
 	}
 	if !slices.Equal(journal.told, want) {

@@ -50,10 +50,9 @@ func (t Tree) Put(path string, content *[]byte, mode fs.FileMode) error {
 		}
 		return nil
 	}
-	options := []renameio.Option{renameio.WithStaticPermissions(mode)}
 	owner := (*syscall.Stat_t)(nil)
 	if info, err := os.Stat(full); err == nil {
-		options = []renameio.Option{renameio.WithStaticPermissions(info.Mode().Perm())}
+		mode = info.Mode().Perm()
 		owner, _ = info.Sys().(*syscall.Stat_t)
 	}
 	folder := fs.FileMode(0o755)
@@ -63,7 +62,8 @@ func (t Tree) Put(path string, content *[]byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(full), folder); err != nil {
 		return unwritable(path, err)
 	}
-	file, err := renameio.NewPendingFile(full, options...)
+	// Beside it, so that it has the labels of its folder where SELinux looks at them.
+	file, err := renameio.NewPendingFile(full, renameio.WithTempDir(filepath.Dir(full)), renameio.WithStaticPermissions(mode))
 	if err != nil {
 		return unwritable(path, err)
 	}

@@ -1,14 +1,17 @@
 package journal
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -65,6 +68,19 @@ func (f former) digest() string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
+// reads reports whether somebody who reads a path would find the same in what it was like and in what it is like now.
+func (f former) reads(path string, now former) bool {
+	if f.Link == "" || now.Link != "" {
+		return f.Absent == now.Absent && f.Link == now.Link && bytes.Equal(f.Content, now.Content)
+	}
+	target := f.Link
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(filepath.Dir(path), target)
+	}
+	content, err := os.ReadFile(target)
+	return err == nil && !now.Absent && bytes.Equal(content, now.Content)
+}
+
 // restore makes a path what it was like.
 func (f former) restore(path string) error {
 	if f.Absent {
@@ -77,7 +93,7 @@ func (f former) restore(path string) error {
 		return err
 	}
 	if f.Link != "" {
-		return renameio.Symlink(f.Link, path)
+		return link(f.Link, path)
 	}
 	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
@@ -100,4 +116,33 @@ func (f former) restore(path string) error {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// link makes path a symbolic link, at once or not at all.
+func link(target, path string) error {
+	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+strconv.FormatUint(uint64(rand.Uint32()), 10))
+	if err := os.Symlink(target, temporary); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	return nil
+}
+
+// Sweep removes what writes of path that were cut short left beside it: every file of ours is written under another name
+// first, which is a dot, its own name and a number. Nobody else may write path meanwhile.
+func (j *Journal) Sweep(path string) {
+	entries, err := os.ReadDir(j.at(filepath.Dir(path)))
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		number, found := strings.CutPrefix(entry.Name(), "."+filepath.Base(path))
+		if _, err := strconv.ParseUint(number, 10, 64); !found || err != nil || entry.IsDir() {
+			continue
+		}
+		os.Remove(j.at(filepath.Join(filepath.Dir(path), entry.Name())))
+	}
 }

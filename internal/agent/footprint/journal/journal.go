@@ -83,6 +83,30 @@ func (j *Journal) Written(path string) error {
 	})
 }
 
+// Returned tells that path holds nothing of ours any more: whoever changed it took our part out again. Where that left it
+// with its former content, mode and owner still go back; else somebody else changed it since, and it is theirs. A path that
+// File does not know stays unknown. It may be repeated.
+func (j *Journal) Returned(path string) error {
+	return j.change(func(b *Book) error {
+		known, ok := b.Files[path]
+		if !ok {
+			return nil
+		}
+		now, err := look(j.at(path))
+		if err != nil {
+			return err
+		}
+		if !known.Former.reads(j.at(path), now) {
+			delete(b.Files, path)
+			return nil
+		}
+		digest := now.digest()
+		known.Left = &digest
+		b.Files[path] = known
+		return nil
+	})
+}
+
 // Package remembers packages that come by us, before they come. It may be repeated.
 func (j *Journal) Package(names ...string) error {
 	return j.change(func(b *Book) error {

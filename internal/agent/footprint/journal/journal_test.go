@@ -166,6 +166,83 @@ func TestAChangeThatACrashCutShortIsUndone(t *testing.T) {
 	}
 }
 
+func TestWhatWasReturnedIsPutBackOnlyWhereItReadsAsBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		left string // what the file holds when it is returned
+		link bool   // it was a link before us
+		want []string
+	}{
+		"as before":               {left: "theirs", want: []string{"/etc/x"}}, // its mode goes back
+		"changed by others":       {left: "theirs, later"},
+		"as before, by a link":    {left: "theirs", link: true, want: []string{"/etc/x"}},
+		"changed, a link before":  {left: "theirs, later", link: true},
+		"removed by others since": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.put("/etc/x", "theirs", 0o640)
+			if c.link {
+				must(t, os.Rename(filepath.Join(h.root, "/etc/x"), filepath.Join(h.root, "/etc/target")))
+				must(t, os.Symlink("target", filepath.Join(h.root, "/etc/x")))
+			}
+			must(t, h.journal.File("/etc/x"))
+			must(t, os.Remove(filepath.Join(h.root, "/etc/x")))
+			h.put("/etc/x", "theirs and ours", 0o644)
+			must(t, h.journal.Written("/etc/x"))
+			must(t, os.Remove(filepath.Join(h.root, "/etc/x")))
+			if c.left != "" {
+				h.put("/etc/x", c.left, 0o644)
+			}
+			for range 2 {
+				must(t, h.journal.Returned("/etc/x"))
+			}
+			must(t, h.journal.Returned("/etc/unknown"))
+			touched, told := h.restore()
+			if !slices.Equal(touched, c.want) || len(told) > 0 {
+				t.Errorf("put back %q, told %q", touched, told)
+			}
+			content, _ := os.ReadFile(filepath.Join(h.root, "/etc/x"))
+			if string(content) != c.left {
+				t.Errorf("it holds %q", content)
+			}
+		})
+	}
+}
+
+func TestWhatAKilledWriterLeftBesideAFileGoesWithIt(t *testing.T) {
+	h := newHost(t)
+	h.put("/etc/x", "theirs", 0o644)
+	before := h.tree()
+	h.change("/etc/x", "ours")
+	for _, name := range []string{".x123", ".x1844674407370955161"} {
+		h.put("/etc/"+name, "half", 0o600)
+	}
+	kept := []string{"/etc/.x", "/etc/.x12a", "/etc/x123", "/etc/.xy1"}
+	for _, path := range kept {
+		h.put(path, "theirs", 0o644)
+	}
+	must(t, os.Mkdir(filepath.Join(h.root, "/etc/.x9"), 0o755))
+	h.restore()
+	for _, path := range kept {
+		must(t, os.Remove(filepath.Join(h.root, path)))
+	}
+	must(t, os.Remove(filepath.Join(h.root, "/etc/.x9")))
+	if after := h.tree(); !slices.Equal(after, before) {
+		t.Errorf("before %q\nafter %q", before, after)
+	}
+}
+
+func TestAFileInTheirFoldersPlaceStays(t *testing.T) {
+	h := newHost(t)
+	h.change("/etc/a/b/file", "ours")
+	must(t, os.RemoveAll(filepath.Join(h.root, "/etc/a/b")))
+	h.put("/etc/a/b", "theirs", 0o644)
+	h.restore()
+	if !exists(filepath.Join(h.root, "/etc/a/b")) {
+		t.Error("it was removed as if it were our folder")
+	}
+}
+
 func TestSeveralProcessesLoseNothing(t *testing.T) {
 	h := newHost(t)
 	var all sync.WaitGroup

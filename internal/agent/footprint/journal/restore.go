@@ -3,8 +3,8 @@ package journal
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
+	"syscall"
 
 	"mctl/internal/fault"
 )
@@ -14,6 +14,7 @@ import (
 func (j *Journal) Restore(b Book, say func(sentence string)) (touched []string, err error) {
 	for _, path := range slices.Sorted(maps.Keys(b.Files)) {
 		known := b.Files[path]
+		j.Sweep(path)
 		now, err := look(j.at(path))
 		if err != nil {
 			say(fmt.Sprintf("%s stays as it is: %v", path, err))
@@ -38,6 +39,6 @@ func (j *Journal) Restore(b Book, say func(sentence string)) (touched []string, 
 func (j *Journal) RemoveFolders(b Book) {
 	// The deepest first. One that holds something of others stays.
 	for _, folder := range slices.SortedFunc(slices.Values(b.Folders), func(a, b string) int { return len(b) - len(a) }) {
-		os.Remove(j.at(folder))
+		_ = syscall.Rmdir(j.at(folder)) // and nothing else that has come to its place
 	}
 }

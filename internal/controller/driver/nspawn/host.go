@@ -70,7 +70,7 @@ func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 
 func (h *host) write(name string, content []byte) error {
 	// The directory keeps others out. Inside the host, networkd reads its file as a user of its own.
-	return renameio.WriteFile(h.path(name), content, 0o644, renameio.IgnoreUmask())
+	return renameio.WriteFile(h.path(name), content, 0o644, renameio.WithTempDir(h.dir), renameio.IgnoreUmask())
 }
 
 func (h *host) read(name string) string {

@@ -118,7 +118,7 @@ func register(c Container, g group, pid int) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(c.path("launcher.json"), content, 0o600)
+	return renameio.WriteFile(c.path("launcher.json"), content, 0o600, renameio.WithTempDir(c.Dir))
 }
 
 // main finds the launcher, or PID 1 where somebody killed the launcher and left the host running.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/google/renameio/v2"
@@ -95,7 +96,7 @@ func (n Network) save(r record) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(n.Record, content, 0o600)
+	return renameio.WriteFile(n.Record, content, 0o600, renameio.WithTempDir(filepath.Dir(n.Record)))
 }
 
 func (n Network) plan(ctx context.Context, wish Wish, taken Taken) (record, netip.Addr, error) {
