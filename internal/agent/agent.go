@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
 	"mctl/internal/agent/engine"
+	"mctl/internal/agent/footprint"
 	"mctl/internal/agent/front"
 	"mctl/internal/agent/health"
 	"mctl/internal/agent/identity"
@@ -29,6 +29,9 @@ const StateDir = "/var/lib/mctl"
 // releaseLimit bounds taking everything away after the last word was said.
 const releaseLimit = 5 * time.Minute
 
+// leaveAgain is the pause after a removal that failed.
+const leaveAgain = time.Minute
+
 // Config is what an agent needs.
 type Config struct {
 	Dir       string // StateDir but in tests
@@ -40,7 +43,14 @@ type Config struct {
 
 // Run serves until ctx ends or the host was given back.
 func Run(ctx context.Context, config Config) error {
-	logger := config.Logger
+	logger, leavingFile := config.Logger, filepath.Join(config.Dir, footprint.LeavingFile)
+	parting, err := readLeaving(leavingFile)
+	if err != nil {
+		return err
+	}
+	if parting != nil && parting.Told {
+		return config.leave(ctx, *parting)
+	}
 	holder, err := identity.Open(identity.Config{Dir: filepath.Join(config.Dir, "identity"), Logger: logger.Named("identity"), Now: time.Now})
 	if err != nil {
 		return err
@@ -48,20 +58,15 @@ func Run(ctx context.Context, config Config) error {
 	watcher := health.New(health.Config{Logger: logger.Named("health")})
 	// The link hands wishes to the converger, which answers through the link; this is where the circle is closed.
 	var worker *converger
-	var purge atomic.Bool
 	connection := link.New(link.Config{
 		Logger: logger.Named("link"), Identity: holder, Now: time.Now,
 		Settings:      func() (link.Settings, error) { return readSettings(filepath.Join(config.Dir, "config.json")) },
 		EndpointsFile: filepath.Join(config.Dir, "endpoints.json"),
 		Version:       buildinfo.Version(), Instance: rand.Text(),
-		Facts:  func() host.Facts { return hostFacts("/") },
-		Health: watcher.Snapshot,
-		Desired: func(w link.Wish) {
-			if w.Release != nil {
-				purge.Store(w.Release.PurgeEngine)
-			}
-			worker.want(w)
-		},
+		Facts:   func() host.Facts { return hostFacts("/") },
+		Health:  watcher.Snapshot,
+		Desired: func(w link.Wish) { worker.want(w) },
+		Leaving: parting != nil,
 	})
 	worker = newConverger(convergerConfig{
 		Logger: logger.Named("converge"), Now: time.Now,
@@ -73,7 +78,7 @@ func Run(ctx context.Context, config Config) error {
 		}),
 		Controller: connection, FrontDir: front.DefaultDir,
 		Export:     func() error { return front.Export(front.DefaultDir, front.DockerDir, config.Footprint) },
-		RecordFile: filepath.Join(config.Dir, "applied.json"),
+		RecordFile: filepath.Join(config.Dir, "applied.json"), LeavingFile: leavingFile,
 	})
 	logger.Info("agent started", "version", buildinfo.Version())
 
@@ -89,13 +94,38 @@ func Run(ctx context.Context, config Config) error {
 		}
 		return nil
 	})
-	err = group.Wait()
-	if errors.Is(err, link.ErrReleased) {
-		logger.Info("the host is given back, taking everything away")
-		// Removing our own unit ends this process's context; the removal must go on.
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
-		defer cancel()
-		return config.Release(limited, purge.Load())
+	if err = group.Wait(); !errors.Is(err, link.ErrReleased) {
+		return err
 	}
-	return err
+	if parting, err = readLeaving(leavingFile); err != nil || parting == nil {
+		return errors.Join(err, errors.New("the host is given back, but nothing on disk says so"))
+	}
+	parting.Told = true
+	if err := parting.write(leavingFile); err != nil {
+		return err
+	}
+	return config.leave(ctx, *parting)
+}
+
+// leave takes everything away, this agent included, and tries again as long as something prevents it.
+func (c Config) leave(ctx context.Context, parting leaving) error {
+	c.Logger.Info("the host is given back, taking everything away")
+	timer := time.NewTimer(leaveAgain)
+	defer timer.Stop()
+	for {
+		// Stopping our own unit ends this process's context; the removal must go on.
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
+		err := c.Release(limited, parting.PurgeEngine)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		c.Logger.Warn("not everything could be taken away yet", "error", err)
+		timer.Reset(leaveAgain)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }

@@ -78,7 +78,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start() {
 	b.worker = newConverger(convergerConfig{
 		Logger: hclog.NewNullLogger(), Now: time.Now, Engine: b, Controller: b, FrontDir: filepath.Join(b.dir, "front"),
-		RecordFile: filepath.Join(b.dir, "applied.json"),
+		RecordFile: filepath.Join(b.dir, "applied.json"), LeavingFile: filepath.Join(b.dir, "leaving.json"),
 	})
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.cancel, b.done = cancel, make(chan error, 1)
@@ -320,6 +320,44 @@ func TestAReleaseIsTheLastAnswer(t *testing.T) {
 		a := b.ask(b.wish(2, func(d *host.Desired) { d.Release = &host.Release{} }))
 		if !a.Released || b.released != 1 {
 			t.Errorf("answered %+v, %d times released", a, b.released)
+		}
+	})
+}
+
+func TestTheIntentToLeaveOutlivesTheAgentAndCanBeTakenBack(t *testing.T) {
+	within(t, func(b *bench) {
+		path := filepath.Join(b.dir, "leaving.json")
+		b.ask(b.wish(1, func(d *host.Desired) { d.Release = &host.Release{PurgeEngine: true} }))
+		b.stop()
+		if parting, err := readLeaving(path); err != nil || parting == nil || !parting.PurgeEngine || parting.Told {
+			t.Errorf("on disk is %+v, %v", parting, err)
+		}
+		b.start()
+		b.ask(b.wish(2))
+		if parting, err := readLeaving(path); err != nil || parting != nil {
+			t.Errorf("taken back, and on disk is %+v, %v", parting, err)
+		}
+	})
+}
+
+func TestAnAgentThatWasKilledWhileItLeftGoesOnUntilAllIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		if err := (leaving{PurgeEngine: true, Told: true}).write(filepath.Join(dir, "leaving.json")); err != nil {
+			t.Fatal(err)
+		}
+		calls := 0
+		err := Run(t.Context(), Config{Dir: dir, Logger: hclog.NewNullLogger(), Release: func(_ context.Context, purge bool) error {
+			if calls++; calls < 3 {
+				return errors.New("the package manager is locked")
+			}
+			if !purge {
+				t.Error("it forgot to purge")
+			}
+			return nil
+		}})
+		if err != nil || calls != 3 {
+			t.Errorf("%v after %d calls", err, calls)
 		}
 	})
 }

@@ -33,6 +33,8 @@ type convergerConfig struct {
 	FrontDir   string
 	Export     func() error // shows the front's material where docker-machine users look; nil for nowhere
 	RecordFile string
+	// LeavingFile is where the intent to give the host back is kept.
+	LeavingFile string
 }
 
 // Pauses between tries of a wish that may be fulfilled later.
@@ -156,7 +158,13 @@ var errSuperseded = fault.New("agent.fulfil", fault.Conflict, "", "a newer wish 
 // fulfil does what is not yet done, and records it after each part.
 func (c *converger) fulfil(ctx context.Context, wish *link.Wish) error {
 	if wish.Release != nil {
-		return c.config.Engine.Release(ctx)
+		if err := c.config.Engine.Release(ctx); err != nil {
+			return err
+		}
+		return leaving{PurgeEngine: wish.Release.PurgeEngine}.write(c.config.LeavingFile)
+	}
+	if err := stay(c.config.LeavingFile); err != nil {
+		return err
 	}
 	want := host.Desired{Engine: wish.Engine}.Digest()
 	if c.record.Engine != want {

@@ -24,7 +24,13 @@ const (
 	StateDir   = "/var/lib/mctl"
 	Binary     = "/usr/local/bin/mctl-agent"
 	configFile = StateDir + "/config.json"
+	// resumeFile is there while an installation is under way. What it wrote tells the next one nothing, if it was killed
+	// before systemd heard of it.
+	resumeFile = StateDir + "/installing"
 )
+
+// LeavingFile is where, below StateDir, an agent notes that the host is being given back. An installation ends that.
+const LeavingFile = "leaving.json"
 
 // Journal remembers, before each act, what a host was like.
 type Journal = journal.Journal
@@ -132,6 +138,14 @@ func (c Config) install(ctx context.Context, o orders, say progress) error {
 		return err
 	}
 	say("installing the agent")
+	resumed := exists(c.at(resumeFile))
+	if err := c.write(resumeFile, nil, 0o600); err != nil {
+		return err
+	}
+	journal := OpenJournal(c.Root)
+	for _, path := range []string{Binary, unitDir + agentUnit, unitDir + frontUnit, unitDir + frontSocket} {
+		journal.Sweep(path)
+	}
 	newProgram, err := c.installSelf()
 	if err != nil {
 		return err
@@ -148,8 +162,14 @@ func (c Config) install(ctx context.Context, o orders, say progress) error {
 	if err := c.write(configFile, text, 0o600); err != nil {
 		return err
 	}
-	if err := c.startUnits(ctx, o.EnginePort, newProgram, say); err != nil {
+	if err := os.Remove(c.at(filepath.Join(StateDir, LeavingFile))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.E("footprint.install", fault.Precondition, LeavingFile, err)
+	}
+	if err := c.startUnits(ctx, o.EnginePort, newProgram, resumed, say); err != nil {
 		return err
+	}
+	if err := os.Remove(c.at(resumeFile)); err != nil {
+		return fault.E("footprint.install", fault.Precondition, resumeFile, err)
 	}
 	// The upload has done its work.
 	if c.Self == c.at(StateDir+"/agent.new") {

@@ -84,6 +84,43 @@ func TestInstallAgainDoesNoMoreThanIsNeeded(t *testing.T) {
 	}
 }
 
+func TestAnInstallationThatWasKilledIsDoneWholeTheNextTime(t *testing.T) {
+	whole := []string{
+		"systemctl --no-reload enable mctl-agent.service mctl-front.socket", "systemctl daemon-reload",
+		"systemctl stop mctl-front.socket mctl-front.service", "systemctl start mctl-front.socket", "systemctl restart mctl-agent.service",
+	}
+	for _, call := range whole {
+		t.Run(call, func(t *testing.T) {
+			h := newHost(t)
+			h.failing[call] = "killed"
+			if _, err := h.install(nil); err == nil {
+				t.Fatal("no error")
+			}
+			h.put(filepath.Dir(Binary)+"/.mctl-agent123", "half", 0o600)
+			clear(h.failing)
+			h.asked()
+			_, err := h.install(nil)
+			must(t, err)
+			if got := h.asked(); !slices.Equal(got, whole) {
+				t.Errorf("asked %q", got)
+			}
+			if exists(h.config.at(resumeFile)) || exists(h.config.at(filepath.Dir(Binary)+"/.mctl-agent123")) {
+				t.Error("something of the first time is left")
+			}
+		})
+	}
+}
+
+func TestAHostThatWasLeavingStaysWhenItIsTakenAnew(t *testing.T) {
+	h := newHost(t)
+	h.put(filepath.Join(StateDir, LeavingFile), "{}", 0o600)
+	_, err := h.install(nil)
+	must(t, err)
+	if exists(h.config.at(filepath.Join(StateDir, LeavingFile))) {
+		t.Error("the new agent would leave at once")
+	}
+}
+
 func TestAdoptedHostsKeepTheirNames(t *testing.T) {
 	h := newHost(t)
 	_, err := h.install(func(o *orders) { o.Adopted = true })

@@ -10,24 +10,25 @@ import (
 	"mctl/internal/fault"
 )
 
-// startUnits writes the units and brings them to run what is on disk now.
-func (c Config) startUnits(ctx context.Context, port uint16, newProgram bool, say progress) error {
+// startUnits writes the units and brings them to run what is on disk now. all takes every unit for a changed one.
+func (c Config) startUnits(ctx context.Context, port uint16, newProgram, all bool, say progress) error {
 	changed := map[string]bool{}
 	for _, name := range []string{agentUnit, frontUnit, frontSocket} {
 		text, err := unitText(name, port)
 		if err != nil {
 			return fault.E("footprint.startUnits", fault.Internal, name, err)
 		}
-		if present, err := os.ReadFile(c.at(unitDir + name)); err == nil && bytes.Equal(present, text) {
+		present, err := os.ReadFile(c.at(unitDir + name))
+		same := err == nil && bytes.Equal(present, text)
+		if changed[name] = all || !same; same {
 			continue
 		}
-		changed[name] = true
 		if err := c.write(unitDir+name, text, 0o644); err != nil {
 			return err
 		}
 	}
 	// Each call costs the host tens of milliseconds, so there are as few as can be.
-	if len(changed) > 0 {
+	if changed[agentUnit] || changed[frontUnit] || changed[frontSocket] {
 		if err := c.systemctl(ctx, "--no-reload", "enable", agentUnit, frontSocket); err != nil {
 			return err
 		}

@@ -34,7 +34,8 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 		return err
 	}
 	say("stopping the agent")
-	if err := c.removeUnits(ctx); err != nil {
+	units := c.units()
+	if err := c.stopUnits(ctx, units); err != nil {
 		return err
 	}
 	if c.Withdraw != nil && exists(c.at(StateDir)) {
@@ -59,7 +60,12 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 		}
 	}
 	journal.RemoveFolders(book)
-	// The journal goes with its folder, and the program last, so that whatever is left can be taken away by a second call.
+	// Until here the agent would start with the host and go on. The journal goes with its folder, and the program last, so
+	// that whatever is left can be taken away by a second call.
+	if err := c.removeUnits(ctx, units); err != nil {
+		return err
+	}
+	journal.Sweep(Binary)
 	for _, path := range []string{StateDir, Binary} {
 		if err := os.RemoveAll(c.at(path)); err != nil {
 			return fault.E("footprint.uninstall", fault.Precondition, path, fmt.Errorf("can't remove %s: %w", path, err))
@@ -68,27 +74,36 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 	return nil
 }
 
-// removeUnits stops our units and takes them away. Those that are not there are passed over.
-func (c Config) removeUnits(ctx context.Context) error {
-	var present []string
-	for _, name := range []string{agentUnit, frontSocket, frontUnit} {
-		if exists(c.at(unitDir + name)) {
-			present = append(present, name)
-		}
-	}
-	if len(present) == 0 {
+// units are those of ours that are there.
+func (c Config) units() []string {
+	return slices.DeleteFunc([]string{agentUnit, frontSocket, frontUnit}, func(name string) bool { return !exists(c.at(unitDir + name)) })
+}
+
+// stopUnits ends whatever runs of ours.
+func (c Config) stopUnits(ctx context.Context, units []string) error {
+	if len(units) == 0 {
 		return nil
 	}
-	if err := c.systemctl(ctx, append([]string{"--no-reload", "disable"}, present...)...); err != nil {
-		return err
-	}
-	if err := c.systemctl(ctx, append([]string{"stop"}, present...)...); err != nil {
+	if err := c.systemctl(ctx, append([]string{"stop"}, units...)...); err != nil {
 		return err
 	}
 	// Fronts that drain would do so until their last client goes. There may be none, which is an error to systemctl.
 	_, _ = c.Runner.Run(ctx, "systemctl", "kill", "-s", "KILL", frontUnit)
-	_, _ = c.Runner.Run(ctx, append([]string{"systemctl", "reset-failed"}, present...)...)
-	for _, name := range present {
+	return nil
+}
+
+// removeUnits takes our units away, which are stopped.
+func (c Config) removeUnits(ctx context.Context, units []string) error {
+	if len(units) == 0 {
+		return nil
+	}
+	if err := c.systemctl(ctx, append([]string{"--no-reload", "disable"}, units...)...); err != nil {
+		return err
+	}
+	_, _ = c.Runner.Run(ctx, append([]string{"systemctl", "reset-failed"}, units...)...)
+	journal := OpenJournal(c.Root)
+	for _, name := range units {
+		journal.Sweep(unitDir + name)
 		if err := os.Remove(c.at(unitDir + name)); err != nil {
 			return fault.E("footprint.removeUnits", fault.Precondition, name, err)
 		}
@@ -116,14 +131,17 @@ func (c Config) settle(ctx context.Context, touched []string) error {
 }
 
 // Release takes everything away from within the agent: systemd runs Uninstall outside of the agent's unit, which that
-// stops. It returns when that is done, or when the agent was stopped by it. Precondition when systemd refuses, as for a
-// second call while the first works.
+// stops, and once more should it be killed. It returns when that is done, or when the agent was stopped by it. Precondition
+// when systemd refuses, as for a second call while the first works.
 func Release(ctx context.Context, config Config, purgeEngine bool) error {
 	config, err := config.orDefaults()
 	if err != nil {
 		return err
 	}
-	args := []string{"systemd-run", "--quiet", "--collect", "--wait", "--unit=mctl-release", Binary, "uninstall"}
+	args := []string{
+		"systemd-run", "--quiet", "--collect", "--wait", "--unit=mctl-release",
+		"--property=Restart=on-abnormal", "--property=RestartSec=1", Binary, "uninstall",
+	}
 	if purgeEngine {
 		args = append(args, "--purge-engine")
 	}

@@ -33,10 +33,11 @@ func TestUninstallGivesTheHostBack(t *testing.T) {
 		t.Errorf("the kernel calls itself %q", h.hostname)
 	}
 	want := []string{
-		"systemctl --no-reload disable mctl-agent.service mctl-front.socket mctl-front.service",
 		"systemctl stop mctl-agent.service mctl-front.socket mctl-front.service",
-		"systemctl kill -s KILL mctl-front.service", "systemctl reset-failed mctl-agent.service mctl-front.socket mctl-front.service",
-		"systemctl daemon-reload", "systemctl daemon-reload", "systemctl kill -s HUP --kill-who=main docker.service",
+		"systemctl kill -s KILL mctl-front.service",
+		"systemctl daemon-reload", "systemctl kill -s HUP --kill-who=main docker.service",
+		"systemctl --no-reload disable mctl-agent.service mctl-front.socket mctl-front.service",
+		"systemctl reset-failed mctl-agent.service mctl-front.socket mctl-front.service", "systemctl daemon-reload",
 	}
 	if got := h.asked(); !slices.Equal(got, want) {
 		t.Errorf("asked %q", got)
@@ -92,6 +93,27 @@ func TestUninstallGoesOnAfterAFailure(t *testing.T) {
 	}
 }
 
+func TestAHostThatIsSwitchedOffWhileItIsGivenBackHasAnAgentToGoOn(t *testing.T) {
+	h := newHost(t)
+	h.put("/usr/bin/dpkg", "", 0o755)
+	_, err := h.install(nil)
+	must(t, err)
+	must(t, OpenJournal(h.root).Package("docker.io"))
+	h.asked()
+	h.failing["dpkg-query"] = "no" // the last thing before what the agent needs itself
+	if err := Uninstall(t.Context(), &bytes.Buffer{}, h.config, true); err == nil {
+		t.Fatal("no error")
+	}
+	if slices.ContainsFunc(h.asked(), func(call string) bool { return strings.Contains(call, "disable") }) {
+		t.Error("the agent would not start with the host")
+	}
+	for _, path := range []string{unitDir + agentUnit, configFile, Binary} {
+		if !exists(h.config.at(path)) {
+			t.Errorf("%s is gone already", path)
+		}
+	}
+}
+
 func TestPackagesGoOnlyWhenAskedForAndNobodyNeedsThem(t *testing.T) {
 	for name, c := range map[string]struct {
 		manager, installed string
@@ -137,7 +159,7 @@ func TestPackagesGoOnlyWhenAskedForAndNobodyNeedsThem(t *testing.T) {
 func TestReleaseRunsOutsideOfTheAgentsUnit(t *testing.T) {
 	h := newHost(t)
 	must(t, Release(t.Context(), h.config, true))
-	want := []string{"systemd-run --quiet --collect --wait --unit=mctl-release /usr/local/bin/mctl-agent uninstall --purge-engine"}
+	want := []string{"systemd-run --quiet --collect --wait --unit=mctl-release --property=Restart=on-abnormal --property=RestartSec=1 /usr/local/bin/mctl-agent uninstall --purge-engine"}
 	if got := h.asked(); !slices.Equal(got, want) {
 		t.Errorf("asked %q", got)
 	}

@@ -50,6 +50,8 @@ type Config struct {
 	Health        func(ctx context.Context) (host.Health, error)
 	Desired       func(Wish) // takes the newest
 	Now           func() time.Time
+	// Leaving is set when an earlier process gave the host back and may have said so.
+	Leaving bool
 	// Random returns numbers in [0, 1) to spread load; nil for math/rand.
 	Random func() float64
 	// Dial makes a connection; nil for TCP.
@@ -74,6 +76,7 @@ type Link struct {
 	sampled   chan struct{} // tells that one was had
 	health    atomic.Pointer[host.Health]
 	welcomed  atomic.Bool // by the session that ended last, or the present one
+	leaving   atomic.Bool // the host's last word is that it was given back; it may have been heard
 	interval  atomic.Int64
 	connMutex sync.Mutex
 	conn      *grpc.ClientConn // of the present session; nil for none
@@ -87,7 +90,9 @@ func New(config Config) *Link {
 	if config.Dial == nil {
 		config.Dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
 	}
-	return &Link{config: config, outbox: newOutbox(), sample: make(chan struct{}, 1), sampled: make(chan struct{}, 1)}
+	l := &Link{config: config, outbox: newOutbox(), sample: make(chan struct{}, 1), sampled: make(chan struct{}, 1)}
+	l.leaving.Store(config.Leaving)
+	return l
 }
 
 // Run holds sessions until ctx ends (nil) or the host was given back (ErrReleased).
@@ -104,6 +109,9 @@ func (l *Link) Run(ctx context.Context) error {
 		switch {
 		case errors.Is(err, ErrReleased):
 			return err
+		case l.leaving.Load() && fault.Is(err, fault.Denied):
+			// The controller removed the machine on our word, and the connection broke before we heard that.
+			return ErrReleased
 		case ctx.Err() != nil:
 			return nil
 		}
@@ -123,6 +131,9 @@ func (l *Link) Run(ctx context.Context) error {
 
 // Report leaves how far the host came; the newest counts and is told again after each reconnect.
 func (l *Link) Report(applied host.Applied) {
+	if applied.Released {
+		l.leaving.Store(true)
+	}
 	l.outbox.report(applied)
 	signal(l.sample)
 }

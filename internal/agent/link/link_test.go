@@ -288,6 +288,38 @@ func TestTheLastWordOfAReleasedHostEndsTheLink(t *testing.T) {
 	})
 }
 
+func TestAnAgentThatWasKilledAfterItsLastWordLeavesWhereItIsKnownNoMore(t *testing.T) {
+	bubble(t, func(t *testing.T, c *controller, a *agent) {
+		a.start("i1")
+		until(t, 5*time.Second, "connected", c.connected(uid))
+		a.stop()
+		a.leaving = true
+		a.start("i2")
+		until(t, 5*time.Second, "connected, since the machine is there", c.connected(uid))
+		c.remove()
+		if err := <-a.done; !errors.Is(err, link.ErrReleased) {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+}
+
+func TestAnAgentThatStaysIsNotSentAwayByARefusal(t *testing.T) {
+	bubble(t, func(t *testing.T, c *controller, a *agent) {
+		a.leaving = true
+		a.start("i1")
+		c.hub.SetDesired(uid, wish(1))
+		until(t, 5*time.Second, "the wish that takes it back", func() bool { return len(a.wished()) > 0 })
+		c.remove()
+		pass(5 * time.Minute)
+		select {
+		case err := <-a.done:
+			t.Errorf("Run ended with %v", err)
+		default:
+		}
+		a.stop()
+	})
+}
+
 func TestEventsWaitForAControllerThatIsAway(t *testing.T) {
 	bubble(t, func(t *testing.T, c *controller, a *agent) {
 		a.start("i1")

@@ -91,7 +91,11 @@ func (s *session) receive(context.Context) error {
 		case *agentv1.ConnectResponse_Welcome:
 			s.welcomed(m.Welcome)
 		case *agentv1.ConnectResponse_Desired:
-			s.link.config.Desired(Wish{Desired: desiredOf(m.Desired), Digest: m.Desired.GetDigest()})
+			wish := Wish{Desired: desiredOf(m.Desired), Digest: m.Desired.GetDigest()}
+			if wish.Release == nil {
+				s.link.leaving.Store(false) // it was taken back
+			}
+			s.link.config.Desired(wish)
 		default:
 			// A Pong, or something that a newer controller says and we do not know yet.
 		}

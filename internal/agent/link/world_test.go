@@ -161,8 +161,9 @@ type controller struct {
 	server    *grpc.Server
 	listener  *bufconn.Listener
 
-	mu     sync.Mutex
-	events []host.Event
+	mu      sync.Mutex
+	events  []host.Event
+	removed bool // the machine's record is gone
 }
 
 func (a *authority) start(t *testing.T) *controller {
@@ -172,6 +173,9 @@ func (a *authority) start(t *testing.T) *controller {
 		Logger: hclog.NewNullLogger(), Now: time.Now, Signer: signer{a}, Notify: func(string) {},
 		Identify: func(ctx context.Context) (string, error) {
 			subject, expired, err := callerOf(ctx)
+			if c.forgot() {
+				err = status.Error(codes.PermissionDenied, "taken away")
+			}
 			if expired {
 				err = status.Error(codes.PermissionDenied, "expired")
 			}
@@ -202,6 +206,20 @@ func (a *authority) start(t *testing.T) *controller {
 }
 
 func (c *controller) stop() { c.server.Stop() }
+
+func (c *controller) forgot() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.removed
+}
+
+// remove forgets the machine, as rm does at its end.
+func (c *controller) remove() {
+	c.mu.Lock()
+	c.removed = true
+	c.mu.Unlock()
+	c.hub.Forget(uid)
+}
 
 func (c *controller) saw(kind string) int {
 	c.mu.Lock()
@@ -309,6 +327,7 @@ type agent struct {
 	link     *link.Link
 	cancel   context.CancelFunc
 	done     chan error
+	leaving  bool
 
 	mu     sync.Mutex
 	wishes []link.Wish
@@ -328,7 +347,8 @@ func (a *agent) start(instance string) {
 		a.t.Fatal(err)
 	}
 	a.link = link.New(link.Config{
-		Logger: hclog.NewNullLogger(), Identity: holder, EndpointsFile: filepath.Join(a.dir, "endpoints.json"), Now: time.Now,
+		Leaving: a.leaving,
+		Logger:  hclog.NewNullLogger(), Identity: holder, EndpointsFile: filepath.Join(a.dir, "endpoints.json"), Now: time.Now,
 		Settings: func() (link.Settings, error) { return a.settings, nil }, Version: "1", Instance: instance, Dial: a.network.dial,
 		Random: func() float64 { return 0.5 }, Facts: func() host.Facts { return host.Facts{Hostname: "web"} },
 		Health: func(context.Context) (host.Health, error) {
