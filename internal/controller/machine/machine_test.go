@@ -54,6 +54,30 @@ func TestACreateGoesThroughEveryPhase(t *testing.T) {
 	}
 }
 
+func TestAnEngineThatWasLongInInstallingGetsItsTimeToStartAllTheSame(t *testing.T) {
+	w := newWorld(t)
+	m := w.create("web", "cloud")
+	w.stepUntil("web", Installing)
+	if _, err := w.step("web"); err != nil { // leaves the wish
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(time.Minute)
+	w.hosts.apply(m.UID, nil)
+	o := w.hosts.observed[m.UID]
+	for _, c := range []struct {
+		wait time.Duration
+		up   bool
+		want Phase
+	}{{0, false, Installing}, {engineGrace / 2, false, Installing}, {0, true, Running}} {
+		w.now = w.now.Add(c.wait)
+		o.Health = &host.Health{EngineUp: c.up}
+		w.hosts.observed[m.UID] = o
+		if got, err := w.step("web"); err != nil || got.Status.Phase != c.want {
+			t.Fatalf("engine up %t: phase %s, %v", c.up, got.Status.Phase, err)
+		}
+	}
+}
+
 func TestARestartAtEveryStepBoundaryEndsInOneHost(t *testing.T) {
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 0))

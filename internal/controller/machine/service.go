@@ -46,6 +46,7 @@ type Service struct {
 	names    map[string]string             // name by uid
 	steps    map[string]context.CancelFunc // the step under way, by name
 	progress map[string]string             // what is waited for now, by name
+	settled  map[string]time.Time          // since when a host is known to have done what was asked, by uid
 	listed   map[string]*Machine           // by name, as List decoded it last
 }
 
@@ -53,7 +54,7 @@ type Service struct {
 func New(config Config) (*Service, error) {
 	s := &Service{
 		config: config, codec: codec{config.Sealer}, started: config.Now(),
-		names: map[string]string{}, steps: map[string]context.CancelFunc{}, progress: map[string]string{},
+		names: map[string]string{}, steps: map[string]context.CancelFunc{}, progress: map[string]string{}, settled: map[string]time.Time{},
 	}
 	// The probe takes at most 2 s by contract and its answer is kept, whoever asks first.
 	s.repository = sync.OnceValue(func() bool {
@@ -178,6 +179,7 @@ func (s *Service) forget(m *Machine) {
 	defer s.mu.Unlock()
 	delete(s.names, m.UID)
 	delete(s.progress, m.Name)
+	delete(s.settled, m.UID)
 }
 
 func newUID() string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"mctl/internal/controller/agentlink"
 	"mctl/internal/fault"
@@ -21,12 +22,15 @@ func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
 	s.config.Hosts.SetDesired(m.UID, wish)
 	observed, _ := s.config.Hosts.Observed(m.UID)
 	applied := observed.Applied
+	fulfilled := observed.Connected && applied.Digest == wish.Desired.Digest() && applied.Failure == nil
+	since := s.settledSince(m, fulfilled)
 	switch {
-	case observed.Connected && applied.Digest == wish.Desired.Digest() && applied.Failure == nil:
-		if starting := engineGrace - s.config.Now().Sub(m.Status.PhaseTime); starting > 0 && (observed.Health == nil || !observed.Health.EngineUp) {
+	case fulfilled:
+		if starting := engineGrace - s.config.Now().Sub(since); starting > 0 && (observed.Health == nil || !observed.Health.EngineUp) {
 			s.report(m, "Checking connection to Docker...")
 			return outcome{after: starting}, nil
 		}
+		s.settledSince(m, false)
 		s.learnHost(m, observed)
 		m.Status.ObservedGeneration = m.Generation
 		return outcome{next: Running}, nil
@@ -40,6 +44,22 @@ func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
 		return outcome{}, s.installTimeout(m, observed)
 	}
 	return outcome{after: left}, nil
+}
+
+// settledSince returns since when the host is known to have done what was asked. The controller's own start counts too.
+func (s *Service) settledSince(m *Machine, fulfilled bool) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !fulfilled {
+		delete(s.settled, m.UID)
+		return time.Time{}
+	}
+	since, known := s.settled[m.UID]
+	if !known {
+		since = s.config.Now()
+		s.settled[m.UID] = since
+	}
+	return since
 }
 
 // passing reports whether the agent goes on trying by itself.
