@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mctl/internal/buildinfo"
+	"mctl/internal/mctl/argv"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/contexts"
 	"mctl/internal/mctl/controller"
@@ -28,7 +29,7 @@ func Run(ctx context.Context, env *cli.Env) int {
 	root := newRoot(env) //nolint:contextcheck // each command gets the context when it runs
 	root.SetArgs(normalize(env, root, env.Args[min(1, len(env.Args)):]))
 	command, err := root.ExecuteContextC(ctx)
-	if cli.IsFlagError(err) { // in front of a command, where cobra asks nobody for words
+	if argv.IsFlagError(err) { // in front of a command, where cobra asks nobody for words
 		err = badFlag(env, root, err)
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -77,10 +78,10 @@ func addGlobals(flags *pflag.FlagSet, env *cli.Env) {
 	flags.StringVar(&env.Global.Output, "output", "text", "Form of the output: text or json")
 	flags.StringVar(&env.Global.Context, "context", "", "Controller to use, see the command context")
 	flags.BoolVar(&env.Global.NativeSSH, "native-ssh", false, "Use the native (Go-based) SSH implementation.")
-	cli.FromEnv(flags, "debug", "MACHINE_DEBUG")
-	cli.FromEnv(flags, "storage-path", "MCTL_HOME")
-	cli.FromEnv(flags, "context", "MCTL_CONTEXT")
-	cli.FromEnv(flags, "native-ssh", "MACHINE_NATIVE_SSH")
+	argv.FromEnv(flags, "debug", "MACHINE_DEBUG")
+	argv.FromEnv(flags, "storage-path", "MCTL_HOME")
+	argv.FromEnv(flags, "context", "MCTL_CONTEXT")
+	argv.FromEnv(flags, "native-ssh", "MACHINE_NATIVE_SSH")
 	for _, name := range []string{"tls-ca-cert", "tls-ca-key", "tls-client-cert", "tls-client-key", "github-api-token", "bugsnag-api-token"} {
 		flags.String(name, "", "")
 		flags.Lookup(name).Hidden = true
@@ -93,14 +94,14 @@ func normalize(env *cli.Env, root *cobra.Command, args []string) []string {
 	command := root
 	var done []string
 	for {
-		find := cli.Finder(command.Flags(), root.PersistentFlags())
+		find := argv.Finder(command.Flags(), root.PersistentFlags())
 		at, next := nextCommand(command, args, find)
-		for word := range cli.Words(args[:at], find) {
+		for word := range argv.Words(args[:at], find) {
 			if word.Flag != nil && word.Flag.Name == "output" {
 				env.Global.Output = word.Value
 			}
 		}
-		done = append(done, cli.Normalize(args[:at], find)...)
+		done = append(done, argv.Normalize(args[:at], find)...)
 		if next == nil {
 			return done
 		}
@@ -113,7 +114,7 @@ func normalize(env *cli.Env, root *cobra.Command, args []string) []string {
 
 // nextCommand finds the name of a command among arguments; without one everything belongs to the command that we have.
 func nextCommand(command *cobra.Command, args []string, find func(string) *pflag.Flag) (at int, next *cobra.Command) {
-	for word := range cli.Words(args, find) {
+	for word := range argv.Words(args, find) {
 		if word.Flag == nil && !strings.HasPrefix(args[word.At], "-") {
 			if next := subcommand(command, args[word.At]); next != nil {
 				return word.At, next
@@ -142,14 +143,14 @@ func badFlag(env *cli.Env, command *cobra.Command, err error) error {
 	if !evaluated(command) {
 		env.Remind("Incorrect Usage.\n\n" + help(env, command))
 	}
-	return cli.FlagError(command.CommandPath(), err)
+	return argv.FlagError(command.CommandPath(), err)
 }
 
 func help(env *cli.Env, command *cobra.Command) string {
 	if command.HasParent() {
 		return env.Help(command, command.LocalFlags())
 	}
-	return env.AppHelp(command, buildinfo.Version())
+	return argv.AppHelp(env.App(), command, buildinfo.Version())
 }
 
 func newHelp(env *cli.Env) *cobra.Command {

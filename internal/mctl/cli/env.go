@@ -108,18 +108,6 @@ func (e *Env) Infof(format string, args ...any) {
 	}
 }
 
-// Result keeps what a command answers with --output json until Report. A later one takes the place of an earlier one.
-func (e *Env) Result(document any) error {
-	e.result = document
-	return nil
-}
-
-// Stream writes one of many documents on a line of its own, as it comes.
-func (e *Env) Stream(document any) error {
-	e.streamed = true
-	return output.JSONLine(e.Out, document)
-}
-
 // Progress returns the places where a command shows what it is waiting for, one for each call: lines in a pipe, a board on
 // a terminal, nothing beside a document.
 func (e *Env) Progress() func() output.Progress {

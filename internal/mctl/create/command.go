@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"mctl/internal/mctl/argv"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/driverflags"
 	controllerv1 "mctl/proto/mctl/controller/v1"
@@ -43,7 +44,7 @@ func newCreate(env *cli.Env) *cobra.Command {
 func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []string) error {
 	globals := command.Root().PersistentFlags()
 	// Global flags may say where the controller is, and what the answer shall look like.
-	if err := cli.ParseKnown(globals, args); err != nil {
+	if err := argv.ParseKnown(globals, args); err != nil {
 		return err
 	}
 	if err := env.Check(); err != nil {
@@ -72,9 +73,9 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 	all.SortFlags = false
 	all.AddFlagSet(flags)
 	all.AddFlagSet(globals)
-	if err := all.Parse(cli.Normalize(args, cli.Finder(all))); err != nil {
+	if err := all.Parse(argv.Normalize(args, argv.Finder(all))); err != nil {
 		env.Remind("Incorrect Usage.\n\n" + env.Help(command, newFlags()))
-		return cli.FlagError("mctl create --driver "+driver.GetName(), err)
+		return argv.FlagError("mctl create --driver "+driver.GetName(), err)
 	}
 	if f := flags.Lookup("driver"); f.Changed && f.Value.String() != driver.GetName() {
 		return cli.Usagef("the driver is named as %q and as %q", driver.GetName(), f.Value).WithHint("give --driver once, with a space or = before its value")
@@ -100,7 +101,7 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 
 // scanDriver finds --driver anywhere on the command line, as docker-machine did.
 func scanDriver(args []string) (string, bool) {
-	for word := range cli.Words(args, cli.Finder(newFlags())) {
+	for word := range argv.Words(args, argv.Finder(newFlags())) {
 		if word.Flag != nil && word.Flag.Name == "driver" {
 			return word.Value, true
 		}
@@ -109,7 +110,7 @@ func scanDriver(args []string) (string, bool) {
 }
 
 func wantsHelp(args []string) bool {
-	for word := range cli.Words(args, cli.Finder(newFlags())) {
+	for word := range argv.Words(args, argv.Finder(newFlags())) {
 		if arg := args[word.At]; arg == "--help" || arg == "-help" || arg == "-h" {
 			return true
 		}
@@ -119,7 +120,7 @@ func wantsHelp(args []string) bool {
 
 // usesFlagOf reports whether a flag of the driver is on the command line.
 func usesFlagOf(driver *controllerv1.Driver, args []string) bool {
-	for word := range cli.Words(args, cli.Finder(newFlags())) {
+	for word := range argv.Words(args, argv.Finder(newFlags())) {
 		name, _, _ := strings.Cut(strings.TrimLeft(args[word.At], "-"), "=")
 		if strings.HasPrefix(args[word.At], "-") && slices.ContainsFunc(driver.GetFlags(), func(f *controllerv1.DriverFlag) bool { return f.GetName() == name }) {
 			return true

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"mctl/internal/fault"
+	"mctl/internal/mctl/argv"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/driverflags"
 	controllerv1 "mctl/proto/mctl/controller/v1"
@@ -37,7 +38,7 @@ func newFlags() *pflag.FlagSet {
 		"driver": "MACHINE_DRIVER", "engine-install": "MCTL_ENGINE_INSTALL",
 		"engine-install-url": "MACHINE_DOCKER_INSTALL_URL", "engine-registry-mirror": "ENGINE_REGISTRY_MIRROR",
 	} {
-		cli.FromEnv(flags, name, variable)
+		argv.FromEnv(flags, name, variable)
 	}
 	// Legacy Swarm is gone; its flags are known so that they are refused in a sentence.
 	for _, name := range []string{"swarm", "swarm-master", "swarm-experimental"} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"mctl/internal/mctl/argv"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/credential"
 	controllerv1 "mctl/proto/mctl/controller/v1"
@@ -35,7 +36,7 @@ func Add(flags *pflag.FlagSet, driver *controllerv1.Driver) {
 		default:
 			flags.String(f.GetName(), first, f.GetUsage())
 		}
-		cli.FromEnv(flags, f.GetName(), f.GetEnv())
+		argv.FromEnv(flags, f.GetName(), f.GetEnv())
 	}
 }
 

@@ -1,4 +1,4 @@
-package cli
+package argv
 
 import (
 	"fmt"
@@ -9,38 +9,22 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Answer writes a help text that was asked for.
-func (e *Env) Answer(text string) {
-	if e.JSON() {
-		_ = e.Result(map[string]string{"help": text})
-		return
-	}
-	_, _ = io.WriteString(e.Out, text)
-}
-
-// Remind writes a help text because a command was called wrongly. Beside a document there is no place for it.
-func (e *Env) Remind(text string) {
-	if !e.JSON() {
-		_, _ = io.WriteString(e.Out, text)
-	}
-}
-
-// AppHelp is the help of the whole program in docker-machine's form.
-func (e *Env) AppHelp(root *cobra.Command, version string) string {
+// AppHelp is the help of the whole program, which was called as app.
+func AppHelp(app string, root *cobra.Command, version string) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "Usage: %s [OPTIONS] COMMAND [arg...]\n\n%s\n\nVersion: %s\n\nOptions:\n", e.App(), root.Short, version)
+	fmt.Fprintf(&text, "Usage: %s [OPTIONS] COMMAND [arg...]\n\n%s\n\nVersion: %s\n\nOptions:\n", app, root.Short, version)
 	writeFlags(&text, root.PersistentFlags())
 	fmt.Fprintf(&text, "\nCommands:\n")
 	writeCommands(&text, root)
-	e.writeExample(&text, root)
-	fmt.Fprintf(&text, "\nRun '%s COMMAND --help' for more information on a command.\n", e.App())
+	writeExample(&text, app, root)
+	fmt.Fprintf(&text, "\nRun '%s COMMAND --help' for more information on a command.\n", app)
 	return text.String()
 }
 
-// Help is a command's help. flags are its own.
-func (e *Env) Help(command *cobra.Command, flags *pflag.FlagSet) string {
+// Help is the help of one command of a program that was called as app. flags are its own.
+func Help(app string, command *cobra.Command, flags *pflag.FlagSet) string {
 	var text strings.Builder
-	path := e.App() + strings.TrimPrefix(command.CommandPath(), command.Root().Name())
+	path := app + strings.TrimPrefix(command.CommandPath(), command.Root().Name())
 	_, arguments, _ := strings.Cut(command.Use, " ")
 	options := ""
 	if flags.HasAvailableFlags() {
@@ -61,11 +45,11 @@ func (e *Env) Help(command *cobra.Command, flags *pflag.FlagSet) string {
 		fmt.Fprintf(&text, "\nOptions:\n\n")
 		writeFlags(&text, flags)
 	}
-	e.writeExample(&text, command)
+	writeExample(&text, app, command)
 	return text.String()
 }
 
-func (e *Env) writeExample(out io.Writer, command *cobra.Command) {
+func writeExample(out io.Writer, app string, command *cobra.Command) {
 	if command.Example == "" {
 		return
 	}
@@ -73,7 +57,7 @@ func (e *Env) writeExample(out io.Writer, command *cobra.Command) {
 	if strings.Contains(command.Example, "\n") {
 		heading = "Examples:"
 	}
-	example := strings.ReplaceAll(command.Example, "mctl ", e.App()+" ")
+	example := strings.ReplaceAll(command.Example, "mctl ", app+" ")
 	fmt.Fprintf(out, "\n%s\n%s\n", heading, indent(example))
 }
 
@@ -114,8 +98,8 @@ func writeFlags(out io.Writer, flags *pflag.FlagSet) {
 		if f.Value.Type() == "stringArray" && f.DefValue != "[]" {
 			usage += " (default " + strings.Trim(f.DefValue, "[]") + ")"
 		}
-		if env := f.Annotations[envKey]; len(env) > 0 {
-			usage += " [$" + env[0] + "]"
+		if variable := Variable(f); variable != "" {
+			usage += " [$" + variable + "]"
 		}
 		names, usages, width = append(names, name), append(usages, usage), max(width, min(len(name), maxColumn))
 	})
