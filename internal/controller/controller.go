@@ -23,6 +23,7 @@ import (
 	"mctl/internal/controller/credential"
 	"mctl/internal/controller/driver/fake"
 	"mctl/internal/controller/driver/generic"
+	"mctl/internal/controller/driver/google"
 	"mctl/internal/controller/driver/nspawn"
 	"mctl/internal/controller/event"
 	"mctl/internal/controller/machine"
@@ -119,6 +120,7 @@ func Run(ctx context.Context, config Config) error {
 	})
 	table := drivers{
 		"generic": generic.New(),
+		"google":  google.New(google.Config{}),
 		"nspawn":  nspawn.New(nspawn.Config{StateDir: filepath.Join(own, "nspawn"), ControllerID: settings.GetControllerId(), Logger: logger.Named("nspawn")}),
 	}
 	if buildinfo.Development() {
