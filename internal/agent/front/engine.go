@@ -2,7 +2,6 @@ package front
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"time"
@@ -34,7 +33,7 @@ const apology = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/j
 	`{"message":"docker is not running on this host"}` + "\n"
 
 // apologize answers, in dockerd's place, whatever was asked.
-func apologize(client *tls.Conn, linger time.Duration) {
+func apologize(client *caller, linger time.Duration) {
 	_ = client.SetDeadline(time.Now().Add(linger))
 	if _, err := client.Write([]byte(apology)); err != nil {
 		return

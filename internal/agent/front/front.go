@@ -182,11 +182,15 @@ func (f *front) serve(ctx context.Context, conn net.Conn) {
 }
 
 // welcome makes the handshake and returns the serial number of the client's certificate.
-func (f *front) welcome(ctx context.Context, conn net.Conn) (*tls.Conn, string, error) {
+func (f *front) welcome(ctx context.Context, conn net.Conn) (*caller, string, error) {
 	defer f.lobby.enter(conn)()
 	limited, cancel := context.WithTimeout(ctx, f.config.Limits.Handshake)
 	defer cancel()
-	client := tls.Server(conn, f.trust.config())
+	below, err := newAhead(conn, &f.pool)
+	if err != nil {
+		return nil, "", err
+	}
+	client := &caller{tls.Server(below, f.trust.config()), below}
 	if err := client.HandshakeContext(limited); err != nil {
 		return nil, "", err
 	}

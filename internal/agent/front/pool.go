@@ -2,8 +2,8 @@ package front
 
 import "sync"
 
-// chunk is what is moved at once while data flows: four full TLS records; more brings nothing.
-const chunk = 64 << 10
+// chunk is what is moved at once while data flows, in bytes.
+const chunk = 128 << 10
 
 // pool lends buffers of chunk bytes. What nobody borrows is given back to the system by and by.
 type pool struct{ buffers sync.Pool }

@@ -11,7 +11,7 @@ import (
 
 // splice copies bytes both ways until both sides have ended, and closes both. The end of one direction is passed on as a
 // half-close and the other goes on: that is how docker attach works when its standard input ends.
-func splice(client *tls.Conn, engine *net.UnixConn, pool *pool, linger time.Duration) {
+func splice(client *caller, engine *net.UnixConn, pool *pool, linger time.Duration) {
 	var up sync.WaitGroup
 	up.Go(func() { upstream(client, engine, pool) })
 	sent := downstream(client, engine, pool)
@@ -36,7 +36,7 @@ func splice(client *tls.Conn, engine *net.UnixConn, pool *pool, linger time.Dura
 }
 
 // upstream copies from client to engine.
-func upstream(client *tls.Conn, engine *net.UnixConn, pool *pool) {
+func upstream(client *caller, engine *net.UnixConn, pool *pool) {
 	reading, writing := pump(engine, client, pool)
 	switch {
 	case writing != nil:
@@ -51,10 +51,32 @@ func upstream(client *tls.Conn, engine *net.UnixConn, pool *pool) {
 }
 
 // downstream copies from engine to client and reports whether all of it arrived, so that the connection ends in peace.
-func downstream(client *tls.Conn, engine *net.UnixConn, pool *pool) bool {
+func downstream(client *caller, engine *net.UnixConn, pool *pool) bool {
 	_, writing := pump(client, engine, pool)
 	// Whatever ended reading, such as a reset because dockerd closed without reading all: there is no more to come.
 	return writing == nil && client.CloseWrite() == nil
+}
+
+// caller is a client that was let in.
+type caller struct {
+	*tls.Conn
+	below *ahead
+}
+
+// Read fills p with all that has arrived, and waits only for the first of it.
+func (c *caller) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.below.noWait = true
+	for err == nil && n < len(p) {
+		var more int
+		more, err = c.Conn.Read(p[n:])
+		n += more
+	}
+	c.below.noWait = false
+	if n > 0 {
+		err = nil // what is no errNotYet comes again with the next read
+	}
+	return n, err
 }
 
 // small is what a direction waits with, so that an idle connection costs little.
