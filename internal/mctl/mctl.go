@@ -16,8 +16,10 @@ import (
 	"mctl/internal/mctl/contexts"
 	"mctl/internal/mctl/controller"
 	"mctl/internal/mctl/create"
+	"mctl/internal/mctl/credentials"
 	"mctl/internal/mctl/engine"
 	"mctl/internal/mctl/machine"
+	"mctl/internal/mctl/orphans"
 	"mctl/internal/mctl/power"
 	"mctl/internal/mctl/shell"
 	"mctl/internal/mctl/transfer"
@@ -64,7 +66,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), shell.Commands(env),
-		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), {newVersion(env)},
+		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env)},
 	} {
 		root.AddCommand(commands...)
 	}

@@ -96,7 +96,8 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 		env.Infof("Using driver %q, since none was named", driver.GetName())
 	}
 	noWait, _ := flags.GetBool("no-wait")
-	return create(ctx, env, options{name: names[0], spec: spec, noWait: noWait})
+	dryRun, _ := flags.GetBool("dry-run")
+	return create(ctx, env, options{name: names[0], spec: spec, noWait: noWait, dryRun: dryRun})
 }
 
 // scanDriver finds --driver anywhere on the command line, as docker-machine did.

@@ -32,6 +32,7 @@ type options struct {
 	name   string
 	spec   *controllerv1.MachineSpec
 	noWait bool
+	dryRun bool
 }
 
 // Words are docker-machine's lines for the phases of a creation.
@@ -78,6 +79,10 @@ func create(ctx context.Context, env *cli.Env, opts options) error {
 		return precheck(err)
 	}
 	defer loan.Return()
+	if opts.dryRun {
+		progress.Done(true)
+		return plan(ctx, env, client, opts)
+	}
 	asked := env.Now()
 	m, err := ask(ctx, env, client, opts)
 	if err != nil {

@@ -118,7 +118,7 @@ func drivers(ctx context.Context, env *cli.Env) error {
 		if d.GetUnusable() != "" {
 			usable = "no: " + d.GetUnusable()
 		}
-		rows = append(rows, []string{d.GetName(), d.GetSummary(), usable})
+		rows = append(rows, []string{d.GetName(), d.GetSummary(), strings.Join(d.GetAbilities(), ", "), usable})
 	}
-	return output.Table(env.Out, []string{"NAME", "SUMMARY", "USABLE"}, rows)
+	return output.Table(env.Out, []string{"NAME", "SUMMARY", "ABILITIES", "USABLE"}, rows)
 }

@@ -34,6 +34,8 @@ func newFlags() *pflag.FlagSet {
 	flags.Duration("wait-agent", 0, "How long the agent may take to connect (default 2m)")
 	flags.Bool("rollback", false, "Remove everything again when the creation fails")
 	flags.Bool("no-wait", false, "Return as soon as the machine is asked for")
+	flags.Bool("dry-run", false, "Check everything and say what would be made; nothing is")
+	flags.String("credential", "", "Name of a stored credential to use, see the command credential")
 	for name, variable := range map[string]string{
 		"driver": "MACHINE_DRIVER", "engine-install": "MCTL_ENGINE_INSTALL",
 		"engine-install-url": "MACHINE_DOCKER_INSTALL_URL", "engine-registry-mirror": "ENGINE_REGISTRY_MIRROR",
@@ -86,7 +88,8 @@ func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (
 			*wait = durationpb.New(value)
 		}
 	}
-	if spec.DriverOptions, err = driverflags.Read(env, flags, driver); err != nil {
+	spec.Credential, _ = flags.GetString("credential")
+	if spec.DriverOptions, err = driverflags.Read(env, flags, driver, spec.GetCredential()); err != nil {
 		return nil, precheck(err)
 	}
 	return spec, nil

@@ -38,6 +38,8 @@ type Client struct {
 	Sessions controllerv1.SessionServiceClient
 	Access   controllerv1.AccessServiceClient
 	System   controllerv1.SystemServiceClient
+	// Credentials are the clouds' that have names.
+	Credentials controllerv1.CredentialServiceClient
 	// PID is the controller's process where it is local and the kernel tells; else zero.
 	PID int
 
@@ -87,7 +89,8 @@ func newClient(conn net.Conn, again dialer, where string) (*Client, error) {
 		Machines: controllerv1.NewMachineServiceClient(cc), Drivers: controllerv1.NewDriverServiceClient(cc),
 		Events: controllerv1.NewEventServiceClient(cc), Sessions: controllerv1.NewSessionServiceClient(cc),
 		Access: controllerv1.NewAccessServiceClient(cc), System: controllerv1.NewSystemServiceClient(cc),
-		conn: cc, first: first,
+		Credentials: controllerv1.NewCredentialServiceClient(cc),
+		conn:        cc, first: first,
 	}, nil
 }
 

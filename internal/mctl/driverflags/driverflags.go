@@ -40,11 +40,41 @@ func Add(flags *pflag.FlagSet, driver *controllerv1.Driver) {
 	}
 }
 
-// Read resolves every flag of a driver that command line or environment say something about.
-func Read(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) ([]*controllerv1.DriverOption, error) {
-	var all []*controllerv1.DriverOption
+// AddScope adds those of the driver's flags that say where, or as whom, it works.
+func AddScope(flags *pflag.FlagSet, driver *controllerv1.Driver) { Add(flags, scopeOf(driver)) }
+
+// ReadScope is Read for the flags of AddScope.
+func ReadScope(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver, credentialName string) ([]*controllerv1.DriverOption, error) {
+	return Read(env, flags, scopeOf(driver), credentialName)
+}
+
+func scopeOf(driver *controllerv1.Driver) *controllerv1.Driver {
+	scope := &controllerv1.Driver{Name: driver.GetName()}
 	for _, f := range driver.GetFlags() {
+		if f.GetScope() {
+			scope.Flags = append(scope.Flags, f)
+		}
+	}
+	return scope
+}
+
+// Read resolves every flag of a driver that command line or environment say something about, and finds the cloud's credential
+// where the cloud's own tools would. The caller's credentials stay here where the controller has some of the name that was given, and where
+// the driver is sent to an endpoint that everybody on the way can read along.
+func Read(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver, credentialName string) ([]*controllerv1.DriverOption, error) {
+	var all []*controllerv1.DriverOption
+	readable := plainEndpoint(env, flags, driver)
+	for _, f := range driver.GetFlags() {
+		if isIdentity(f) && (readable || credentialName != "" && !flags.Changed(f.GetName())) {
+			continue
+		}
+		if isIdentity(f) && credentialName != "" {
+			return nil, cli.Usagef("--credential and --%s exclude each other", f.GetName()).WithHint("leave one of them out")
+		}
 		option, err := read(env, flags, f)
+		if err == nil && option == nil && f.GetKind() == controllerv1.DriverFlag_KIND_CREDENTIAL {
+			option, err = found(env, driver, f)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -92,12 +122,9 @@ func read(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*cont
 		}
 		option.Values, option.Content = nil, content
 	case controllerv1.DriverFlag_KIND_CREDENTIAL:
-		content := []byte(first)
-		if !strings.HasPrefix(strings.TrimSpace(first), "{") {
-			var err error
-			if content, err = credential.ReadFile(f.GetName(), expandHome(env, first)); err != nil {
-				return nil, err
-			}
+		content, err := textOrFile(env, f.GetName(), first)
+		if err != nil {
+			return nil, err
 		}
 		option.Values, option.Content = nil, content
 	default:
