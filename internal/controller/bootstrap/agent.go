@@ -41,7 +41,7 @@ func (i *Installer) upload(ctx context.Context, c *login.Connection, target Targ
 		return err
 	case strings.Contains(out.Stderr, "No space left"), strings.Contains(out.Stderr, "Disk quota exceeded"):
 		return fault.E(op, fault.Precondition, target.Machine, fmt.Errorf("the disk of %s is full", c.Address)).
-			WithHint("make room on the host, then try again")
+			WithHint("make room on the host, then run `mctl retry " + target.Machine + "`")
 	case out.Status != 0 || arrived == "":
 		return fault.E(op, fault.Precondition, target.Machine, fmt.Errorf("the agent could not be written to %s: %s", c.Address, out.Complaint())).
 			WithHint("the host must let root write to " + stateDir)

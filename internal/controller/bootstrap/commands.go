@@ -15,8 +15,9 @@ const (
 	asRoot = `sh -c 'S=; [ "$(id -u)" = 0 ] || S="env LC_ALL=C sudo -n"; exec $S `
 
 	scriptCommand = asRoot + `sh -s'`
+	// A copy that does not fit is taken away again: the host's disk is its owner's.
 	uploadCommand = asRoot + `sh -c "umask 077; mkdir -p ` + stateDir + ` && rm -f ` + newAgent + ` && gzip -dc >` + newAgent +
-		` && chmod 755 ` + newAgent + ` && sha256sum ` + newAgent + `"'`
+		` && chmod 755 ` + newAgent + ` && sha256sum ` + newAgent + ` || { rm -f ` + newAgent + `; exit 1; }"'`
 
 	installNewCommand     = asRoot + newAgent + ` install'`
 	installPresentCommand = asRoot + agentPath + ` install'`
