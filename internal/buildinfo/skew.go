@@ -10,10 +10,9 @@ import (
 // Header carries a side's version in gRPC metadata.
 const Header = "mctl-version"
 
-// Compatible reports whether a peer's version may talk to this one: releases at most one minor apart. Builds that are no
-// release, such as "dev", always may.
-func Compatible(theirs string) error {
-	ours := Version()
+// Compatible reports whether a caller's version may talk to a controller of ours: releases at most one minor apart. Builds
+// that are no release, such as "dev", always may.
+func Compatible(ours, theirs string) error {
 	a, okA := minor(ours)
 	b, okB := minor(theirs)
 	if !okA || !okB || a-b <= 1 && b-a <= 1 {

@@ -289,13 +289,30 @@ func TestEventsAreFilteredAndFollowed(t *testing.T) {
 }
 
 func TestAVersionTooFarAwayIsRefused(t *testing.T) {
-	if err := buildinfo.Compatible("v9.0.0"); err != nil {
-		t.Fatalf("a development build refuses: %v", err)
-	}
-	w := newWorld(t)
-	ctx := metadata.AppendToOutgoingContext(t.Context(), buildinfo.Header, "v0.1.0")
-	if _, err := controllerv1.NewSystemServiceClient(w.local()).GetInfo(ctx, &controllerv1.GetInfoRequest{}); err != nil {
-		t.Error(err)
+	w := newWorld(t, func(c *Config) { c.Info.Version = "v1.5.0" })
+	drivers, system := controllerv1.NewDriverServiceClient(w.local()), controllerv1.NewSystemServiceClient(w.local())
+	for version, upgrade := range map[string]string{
+		"v1.5.9": "", "v1.4.0": "", "v1.6.0": "", "dev": "", "v1.3.9": "upgrade the caller", "v1.7.0": "upgrade the controller", "v2.0.0": "upgrade the controller",
+	} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), buildinfo.Header, version)
+		_, err := drivers.ListDrivers(ctx, &controllerv1.ListDriversRequest{})
+		if upgrade == "" && err != nil || upgrade != "" && (status.Code(err) != codes.FailedPrecondition || !strings.HasSuffix(status.Convert(err).Message(), upgrade)) {
+			t.Errorf("%s: %v", version, err)
+		}
+		stream, err := controllerv1.NewEventServiceClient(w.local()).WatchEvents(ctx, &controllerv1.WatchEventsRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		if refused := status.Code(err) == codes.FailedPrecondition; refused != (upgrade != "") {
+			t.Errorf("%s, a stream: %v", version, err)
+		}
+		// Any version may ask which this is and have it end, so that the one of its build can take over.
+		if info, err := system.GetInfo(ctx, &controllerv1.GetInfoRequest{}); err != nil || info.GetVersion() != "v1.5.0" {
+			t.Errorf("%s: %v, %v", version, info, err)
+		}
+		if _, err := system.Shutdown(ctx, &controllerv1.ShutdownRequest{}); err != nil {
+			t.Errorf("%s: %v", version, err)
+		}
 	}
 }
 

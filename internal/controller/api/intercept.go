@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -52,14 +53,27 @@ type streamWithContext struct {
 func (s streamWithContext) Context() context.Context { return s.ctx }
 
 func (s *Server) admit(ctx context.Context, method string) (context.Context, error) {
-	if incoming, ok := metadata.FromIncomingContext(ctx); ok {
-		if theirs := incoming.Get(buildinfo.Header); len(theirs) > 0 {
-			if err := buildinfo.Compatible(theirs[0]); err != nil {
-				return ctx, fault.E("api.admit", fault.Precondition, method, err)
-			}
-		}
+	if err := s.compatible(ctx, method); err != nil {
+		return ctx, err
 	}
 	return s.authorize(ctx, method)
+}
+
+// anyVersion are the methods by which a client of another version finds out which this is, and has it make room.
+var anyVersion = []string{"/mctl.controller.v1.SystemService/GetInfo", "/mctl.controller.v1.SystemService/Shutdown"}
+
+// compatible refuses a caller whose version is too far from ours.
+func (s *Server) compatible(ctx context.Context, method string) error {
+	incoming, _ := metadata.FromIncomingContext(ctx)
+	theirs := incoming.Get(buildinfo.Header)
+	if len(theirs) == 0 || slices.Contains(anyVersion, method) {
+		return nil
+	}
+	if err := buildinfo.Compatible(s.config.Info.Version, theirs[0]); err != nil {
+		return fault.E("api.compatible", fault.Precondition, method, err).
+			WithHint("`mctl controller stop` ends a controller of your own; the next command starts the one of its build")
+	}
+	return nil
 }
 
 func (s *Server) panicked(method string, p any) error {

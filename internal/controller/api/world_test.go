@@ -44,7 +44,7 @@ type world struct {
 	shutdowns chan struct{}
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, journal: event.NewJournal(), shutdowns: make(chan struct{}, 10)}
 	w.set(time.Now())
@@ -67,11 +67,15 @@ func newWorld(t testing.TB) *world {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	w.server = New(Config{
+	config := Config{
 		Logger: hclog.NewNullLogger(), Now: w.now, Machines: w.service, Drivers: table, Journal: w.journal, Authorities: w.ca, Verifier: w.ca,
 		Links: hub, TicketLife: time.Minute, Busy: func() int { return 0 }, Shutdown: func() { w.shutdowns <- struct{}{} },
 		Info: Info{ControllerID: "c1", Version: "dev", PID: 42, Addresses: []string{"192.0.2.1:4000"}},
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	w.server = New(config)
 	w.socket = filepath.Join(t.TempDir(), "s")
 	unix, err := net.Listen("unix", w.socket)
 	if err != nil {
