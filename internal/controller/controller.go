@@ -29,7 +29,6 @@ import (
 	"mctl/internal/controller/machine"
 	"mctl/internal/controller/reconcile"
 	"mctl/internal/controller/store/bolt"
-	"mctl/internal/controller/store/seal"
 	"mctl/internal/host"
 )
 
@@ -75,7 +74,7 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer store.Close()
-	sealer, err := seal.Open(filepath.Join(own, "seal.key"), config.SealKey)
+	sealer, err := openSealer(ctx, store, filepath.Join(own, "seal.key"), config.SealKey)
 	if err != nil {
 		return err
 	}

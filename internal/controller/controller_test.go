@@ -103,6 +103,38 @@ func TestAControllerServesAndStopsWhenTold(t *testing.T) {
 	}
 }
 
+func TestAStoreWhoseSealKeyIsGoneIsRefusedAndGetsNoOther(t *testing.T) {
+	state, socket := t.TempDir(), filepath.Join(t.TempDir(), "s")
+	_, stop := start(t, newConfig(state, socket))
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(state, "mctl", "seal.key")
+	content, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		ready, stop := start(t, newConfig(state, socket))
+		if err := stop(); !fault.Is(err, fault.Precondition) || !strings.Contains(ready.Error, "is missing") || ready.Hint == "" {
+			t.Errorf("%+v, %v", ready, err)
+		}
+		if _, err := os.Stat(key); err == nil {
+			t.Fatal("another key was made")
+		}
+	}
+	if err := os.WriteFile(key, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ready, stop := start(t, newConfig(state, socket))
+	if err := stop(); err != nil || !ready.Ready {
+		t.Errorf("with the key put back: %+v, %v", ready, err)
+	}
+}
+
 func TestThePortIsChosenOnceAndAStrangerOnItIsNamed(t *testing.T) {
 	state, socket := t.TempDir(), filepath.Join(t.TempDir(), "s")
 	config := newConfig(state, socket)

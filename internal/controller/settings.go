@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mctl/internal/controller/store"
+	"mctl/internal/controller/store/seal"
 	"mctl/internal/fault"
 	recordv1 "mctl/proto/mctl/record/v1"
 )
@@ -35,6 +36,18 @@ func readSettings(ctx context.Context, s store.Store) (*recordv1.Settings, error
 	}
 	settings := new(recordv1.Settings)
 	return settings, proto.Unmarshal(item.Value, settings)
+}
+
+// openSealer opens the seal key, and has it made for a store that nothing was ever written to.
+func openSealer(ctx context.Context, s store.Store, path, given string) (*seal.Sealer, error) {
+	_, revision, err := s.List(ctx, settingsKey)
+	if err == nil && revision > 0 {
+		err = seal.Missing(path, given)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return seal.Open(path, given)
 }
 
 // listen opens the TCP port for agents and users far away. Where no address is asked for it is the port that was chosen

@@ -34,8 +34,9 @@ type Sealer struct {
 // Open makes a sealer with the key in a file, which is made when it is not there, or with given (base64 of 32 bytes) when
 // that is not empty. A file that others may read, or a key of another length, is fault.Precondition.
 func Open(path, given string) (*Sealer, error) {
-	text := []byte(given)
+	text, source := []byte(given), "MCTL_SEAL_KEY"
 	if given == "" {
+		source = path
 		if err := makeKey(path); err != nil {
 			return nil, refuse(path, err, "")
 		}
@@ -52,7 +53,7 @@ func Open(path, given string) (*Sealer, error) {
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(key) != keySize {
-		return nil, refuse(path, errors.New("the seal key is not 32 bytes in base64"), "put the right key back; without it sealed records can't be read")
+		return nil, refuse(path, fmt.Errorf("the seal key in %s is not 32 bytes in base64", source), restore)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -63,6 +64,17 @@ func Open(path, given string) (*Sealer, error) {
 		return nil, err
 	}
 	return &Sealer{aead: aead, key: [keySize]byte(key)}, nil
+}
+
+// restore is what to do where the key is not the one.
+const restore = "put the right key back; without it sealed records can't be read"
+
+// Missing is fault.Precondition where Open would make a new key: nobody could read with that what a store holds already.
+func Missing(path, given string) error {
+	if _, err := os.Stat(path); given != "" || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return refuse(path, fmt.Errorf("the seal key %s is missing, with which the store beside it was sealed", path), restore)
 }
 
 // makeKey makes the key once: written whole beside, then linked, which fails when another process was first. It is on the

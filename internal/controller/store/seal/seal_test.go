@@ -97,9 +97,26 @@ func TestABadKeyIsASentence(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.content), c.mode); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(path, ""); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
+		if _, err := Open(path, ""); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), path) || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := Open("", "no key"); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "MCTL_SEAL_KEY") {
+		t.Errorf("given: %v", err)
+	}
+}
+
+func TestAKeyThatIsGoneIsMissedAndNotMadeAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seal.key")
+	if err := Missing(path, ""); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), path) || fault.HintOf(err) == "" {
+		t.Errorf("without any: %v", err)
+	}
+	if err := Missing(path, "given"); err != nil {
+		t.Errorf("with one that is given: %v", err)
+	}
+	open(t, path)
+	if err := Missing(path, ""); err != nil {
+		t.Errorf("with the file: %v", err)
 	}
 }
 
