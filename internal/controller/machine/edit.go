@@ -16,18 +16,21 @@ import (
 // checkLimit bounds what a create may take before it answers.
 const checkLimit = 30 * time.Second
 
-// name is docker-machine's rule, cut to what a host name may be long.
-var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-\.]{0,62}$`)
+// namePattern is docker-machine's rule, cut to what a host can be called.
+var namePattern = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*$`)
+
+// maxName is how long a name may be.
+const maxName = 63
 
 // Create checks a wish and stores it. The name must be free (fault.Exists), the options right (fault.Invalid with
 // fault.ReasonUsage), and the driver's pre-check must pass (its fault with fault.ReasonPrecheck); otherwise nothing is
 // stored. With validateOnly nothing is stored in any case. The same request id again returns the machine that it made.
 func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec, validateOnly bool) (*Machine, error) {
 	const op = "machine.Create"
-	if !namePattern.MatchString(name) {
+	if len(name) > maxName || !namePattern.MatchString(name) {
 		return nil, fault.New(op, fault.Invalid, name,
 			"Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
-			WithHint("use at most 63 of them, and begin with a letter or digit")
+			WithHint("use at most 63 of them; the name and each part between dots begin and end with a letter or digit")
 	}
 	if m, err := s.Get(ctx, name); err == nil {
 		if done, err := m.done(requestID, "create"); done || err != nil {
@@ -109,7 +112,8 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 			return false, err
 		}
 		if m.Spec.Deleted {
-			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name))
+			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name)).
+				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --force %[1]s` removes the record alone", name))
 		}
 		restarts := m.Spec.Restart
 		edit(&m.Spec)

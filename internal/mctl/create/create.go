@@ -52,7 +52,7 @@ func Words() map[string][]string {
 func create(ctx context.Context, env *cli.Env, opts options) error {
 	if !namePattern.MatchString(opts.name) {
 		return cli.Failf("Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
-			WithHint("use at most 63 of them, and begin with a letter or digit")
+			WithHint("use at most 63 of them; the name and each part between dots begin and end with a letter or digit")
 	}
 	client, err := env.Client(ctx)
 	if err != nil {
@@ -120,12 +120,9 @@ func prepareLogin(ctx context.Context, env *cli.Env, client *dial.Client, stage 
 		return nil, stage.WriteKeys(pair.Private, []byte(pair.Authorized+"\n"))
 	}
 	for _, option := range opts.spec.GetDriverOptions() {
-		if option.GetName() == adoptingKey && len(option.GetContent()) > 0 {
-			public, err := credential.AuthorizedLine(option.GetContent())
-			if err != nil {
-				return nil, fault.New("create.prepareLogin", fault.Precondition, opts.name, "the file of --"+adoptingKey+" holds no private key that can be read").
-					WithHint("check the path").WithReason(fault.ReasonPrecheck)
-			}
+		if option.GetName() == adoptingKey {
+			// A file that holds no key is for the driver to refuse, which knows what else people take for one.
+			public, _ := credential.AuthorizedLine(option.GetContent())
 			return nil, stage.WriteKeys(option.GetContent(), public)
 		}
 	}
