@@ -59,8 +59,8 @@ func newFlags() *pflag.FlagSet {
 // readSpec makes the wish of flags and environment.
 func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (*controllerv1.MachineSpec, error) {
 	var swarm string
-	flags.Visit(func(f *pflag.Flag) {
-		if strings.HasPrefix(f.Name, "swarm") {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed && strings.HasPrefix(f.Name, "swarm") {
 			swarm = f.Name
 		}
 	})
