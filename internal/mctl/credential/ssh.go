@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 
@@ -49,7 +50,8 @@ func ReadFile(flag, path string) ([]byte, error) {
 	refuse := func(sentence, hint string) error {
 		return fault.New("credential.ReadFile", fault.Precondition, path, sentence).WithHint(hint).WithReason(fault.ReasonPrecheck)
 	}
-	file, err := os.Open(path)
+	// A pipe that nobody writes to would never open otherwise.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, refuse(fmt.Sprintf("the file of --%s does not exist: %q", flag, path), "check the path")

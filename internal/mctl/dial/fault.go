@@ -139,8 +139,12 @@ func (t translator) fault(method string, err error) error {
 			}
 		}
 	}
-	if s.Code() == codes.Unavailable && !explained {
+	switch {
+	case explained:
+	case s.Code() == codes.Unavailable:
 		return t.unreachable(method, s.Message())
+	case strings.Contains(s.Message(), "invalid UTF-8"):
+		return fault.New(method, fault.Invalid, "", "a name or value is no valid UTF-8 text").WithReason(fault.ReasonUsage)
 	}
 	return f
 }

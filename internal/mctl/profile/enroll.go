@@ -5,8 +5,11 @@ import (
 	"crypto"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,6 +39,10 @@ func (s Store) Enroll(ctx context.Context, p Profile, ticket string, now func() 
 	const op = "profile.Enroll"
 	if err := s.Check(p.Name); err != nil {
 		return err
+	}
+	if _, _, err := net.SplitHostPort(p.Endpoint); err != nil {
+		return fault.New(op, fault.Invalid, p.Name, fmt.Sprintf("--endpoint is host:port, not %q", p.Endpoint)).
+			WithHint("the invitation says which").WithReason(fault.ReasonUsage)
 	}
 	parsed, err := pki.ParseTicket(ticket)
 	if err != nil {
@@ -172,8 +179,20 @@ func call(ctx context.Context, endpoint string, config *tls.Config, do func(cont
 	defer cc.Close()
 	response, err := do(ctx, agentv1.NewEnrollmentServiceClient(cc))
 	if err != nil {
-		return nil, fault.New("profile.call", fault.Denied, endpoint, "the controller at "+endpoint+" did not accept this: "+status.Convert(err).Message()).
-			WithHint("check the endpoint, and whether the invitation is still good; ask for a new one with `mctl context invite USER`")
+		return nil, notCalled(endpoint, status.Convert(err))
 	}
 	return response, nil
+}
+
+// notCalled says why a call came to nothing: nobody was there, or somebody who refused.
+func notCalled(endpoint string, s *status.Status) error {
+	const op = "profile.call"
+	// What gRPC says of a connection is for programmers, but for the cause in it.
+	if _, cause, found := strings.Cut(s.Message(), "transport: "); found {
+		cause = strings.Trim(strings.TrimPrefix(cause, "Error while dialing: "), `"`)
+		return fault.New(op, fault.Unavailable, endpoint, "the controller at "+endpoint+" can't be reached: "+cause).
+			WithHint("check the endpoint, and whether the controller runs")
+	}
+	return fault.New(op, fault.Denied, endpoint, "the controller at "+endpoint+" did not accept this: "+s.Message()).
+		WithHint("check whether the invitation is still good; ask for a new one with `mctl context invite USER`")
 }
