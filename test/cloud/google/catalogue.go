@@ -3,7 +3,6 @@ package google
 import (
 	"fmt"
 	"hash/fnv"
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -47,32 +46,6 @@ func idOf(path string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(path))
 	return h.Sum64() >> 1
-}
-
-func zone(project, name string) *compute.Zone {
-	path := "projects/" + project + "/zones/" + name
-	return &compute.Zone{
-		Kind: "compute#zone", Id: idOf(path), Name: name, Description: name, Status: "UP", CreationTimestamp: born,
-		Region: link("projects/" + project + "/regions/" + regionOf(name)), SelfLink: link(path), AvailableCpuPlatforms: []string{"Intel Broadwell", "Intel Skylake"},
-	}
-}
-
-func region(project, name string) *compute.Region {
-	path := "projects/" + project + "/regions/" + name
-	r := &compute.Region{
-		Kind: "compute#region", Id: idOf(path), Name: name, Description: name, Status: "UP", CreationTimestamp: born, SelfLink: link(path),
-		Quotas: []*compute.Quota{
-			{Metric: "CPUS", Limit: 24, ForceSendFields: []string{"Usage"}}, {Metric: "DISKS_TOTAL_GB", Limit: 4096, ForceSendFields: []string{"Usage"}},
-			{Metric: "STATIC_ADDRESSES", Limit: 8, ForceSendFields: []string{"Usage"}}, {Metric: "IN_USE_ADDRESSES", Limit: 8, ForceSendFields: []string{"Usage"}},
-			{Metric: "INSTANCES", Limit: 24, ForceSendFields: []string{"Usage"}},
-		},
-	}
-	for _, z := range zones() {
-		if regionOf(z) == name {
-			r.Zones = append(r.Zones, link("projects/"+project+"/zones/"+z))
-		}
-	}
-	return r
 }
 
 // machine is a machine type.
@@ -178,6 +151,9 @@ func images() []*compute.Image {
 // findImage follows an image reference: an image, or a family's newest that is not deprecated; nil when there is none.
 func findImage(path string) *compute.Image {
 	family := follow(path, "projects/*/global/images/family/*")
+	if view := follow(path, "projects/*/zones/*/imageFamilyViews/*"); view != nil {
+		family = []string{view[0], view[2]}
+	}
 	var found *compute.Image
 	for _, i := range images() {
 		switch {
@@ -190,43 +166,6 @@ func findImage(path string) *compute.Image {
 		}
 	}
 	return found
-}
-
-// place refuses projects, zones and regions that there are not.
-func (s *Server) place(q *request) error {
-	project := q.path["project"]
-	public := slices.ContainsFunc(images(), func(i *compute.Image) bool { return strings.HasPrefix(i.SelfLink, link("projects/"+project+"/")) })
-	if !slices.Contains(s.config.Projects, project) && !(public && strings.HasPrefix(q.name(), "images.")) {
-		return &apiError{Code: http.StatusNotFound, Reason: "notFound", Message: "The resource 'projects/" + project + "' was not found"}
-	}
-	if zone := q.path["zone"]; zone != "" && !slices.Contains(zones(), zone) {
-		if q.name() == "zones.get" {
-			return notFound("projects/" + project + "/zones/" + zone)
-		}
-		return invalid("zone", zone, "Unknown zone.")
-	}
-	if region := q.path["region"]; region != "" && !slices.Contains(regions(), region) {
-		if q.name() == "regions.get" {
-			return notFound("projects/" + project + "/regions/" + region)
-		}
-		return invalid("region", region, "Unknown region.")
-	}
-	return nil
-}
-
-func (s *Server) getZone(q *request) (any, error) {
-	return zone(q.path["project"], q.path["zone"]), nil
-}
-func (s *Server) getRegion(q *request) (any, error) {
-	return region(q.path["project"], q.path["region"]), nil
-}
-
-func (s *Server) listZones(q *request) (any, error) {
-	return list(s, q, "compute#zoneList", each(zones(), func(z string) *compute.Zone { return zone(q.path["project"], z) }))
-}
-
-func (s *Server) listRegions(q *request) (any, error) {
-	return list(s, q, "compute#regionList", each(regions(), func(r string) *compute.Region { return region(q.path["project"], r) }))
 }
 
 func (s *Server) getMachineType(q *request) (any, error) {
@@ -263,6 +202,14 @@ func (s *Server) listImages(q *request) (any, error) {
 		return !strings.HasPrefix(i.SelfLink, link("projects/"+q.path["project"]+"/"))
 	})
 	return list(s, q, "compute#imageList", all)
+}
+
+func (s *Server) getImageFamilyView(q *request) (any, error) {
+	image := findImage(q.resource())
+	if image == nil {
+		return nil, notFound(q.resource())
+	}
+	return &compute.ImageFamilyView{Image: image}, nil
 }
 
 // inZones answers a list, or an aggregated one, of what every zone has.

@@ -29,7 +29,8 @@ func handlers() map[string]handler {
 		"subnetworks.delete": (*Server).deleteSubnet,
 
 		"images.get": (*Server).getImage, "images.getFromFamily": (*Server).getImage, "images.list": (*Server).listImages,
-		"machineTypes.get": (*Server).getMachineType, "machineTypes.list": machineTypes, "machineTypes.aggregatedList": machineTypes,
+		"imageFamilyViews.get": (*Server).getImageFamilyView,
+		"machineTypes.get":     (*Server).getMachineType, "machineTypes.list": machineTypes, "machineTypes.aggregatedList": machineTypes,
 		"diskTypes.get": (*Server).getDiskType, "diskTypes.list": diskTypes, "diskTypes.aggregatedList": diskTypes,
 		"acceleratorTypes.get": (*Server).getAcceleratorType, "acceleratorTypes.list": acceleratorTypes,
 		"acceleratorTypes.aggregatedList": acceleratorTypes,

@@ -1,7 +1,6 @@
 package google
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -33,9 +32,12 @@ func (s *Server) insertInstance(q *request) (any, error) {
 func (s *Server) instance(q *request, doc *compute.Instance) (lab.InstanceSpec, error) {
 	var spec lab.InstanceSpec
 	spec.Ref, spec.Doc = lab.Ref{Scope: q.scope(), Name: doc.Name}, doc
+	if doc.Scheduling == nil {
+		doc.Scheduling = &compute.Scheduling{}
+	}
 	for _, step := range []func() error{
 		func() error { return s.completeMachine(q, doc) },
-		func() error { return completeScheduling(doc, q.body) },
+		func() error { return completeScheduling(doc, doc.Scheduling.AutomaticRestart) },
 		func() error { return s.completeDisks(q, doc, &spec) },
 		func() error { return s.completeInterface(q, doc, &spec) },
 		func() error { return checkLabels(doc.Labels) },
@@ -90,19 +92,12 @@ func (s *Server) completeMachine(q *request, doc *compute.Instance) error {
 }
 
 // completeScheduling checks what spot instances and those with accelerators must not ask for.
-func completeScheduling(doc *compute.Instance, body []byte) error {
-	if doc.Scheduling == nil {
-		doc.Scheduling = &compute.Scheduling{}
-	}
+func completeScheduling(doc *compute.Instance, asked *bool) error {
 	sc := doc.Scheduling
 	spot := sc.Preemptible || sc.ProvisioningModel == "SPOT"
-	asked := fields(json.RawMessage(body))
-	if below, ok := asked["scheduling"].(map[string]any); ok {
-		asked = below
-	}
-	restart, given := asked["automaticRestart"].(bool)
-	if !given {
-		restart = !spot
+	restart := !spot
+	if asked != nil {
+		restart = *asked
 	}
 	switch {
 	case spot && restart:

@@ -172,17 +172,17 @@ func (s *Server) setMetadata(q *request) (any, error) {
 }
 
 func (s *Server) setScheduling(q *request) (any, error) {
-	body, err := decode[compute.Scheduling](q)
-	if err != nil {
-		return nil, err
-	}
 	return s.change(q, func(i *compute.Instance) error {
-		changed := *i
-		changed.Scheduling = body
-		if err := completeScheduling(&changed, q.body); err != nil {
+		merged, err := merge(i.Scheduling, q.body)
+		if err != nil {
 			return err
 		}
-		i.Scheduling = changed.Scheduling
+		changed := *i
+		changed.Scheduling = merged
+		if err := completeScheduling(&changed, merged.AutomaticRestart); err != nil {
+			return err
+		}
+		i.Scheduling = merged
 		return nil
 	})
 }

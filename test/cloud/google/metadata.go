@@ -1,6 +1,7 @@
 package google
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -26,10 +27,17 @@ func fingerprint(content any) string {
 
 // fresh refuses a change to something that has changed meanwhile.
 func fresh(what, given, now string) error {
-	if given == now {
-		return nil
+	if a, errA := decodeBase64(given); errA == nil {
+		if b, errB := decodeBase64(now); errB == nil && bytes.Equal(a, b) {
+			return nil
+		}
 	}
 	return &apiError{Code: http.StatusPreconditionFailed, Reason: "conditionNotMet", Message: what + " fingerprint either invalid or resource labels have changed"}
+}
+
+// decodeBase64 takes either alphabet, as the API does.
+func decodeBase64(text string) ([]byte, error) {
+	return base64.StdEncoding.DecodeString(strings.NewReplacer("-", "+", "_", "/").Replace(text))
 }
 
 // completeMetadata checks metadata and fills in what the API adds.

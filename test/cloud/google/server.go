@@ -29,6 +29,8 @@ type Config struct {
 	PageSize int
 	// WaitLimit is how long the wait calls of operations wait; zero for two seconds. They return early, as Google's may.
 	WaitLimit time.Duration
+	// OlderParameters are query parameters that clients of an older document may send, although ours does not have them.
+	OlderParameters []string
 	// Authorize looks at the Authorization header of each request; nil lets everybody in.
 	Authorize func(header string) *lab.Error
 }
@@ -98,10 +100,6 @@ func (s *Server) count(r *http.Request, text string) {
 
 // ServeHTTP answers.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/"+s.document.BatchPath {
-		s.batch(w, r)
-		return
-	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
 	if err != nil {
 		return // nobody is there any more
@@ -162,7 +160,11 @@ func (s *Server) answer(r *http.Request, body []byte) (any, *lab.Raw, *discovery
 
 // check holds a request against the document.
 func (s *Server) check(r *http.Request, m *discovery.Method, path map[string]string, body []byte) error {
-	problems := s.document.CheckParameters(m, path, r.URL.Query())
+	query := r.URL.Query()
+	for _, name := range s.config.OlderParameters {
+		query.Del(name)
+	}
+	problems := s.document.CheckParameters(m, path, query)
 	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); len(body) > 0 && kind != "application/json" {
 		problems = append(problems, discovery.Problem{Kind: discovery.WrongType, Where: "Content-Type", Text: "want application/json, got " + kind})
 	}
@@ -249,12 +251,6 @@ func decode[T any](q *request) (*T, error) {
 		return nil, invalid("body", string(q.body), err.Error())
 	}
 	return value, nil
-}
-
-// batch answers several requests that came as one.
-func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
-	s.count(r, "batch")
-	writeError(w, &apiError{Code: http.StatusNotImplemented, Reason: "notImplemented", Message: "batch"})
 }
 
 func retryAfter(d time.Duration) string {

@@ -59,8 +59,9 @@ type User struct {
 type Door struct {
 	Subnet  uint64
 	Address netip.Addr
-	Public  netip.Addr // leads to Address; invalid for none
-	Passes  []Pass     // the first that matches decides; nobody else comes in
+	Public  netip.Addr     // leads to Address; invalid for none
+	Foreign []netip.Prefix // subnets of other networks, from which nobody comes in
+	Passes  []Pass         // the first that matches decides; nobody else comes in
 }
 
 // Pass lets traffic in, or keeps it out.

@@ -256,22 +256,22 @@ func (l *Lab) mark(ref Ref, state State) (Instance, bool) {
 
 // Instance returns one as callers of the API are told; NotFound when there is none.
 func (l *Lab) Instance(ctx context.Context, ref Ref) (Instance, error) {
-	l.look(ctx)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	i, ok := l.instances.told(ref)
-	if !ok {
-		return i, refuse(NotFound, "there is no instance %s", ref.Name)
+	now, there := l.instances.get(ref)
+	l.mu.Unlock()
+	if there {
+		l.look(ctx, now)
 	}
-	return i, nil
+	return told(l, &l.instances, "instance", ref)
 }
 
 // Instances lists all as callers of the API are told.
 func (l *Lab) Instances(ctx context.Context) []Instance {
-	l.look(ctx)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.instances.allTold()
+	all := l.instances.all()
+	l.mu.Unlock()
+	l.look(ctx, all...)
+	return allTold(l, &l.instances)
 }
 
 // Console returns what the instance's host has said on its console.

@@ -131,15 +131,13 @@ func (l *Lab) reset(ctx context.Context, ref Ref, boot BootFault) error {
 	return l.hosts.Start(ctx, host)
 }
 
-// look finds out which hosts have turned themselves off.
-func (l *Lab) look(ctx context.Context) {
-	l.mu.Lock()
-	all := l.instances.all()
-	l.mu.Unlock()
-	for _, i := range all {
+// look finds out whether hosts have turned themselves off.
+func (l *Lab) look(ctx context.Context, instances ...Instance) {
+	for _, i := range instances {
 		if i.State != Running {
 			continue
 		}
+		// One whose power is being changed is known about.
 		if release, _ := l.power.try(i.Ref); release != nil {
 			if on, err := l.hosts.Running(ctx, l.hostOf(i)); err == nil && !on {
 				l.rest(i.Ref)

@@ -16,8 +16,7 @@ import (
 // Document is what an API documents of itself.
 type Document struct {
 	Revision   string             `json:"revision"`
-	BasePath   string             `json:"basePath"`  // such as "/compute/v1/"
-	BatchPath  string             `json:"batchPath"` // such as "batch/compute/v1"
+	BasePath   string             `json:"basePath"` // such as "/compute/v1/"
 	Parameters map[string]*Schema `json:"parameters"`
 	Resources  map[string]struct {
 		Methods map[string]*Method `json:"methods"`
