@@ -276,7 +276,7 @@ func TestARefusedReloadIsTakenBack(t *testing.T) {
 	h := newHost(t).withDocker()
 	h.refuse = func(content map[string]any) bool { return content["registry-mirrors"] != nil }
 	want := wish()
-	want.RegistryMirrors = []string{"nonsense"}
+	want.RegistryMirrors = []string{"https://mirror.example/a?query"}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	h.events <- `{"Type":"daemon","Action":"other"}` // and then the stream ends without a reload

@@ -7,7 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
+	"golang.org/x/crypto/ssh"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -72,7 +74,28 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 	if len(spec.Options) > maxList {
 		return machines.Spec{}, usage("too many options")
 	}
-	return spec, checkTexts(lists)
+	if err := checkTexts(lists); err != nil {
+		return machines.Spec{}, err
+	}
+	return spec, checkForms(spec)
+}
+
+// checkForms refuses what no host could fulfil, before one is made for it.
+func checkForms(spec machines.Spec) error {
+	if err := spec.Engine.Check(); err != nil {
+		return usage(err.Error())
+	}
+	for _, name := range spec.TLSSANs {
+		if err := host.CheckSAN(name); err != nil {
+			return usage(err.Error())
+		}
+	}
+	for _, line := range spec.AuthorizedKeys {
+		if _, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(line)); err != nil || len(rest) > 0 {
+			return usage("an SSH key that shall be let in is no line of authorized_keys")
+		}
+	}
+	return nil
 }
 
 // checkTexts refuses what no flag can mean: lists and texts without measure, and control characters, which would end up
@@ -86,7 +109,7 @@ func checkTexts(lists [][]string) error {
 			if len(text) > maxText {
 				return usage(fmt.Sprintf("a value is longer than %d bytes", maxText))
 			}
-			if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			if strings.ContainsFunc(text, unicode.IsControl) {
 				return usage(fmt.Sprintf("the value %q has a control character", text))
 			}
 		}

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"mctl/internal/agent/engine/unit"
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // Option is one flag of dockerd.
@@ -29,25 +29,11 @@ func (o Option) String() string {
 // ParseOption reads flag or flag=value. Invalid for what can't be a flag and for control characters, since no file that
 // we write could hold them literally.
 func ParseOption(text string) (Option, error) {
+	if err := host.CheckOption(text); err != nil {
+		return Option{}, fault.E("daemon.ParseOption", fault.Invalid, text, err)
+	}
 	flag, value, found := strings.Cut(text, "=")
-	if !validFlag(flag) {
-		return Option{}, fault.New("daemon.ParseOption", fault.Invalid, text,
-			fmt.Sprintf("%q is no engine option", text)).WithHint("write it as flag=value or flag, without dashes in front, such as log-driver=journald")
-	}
-	if err := unit.Printable("engine option "+flag, value); err != nil {
-		return Option{}, err
-	}
 	return Option{Flag: flag, Value: value, Bare: !found}, nil
-}
-
-func validFlag(flag string) bool {
-	for i, c := range flag {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !letter && (i == 0 || c != '-' && (c < '0' || c > '9')) {
-			return false
-		}
-	}
-	return flag != ""
 }
 
 // Settings is a wish in dockerd's terms.

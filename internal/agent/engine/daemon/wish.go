@@ -1,11 +1,9 @@
 package daemon
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
-	"mctl/internal/agent/engine/unit"
 	"mctl/internal/fault"
 	"mctl/internal/host"
 )
@@ -13,6 +11,9 @@ import (
 // Wish puts a wish in dockerd's flags and checks its environment. Invalid for values that could not be written as they are,
 // or of a wrong type. Notices are sentences for people.
 func Wish(want host.Engine, notice func(string)) ([]Option, error) {
+	if err := want.Check(); err != nil {
+		return nil, fault.E("daemon.Wish", fault.Invalid, "", err)
+	}
 	var options []Option
 	add := func(flag string, values ...string) error {
 		for _, value := range values {
@@ -34,12 +35,8 @@ func Wish(want host.Engine, notice func(string)) ([]Option, error) {
 			return nil, err
 		}
 	}
-	labels, err := labels(want.Labels)
-	if err != nil {
-		return nil, err
-	}
 	for _, err := range []error{
-		add("label", labels...), add("insecure-registry", want.InsecureRegistries...), add("registry-mirror", want.RegistryMirrors...),
+		add("label", labels(want.Labels)...), add("insecure-registry", want.InsecureRegistries...), add("registry-mirror", want.RegistryMirrors...),
 	} {
 		if err != nil {
 			return nil, err
@@ -52,28 +49,20 @@ func Wish(want host.Engine, notice func(string)) ([]Option, error) {
 		}
 		options = append(options, o)
 	}
-	for _, variable := range want.Env {
-		if err := unit.CheckEnvironment(variable); err != nil {
-			return nil, err
-		}
-	}
 	// Refuses wrong values before anything is touched.
-	_, err = Translate(options, nil)
+	_, err := Translate(options, nil)
 	return options, err
 }
 
 // labels keeps the last of those with one name, since dockerd refuses two.
-func labels(given []string) ([]string, error) {
+func labels(given []string) []string {
 	var kept []string
 	for i, label := range given {
-		name, _, found := strings.Cut(label, "=")
-		if !found || name == "" {
-			return nil, fault.New("daemon.Wish", fault.Invalid, label, fmt.Sprintf("engine label %q is not key=value", label))
-		}
+		name, _, _ := strings.Cut(label, "=")
 		later := slices.ContainsFunc(given[i+1:], func(l string) bool { return strings.HasPrefix(l, name+"=") })
 		if !later {
 			kept = append(kept, label)
 		}
 	}
-	return kept, nil
+	return kept
 }

@@ -5,34 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-	"unicode/utf8"
-
-	"mctl/internal/fault"
 )
-
-// Printable refuses what neither a unit file nor a line of output can hold.
-func Printable(what, value string) error {
-	if !utf8.ValidString(value) || strings.ContainsFunc(value, func(c rune) bool { return unicode.IsControl(c) }) {
-		return fault.New("unit.Printable", fault.Invalid, what, what+" holds a line break or another control character").
-			WithHint("write it on one line")
-	}
-	return nil
-}
-
-// CheckEnvironment refuses what is not NAME=value.
-func CheckEnvironment(variable string) error {
-	name, value, found := strings.Cut(variable, "=")
-	valid := found && name != ""
-	for i, c := range name {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
-		valid = valid && (letter || i > 0 && c >= '0' && c <= '9')
-	}
-	if !valid {
-		// The value may be a secret, and without a valid name nobody knows where it begins.
-		return fault.New("unit.CheckEnvironment", fault.Invalid, "", "an engine environment variable is not NAME=value")
-	}
-	return Printable("environment variable "+name, value)
-}
 
 // quote writes a word for a unit file. systemd expands % in every setting, and $ in command lines alone.
 func quote(word string, command bool) string {
