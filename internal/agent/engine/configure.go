@@ -169,7 +169,7 @@ func (e *Engine) revert(ctx context.Context, m *memory, s dockerd.Service, cause
 	if err := errors.Join(e.write(s.Document, document, m.Former.Document), e.writeDropIn(ctx, dropIn, m.Former.DropIn)); err != nil {
 		return errors.Join(cause, err)
 	}
-	hint := "the former configuration is back; change the engine options, then run `mctl provision`"
+	hint := "the former configuration is back; remove the machine and create it with other engine options"
 	if err := e.take(ctx, what); err != nil {
 		e.config.Logger.Error("docker does not run with its former configuration either", "error", err)
 		hint = "docker does not run with its former configuration either; look at `journalctl -u docker` on the host"

@@ -24,7 +24,7 @@ const (
 
 // host answers systemctl show, from a root of its own.
 type host struct {
-	root, show string
+	root, show, journal string
 }
 
 func newHost(t *testing.T, show string, files map[string]string) (*Daemon, host) {
@@ -48,6 +48,12 @@ func newHost(t *testing.T, show string, files map[string]string) (*Daemon, host)
 }
 
 func (h host) Run(_ context.Context, command program.Command) error {
+	if command.Args[0] == "journalctl" && h.journal != "" {
+		for line := range strings.Lines(h.journal) {
+			command.Line(strings.TrimSuffix(line, "\n"))
+		}
+		return nil
+	}
 	if !strings.HasPrefix(strings.Join(command.Args, " "), "systemctl show") {
 		return &program.ExitError{Program: command.Args[0], Code: 1}
 	}
@@ -143,6 +149,23 @@ func TestAnEngineThatDoesNotAnswerIsASentence(t *testing.T) {
 	} {
 		if err := call(); !fault.Is(err, fault.Precondition) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWhyAnEngineDoesNotStartIsToldInItsOwnWords(t *testing.T) {
+	for journal, says := range map[string]string{
+		"Starting\nunable to parse logging level: bogus\n": "docker does not start: unable to parse logging level: bogus",
+		`time="2026-11-26T15:24:08Z" level=error msg="Error reconfiguring the daemon: invalid mirror: unsupported scheme \"\" in \"x\""` + "\n" +
+			`time="2026-11-26T15:24:08Z" level=info msg="Reloaded configuration: {}"` + "\n": `docker does not start: Error reconfiguring the daemon: invalid mirror: unsupported scheme "" in "x"`,
+		"failed to start daemon: " + strings.Repeat("é", 1000) + "\n": "docker does not start: failed to start daemon: " + strings.Repeat("é", (maxReason-24)/2) + "…",
+		`time="x" level=info msg="Starting up"` + "\n":                "docker does not start: systemctl restart: systemctl ended with code 1",
+	} {
+		d, h := newHost(t, loaded, nil)
+		h.journal = journal
+		d.config.Runner = h
+		if err := d.Restart(t.Context()); !fault.Is(err, fault.Precondition) || err.Error() != says {
+			t.Errorf("%q: %v", journal, err)
 		}
 	}
 }
