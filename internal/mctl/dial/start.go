@@ -192,6 +192,7 @@ func (l Local) run(ctx context.Context, args []string) (ready, error) {
 	command.Stdout, command.Stderr = log, log
 	command.ExtraFiles = []*os.File{writer}
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	keepToOurselves()
 	l.debugf("starting %s", strings.Join(args, " "))
 	if err := command.Start(); err != nil {
 		_ = writer.Close()
