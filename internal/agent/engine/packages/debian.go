@@ -94,7 +94,9 @@ func (d *debian) update(ctx context.Context) error {
 	}
 	d.config.Progress("reading the package lists")
 	// Without Error-Mode apt-get would only warn about repositories that can't be reached, and install what is stale.
-	return d.config.run(ctx, d.apt("update", "-o", "APT::Update::Error-Mode=any"))
+	update := d.apt("update", "-o", "APT::Update::Error-Mode=any")
+	update.Outlives = false
+	return d.config.run(ctx, update)
 }
 
 // ready waits for others who install, and completes what a killed dpkg left half done.
@@ -108,7 +110,7 @@ func (d *debian) ready(ctx context.Context) error {
 	}
 	d.config.Progress("completing an interrupted installation")
 	return d.config.run(ctx, program.Command{
-		Args: []string{"dpkg", "--configure", "-a", "--force-confdef", "--force-confold"}, Env: d.environment(), Line: d.config.shown("dpkg"),
+		Args: []string{"dpkg", "--configure", "-a", "--force-confdef", "--force-confold"}, Env: d.environment(), Line: d.config.shown("dpkg"), Outlives: true,
 	})
 }
 
@@ -120,6 +122,7 @@ func (d *debian) Install(ctx context.Context, names []string) error {
 	}
 	var coming []string
 	simulation := d.apt(append([]string{"install", "--simulate", "--no-install-recommends", "--no-remove"}, names...)...)
+	simulation.Outlives = false
 	simulation.Line = func(line string) {
 		if rest, found := strings.CutPrefix(line, "Inst "); found {
 			// "Inst NAME (NEW …" is new, "Inst NAME [OLD] (NEW …" an upgrade.
@@ -170,7 +173,7 @@ func (d *debian) Installed(ctx context.Context) (map[string]string, error) {
 func (d *debian) apt(args ...string) program.Command {
 	fixed := []string{"apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=30", "-o", "Dpkg::Use-Pty=0", "-o", "Acquire::Retries=2",
 		"-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"}
-	return program.Command{Args: append(fixed, args...), Env: d.environment(), Line: d.config.shown("apt")}
+	return program.Command{Args: append(fixed, args...), Env: d.environment(), Line: d.config.shown("apt"), Outlives: true}
 }
 
 func (d *debian) environment() []string {

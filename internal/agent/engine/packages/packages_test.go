@@ -43,6 +43,7 @@ type transcript struct {
 	calls     []string
 	progress  []string
 	footprint []string
+	outlive   []string // calls that no end of the agent cuts short
 	pauses    []time.Duration
 	onPause   func()
 	client    *http.Client
@@ -99,6 +100,9 @@ func (h *transcript) family() Family {
 func (h *transcript) Run(_ context.Context, command program.Command) error {
 	call := strings.Join(command.Args, " ")
 	h.calls = append(h.calls, call)
+	if command.Outlives {
+		h.outlive = append(h.outlive, call)
+	}
 	for part, failure := range h.failures {
 		if strings.Contains(call, part) {
 			return failure
@@ -292,6 +296,9 @@ func TestOnlyWhatComesNewIsInTheFootprintAndBeforeItComes(t *testing.T) {
 			if told < 0 || came < told {
 				t.Errorf("calls %q", h.calls)
 			}
+			if len(h.outlive) != 1 || !strings.Contains(h.outlive[0], test.install) {
+				t.Errorf("the end of the agent does not cut short %q", h.outlive)
+			}
 		})
 	}
 }
@@ -317,8 +324,8 @@ func TestUpgradeTakesInstalledPackagesAlone(t *testing.T) {
 		leap156: "update containerd docker.io",
 	} {
 		h := newHost(t, release)
-		if err := h.family().Upgrade(t.Context(), []string{"containerd", "docker.io"}); err != nil || h.index(want) < 0 {
-			t.Errorf("%v, %q", err, h.calls)
+		if err := h.family().Upgrade(t.Context(), []string{"containerd", "docker.io"}); err != nil || h.index(want) < 0 || len(h.outlive) != 1 {
+			t.Errorf("%v, %q, outlive %q", err, h.calls, h.outlive)
 		}
 	}
 }
@@ -383,7 +390,7 @@ func TestCloudInitIsWaitedForOnlyWhileItRuns(t *testing.T) {
 func TestAnInterruptedInstallationIsCompletedFirst(t *testing.T) {
 	h := newHost(t, debian12)
 	h.put("/var/lib/dpkg/updates/0001", "")
-	if err := h.family().Install(t.Context(), []string{"docker.io"}); err != nil || h.index("dpkg --configure -a") != 0 {
+	if err := h.family().Install(t.Context(), []string{"docker.io"}); err != nil || h.index("dpkg --configure -a") != 0 || len(h.outlive) != 2 {
 		t.Errorf("%v, %q", err, h.calls)
 	}
 }
@@ -455,7 +462,7 @@ func TestScriptsAreLimitedAndNeverInAShellString(t *testing.T) {
 	if err := run(server.URL + "/x;touch canary"); err != nil {
 		t.Fatal(err)
 	}
-	if call := h.calls[h.index("sh ")]; strings.Contains(call, "canary") || !strings.HasPrefix(call, "sh "+h.root+"/var/lib/mctl/engine/install-") {
+	if call := h.calls[h.index("sh ")]; !slices.Contains(h.outlive, call) || strings.Contains(call, "canary") || !strings.HasPrefix(call, "sh "+h.root+"/var/lib/mctl/engine/install-") {
 		t.Errorf("call %q", call)
 	}
 	if left, _ := filepath.Glob(h.root + "/var/lib/mctl/engine/*"); len(left) != 0 {

@@ -123,5 +123,5 @@ func (r *redhat) dnf(args ...string) program.Command {
 	if name == "dnf" {
 		fixed = append(fixed, "--setopt=install_weak_deps=False")
 	}
-	return program.Command{Args: append(fixed, args...), Env: []string{"LC_ALL=C"}, Line: r.config.shown(name)}
+	return program.Command{Args: append(fixed, args...), Env: []string{"LC_ALL=C"}, Line: r.config.shown(name), Outlives: true}
 }

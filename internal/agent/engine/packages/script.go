@@ -37,7 +37,7 @@ func Script(ctx context.Context, config Config, repository []string, address, fo
 	}
 	err = config.run(ctx, program.Command{
 		Args: []string{"sh", config.tree().Path(path)},
-		Env:  []string{"DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C"}, Line: config.shown("script"),
+		Env:  []string{"DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C"}, Line: config.shown("script"), Outlives: true,
 	})
 	if err != nil {
 		return err

@@ -56,6 +56,6 @@ func (s *suse) Installed(ctx context.Context) (map[string]string, error) {
 func (s *suse) zypper(args ...string) program.Command {
 	return program.Command{
 		Args: append([]string{"zypper", "--non-interactive"}, args...),
-		Env:  []string{"ZYPP_LOCK_TIMEOUT=60", "LC_ALL=C"}, Line: s.config.shown("zypper"),
+		Env:  []string{"ZYPP_LOCK_TIMEOUT=60", "LC_ALL=C"}, Line: s.config.shown("zypper"), Outlives: true,
 	}
 }

@@ -31,6 +31,9 @@ type Command struct {
 	Args []string          // Args[0] is looked up in PATH
 	Env  []string          // NAME=value each, added to our own environment
 	Line func(line string) // gets each line of standard output and standard error; may be nil
+	// Outlives has the program go on to its end when the context ends, or when this process is killed: a package manager
+	// that was stopped halfway leaves a mess. Line is called after the end then, with the last MiB at most.
+	Outlives bool
 }
 
 // Runner runs programs. The error is an *ExitError when the program failed, wraps ErrMissing when there is none, and is the
@@ -64,31 +67,14 @@ func (Local) Run(ctx context.Context, command Command) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", command.Args[0], ErrMissing)
 	}
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		return err
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s: %w", command.Args[0], err)
 	}
-	defer reader.Close()
-	cmd := exec.CommandContext(ctx, path, command.Args[1:]...)
-	cmd.Args[0] = command.Args[0]
-	cmd.Env = append(os.Environ(), command.Env...)
-	cmd.Stdout, cmd.Stderr = writer, writer
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = grace
-	if err := cmd.Start(); err != nil {
-		writer.Close()
-		return err
+	run := attended
+	if command.Outlives {
+		run = unattended
 	}
-	writer.Close()
-	read := make(chan []string, 1)
-	go func() { read <- lines(reader, command.Line) }()
-	err = cmd.Wait()
-	// A child that was left behind may hold the pipe open; what it still says is of no interest.
-	if deadline := reader.SetReadDeadline(time.Now().Add(time.Second)); deadline != nil {
-		reader.Close()
-	}
-	tail := <-read
+	tail, err := run(ctx, path, command)
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -99,6 +85,72 @@ func (Local) Run(ctx context.Context, command Command) error {
 		return &ExitError{Program: command.Args[0], Code: exit.ExitCode(), Tail: tail}
 	}
 	return err
+}
+
+// attended runs a program that ends with the context, and returns its last lines.
+func attended(ctx context.Context, path string, command Command) ([]string, error) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	cmd := exec.CommandContext(ctx, path)
+	command.prepare(cmd, writer)
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = grace
+	err = cmd.Start()
+	writer.Close()
+	if err != nil {
+		return nil, err
+	}
+	read := make(chan []string, 1)
+	go func() { read <- lines(reader, command.Line) }()
+	err = cmd.Wait()
+	// A child that was left behind may hold the pipe open; what it still says is of no interest.
+	if deadline := reader.SetReadDeadline(time.Now().Add(time.Second)); deadline != nil {
+		reader.Close()
+	}
+	return <-read, err
+}
+
+// unattended runs a program that ends by itself alone. It writes to a file without a name: a pipe would break with us, and
+// the program with the pipe.
+func unattended(ctx context.Context, path string, command Command) ([]string, error) {
+	file, err := os.CreateTemp("", "mctl-output-")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path) //nolint:noctx // that is the point
+	command.prepare(cmd, file)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	info, failed := file.Stat()
+	if failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	// Without a seek: a child that is left behind may still write where the file's position is.
+	from := max(0, info.Size()-maxOutput)
+	return lines(io.NewSectionReader(file, from, info.Size()-from), command.Line), err
+}
+
+// prepare fills in what a call is, in a process group of its own.
+func (c Command) prepare(cmd *exec.Cmd, output *os.File) {
+	cmd.Args = c.Args
+	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 }
 
 // lines hands on each line and returns the last ones. Carriage returns count as line ends: progress bars use them.

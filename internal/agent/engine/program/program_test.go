@@ -3,8 +3,11 @@ package program
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +46,57 @@ func TestTheWholeGroupEndsWithTheContext(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) || time.Since(began) > 10*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+func TestWhatMustNotBeCutShortOutlivesTheContextAndItsReader(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	mark := filepath.Join(t.TempDir(), "mark")
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := syscall.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- Local{}.Run(ctx, Command{
+			Args:     []string{"sh", "-c", `trap '' TERM; read -r go <"$1"; yes | head -n 100000 && echo done >"$2"`, "sh", gate, mark},
+			Outlives: true, Line: func(string) { t.Error("nobody waits for its lines") },
+		})
+	}()
+	open, err := os.OpenFile(gate, os.O_WRONLY, 0) // returns once the program reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := open.WriteString("go\n"); err != nil {
+		t.Error(err)
+	}
+	open.Close()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for limit := time.After(10 * time.Second); ; {
+		if content, _ := os.ReadFile(mark); string(content) == "done\n" {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-limit:
+			t.Fatal("it was cut short")
+		}
+	}
+}
+
+func TestWhatOutlivesIsReadAtItsEnd(t *testing.T) {
+	var got []string
+	err := Local{}.Run(t.Context(), Command{
+		Args: []string{"sh", "-c", "yes x | head -n 2000000; echo why >&2; exit 3"}, Outlives: true, Line: func(line string) { got = append(got, line) },
+	})
+	var exit *ExitError
+	if !errors.As(err, &exit) || exit.Code != 3 || exit.Tail[len(exit.Tail)-1] != "why" || len(got) > maxOutput/2+1 || got[len(got)-1] != "why" {
+		t.Errorf("%v, %d lines", err, len(got))
 	}
 }
 
