@@ -314,6 +314,31 @@ func TestANewerWishWaitsForTheOlderAndIsTheOneThatIsAnswered(t *testing.T) {
 	})
 }
 
+func TestAnEngineThatSomebodyElseUpgradedIsTold(t *testing.T) {
+	within(t, func(b *bench) {
+		b.worker.see("28.0") // an engine that was there before
+		synctest.Wait()
+		if len(b.answers) != 0 {
+			t.Errorf("told before any wish: %+v", b.answers)
+		}
+		b.ask(b.wish(1))
+		b.worker.see("29.0")
+		b.worker.see("29.1")
+		synctest.Wait()
+		a := b.last()
+		if a.Engine.Version != "29.1" || a.Digest != b.wish(1).Digest || a.Failure != nil || len(b.answers) != 2 {
+			t.Errorf("told %+v", b.answers)
+		}
+		b.expect("nothing is done for it", 1, 1)
+		b.stop()
+		b.start()
+		synctest.Wait()
+		if a := b.last(); a.Engine.Version != "29.1" {
+			t.Errorf("an agent that starts anew tells %+v", a)
+		}
+	})
+}
+
 func TestAReleaseIsTheLastAnswer(t *testing.T) {
 	within(t, func(b *bench) {
 		b.ask(b.wish(1))

@@ -47,11 +47,13 @@ const (
 // converger fulfils the newest wish, one at a time. What is being done is never cut short for a newer wish, since a package
 // manager that was stopped halfway is worse than a wish that waits a minute.
 type converger struct {
-	config convergerConfig
-	news   chan struct{}
+	config  convergerConfig
+	news    chan struct{}
+	noticed chan struct{} // the engine tells another version
 
-	mu   sync.Mutex
-	wish *link.Wish // the newest; nil before the first
+	mu      sync.Mutex
+	wish    *link.Wish // the newest; nil before the first
+	version string     // of the engine, as it tells; empty before the first
 
 	// What follows belongs to run alone.
 	record record
@@ -59,7 +61,38 @@ type converger struct {
 }
 
 func newConverger(config convergerConfig) *converger {
-	return &converger{config: config, news: make(chan struct{}, 1)}
+	return &converger{config: config, news: make(chan struct{}, 1), noticed: make(chan struct{}, 1)}
+}
+
+// see takes the version that the engine tells; somebody else may have upgraded it. It never blocks.
+func (c *converger) see(version string) {
+	c.mu.Lock()
+	c.version = version
+	c.mu.Unlock()
+	select {
+	case c.noticed <- struct{}{}:
+	default:
+	}
+}
+
+// learn tells the controller of another version than the last answer had.
+func (c *converger) learn() {
+	c.mu.Lock()
+	version := c.version
+	c.mu.Unlock()
+	if facts := &c.record.Applied.Engine; facts.Version == "" || facts.Version == version {
+		return // no wish has been fulfilled yet, or it is known
+	}
+	c.record.Applied.Engine.Version = version
+	if err := c.record.write(c.config.RecordFile); err != nil {
+		c.config.Logger.Warn("the engine's new version could not be kept", "error", err)
+	}
+	last := c.record.Applied
+	if c.failed != nil {
+		c.failed.Engine.Version = version
+		last = *c.failed
+	}
+	c.config.Controller.Report(last)
 }
 
 // want takes a wish. It never blocks.
@@ -93,6 +126,9 @@ func (c *converger) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-c.noticed:
+			c.learn()
+			continue
 		case <-c.news:
 			asked, pause = true, leastRetry
 		case <-timer.C:

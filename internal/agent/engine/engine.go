@@ -126,6 +126,9 @@ func (e *Engine) Converge(ctx context.Context, want host.Engine) (host.EngineFac
 			return memory.Facts, err
 		}
 		memory.Facts = host.EngineFacts{Version: info.ServerVersion, Source: memory.Source, StorageDriver: info.Driver}
+		if memory.First {
+			e.config.Progress("Docker " + info.ServerVersion + " (" + describe(host.Install(memory.Source)) + ")")
+		}
 	}
 	memory.First, memory.Provision, memory.Upgrade = false, want.Provision, want.Upgrade
 	return memory.Facts, e.save(memory)

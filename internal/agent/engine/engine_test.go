@@ -51,8 +51,14 @@ func TestABareHostGetsTheDistributionsDocker(t *testing.T) {
 	if !slices.Contains(h.footprint, "package containerd docker.io") {
 		t.Errorf("packages are not in the footprint, or ones that were there are: %q", h.footprint)
 	}
-	before := len(h.calls)
+	if !slices.Contains(h.progress, "Docker 20.10.24 (the distribution's package)") {
+		t.Errorf("choice and version are not told: %q", h.progress)
+	}
+	before, told := len(h.calls), len(h.progress)
 	converge(t, h, wish("a=b"))
+	if len(h.progress) != told {
+		t.Errorf("a fulfilled wish tells %q", h.progress[told:])
+	}
 	for _, call := range h.calls[before:] {
 		if !strings.HasPrefix(call, "systemctl show") {
 			t.Errorf("a fulfilled wish runs %q", call)
@@ -75,7 +81,7 @@ func TestAHealthyDockerIsTakenAsItIs(t *testing.T) {
 	h := newHost(t).withDocker()
 	pid := h.pid
 	facts := converge(t, h, wish())
-	if facts.Source != "existing" || h.pid != pid || h.called("apt-get") != 0 {
+	if facts.Source != "existing" || h.pid != pid || h.called("apt-get") != 0 || !slices.Contains(h.progress, "Docker 20.10.24 (was there already)") {
 		t.Errorf("source %q, pid %d → %d, %d calls of apt-get", facts.Source, pid, h.pid, h.called("apt-get"))
 	}
 }

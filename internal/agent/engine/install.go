@@ -158,6 +158,8 @@ func describe(from host.Install) string {
 		return "from Docker's repository"
 	case host.InstallScript:
 		return "by the install script"
+	case existing:
+		return "was there already"
 	}
 	return "the distribution's package"
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -98,11 +99,12 @@ func (w *Watcher) pings(ctx context.Context, p *process, out *sink) error {
 	ticker := time.NewTicker(w.config.Ping)
 	defer ticker.Stop()
 	for {
-		took, err := ping(conn, reader, w.config.Frozen, func() { w.set(false, 0, "docker does not answer", out) })
+		took, version, err := ping(conn, reader, w.config.Frozen, func() { w.set(false, 0, "docker does not answer", out) })
 		if err != nil {
 			return err
 		}
 		w.set(true, took, "docker is running", out)
+		w.learn(version)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -111,43 +113,59 @@ func (w *Watcher) pings(ctx context.Context, p *process, out *sink) error {
 	}
 }
 
-// ping asks once and waits for the answer, however long that takes; late is called when it takes longer than the limit.
-func ping(conn net.Conn, reader *bufio.Reader, limit time.Duration, late func()) (time.Duration, error) {
+// ping asks once and waits for the answer, however long that takes; late is called when it takes longer than the limit. The
+// answer's header tells the engine's version, as "Docker/29.0.1 (linux)".
+func ping(conn net.Conn, reader *bufio.Reader, limit time.Duration, late func()) (took time.Duration, version string, err error) {
 	began := time.Now()
 	if _, err := io.WriteString(conn, "GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if err := conn.SetReadDeadline(began.Add(limit)); err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	_, err := reader.Peek(1)
+	_, err = reader.Peek(1)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		late()
 		if err := conn.SetReadDeadline(time.Time{}); err != nil {
-			return 0, err
+			return 0, "", err
 		}
 	} else if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	response, err := http.ReadResponse(reader, nil)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer response.Body.Close()
 	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, 4096)); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if response.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("ping: %s", response.Status)
+		return 0, "", fmt.Errorf("ping: %s", response.Status)
 	}
-	return time.Since(began), nil
+	product, _, _ := strings.Cut(response.Header.Get("Server"), " ")
+	version, _ = strings.CutPrefix(product, "Docker/")
+	return time.Since(began), version, nil
+}
+
+// learn tells a version that is another one than before.
+func (w *Watcher) learn(version string) {
+	w.mu.Lock()
+	known := version == "" || version == w.engine.version
+	if !known {
+		w.engine.version = version
+	}
+	w.mu.Unlock()
+	if !known && w.config.Version != nil {
+		w.config.Version(version)
+	}
 }
 
 // set notes how the engine is, and reports a change. The first finding is no change.
 func (w *Watcher) set(up bool, took time.Duration, message string, out *sink) {
 	w.mu.Lock()
 	before := w.engine
-	w.engine = engineState{known: true, up: up, ping: took}
+	w.engine = engineState{known: true, up: up, ping: took, version: before.version}
 	w.mu.Unlock()
 	if !before.known || before.up == up {
 		return

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 
@@ -120,5 +121,34 @@ func TestProcessesWithoutADescriptorAreFollowedToo(t *testing.T) {
 	<-ended
 	if p.alive() {
 		t.Error("alive after its death")
+	}
+}
+
+func TestAnotherVersionOfTheEngineIsToldOnce(t *testing.T) {
+	e := newEngine(t)
+	learned := func(n int) func() bool {
+		return func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.learned) >= n }
+	}
+	e.start()
+	w, events := e.watch()
+	until(t, "the engine is up", func() bool { return snapshot(t, w).EngineUp })
+	for i, version := range []string{"20.10.24+dfsg1", "29.0.1"} {
+		e.stop()
+		next(t, events)
+		e.mu.Lock()
+		e.version = version
+		e.mu.Unlock()
+		e.start()
+		next(t, events)
+		until(t, "told", learned(i+1))
+	}
+	e.stop()
+	next(t, events)
+	e.start()
+	next(t, events)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if want := []string{"20.10.24+dfsg1", "29.0.1"}; !slices.Equal(e.learned, want) {
+		t.Errorf("told %q", e.learned)
 	}
 }

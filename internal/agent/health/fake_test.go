@@ -38,6 +38,8 @@ type fakeEngine struct {
 	cut        func()        // ends the event stream
 	lists      []string
 	sinces     []string
+	version    string   // that it tells; empty for none
+	learned    []string // what the Watcher told of it
 }
 
 func newEngine(t *testing.T) *fakeEngine {
@@ -139,6 +141,9 @@ func (e *fakeEngine) ping(w http.ResponseWriter, r *http.Request) {
 	e.mu.Unlock()
 	select {
 	case <-frozen:
+		e.mu.Lock()
+		w.Header().Set("Server", "Docker/"+e.version+" (linux)")
+		e.mu.Unlock()
 		fmt.Fprint(w, "OK")
 	case <-r.Context().Done():
 	}
@@ -211,6 +216,11 @@ func (e *fakeEngine) watch() (*Watcher, <-chan host.Event) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			return e.process != nil && !e.stopping
+		},
+		Version: func(version string) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.learned = append(e.learned, version)
 		},
 	})
 	events := make(chan host.Event, 100)

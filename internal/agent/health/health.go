@@ -24,6 +24,8 @@ type Config struct {
 	Logger hclog.Logger
 	Root   string           // put in front of every path; empty but in tests
 	Now    func() time.Time // nil for time.Now
+	// Version gets the engine's version when it is first seen and whenever it is another one; nil for nobody. It must not block.
+	Version func(version string)
 	// Active reports whether docker.service is active; nil asks systemd.
 	Active func(ctx context.Context) bool
 	// Recheck is how often a dead engine is looked for, Ping how often a living one is asked, Frozen how long it may take to
@@ -46,6 +48,7 @@ type Watcher struct {
 type engineState struct {
 	known, up bool
 	ping      time.Duration
+	version   string // the last that was told
 }
 
 // New returns a Watcher. It touches nothing.

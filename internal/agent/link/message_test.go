@@ -1,13 +1,16 @@
 package link
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"mctl/internal/host"
+	agentv1 "mctl/proto/mctl/agent/v1"
 )
 
 func TestAnIdleHostSaysNextToNothing(t *testing.T) {
@@ -69,5 +72,28 @@ func TestTheOutboxIsBoundedAndKeepsWhatMattersMost(t *testing.T) {
 	}
 	if a := o.begin(); a == nil || a.Generation != 2 {
 		t.Error("a new session does not begin with it")
+	}
+}
+
+// deadStream is a stream that has ended, which sending tells first.
+type deadStream struct {
+	agentv1.LinkService_ConnectClient
+	sent int
+}
+
+func (d *deadStream) Send(*agentv1.ConnectRequest) error { d.sent++; return io.EOF }
+
+func TestWhatAnEndedStreamDidNotTakeIsKept(t *testing.T) {
+	l := New(Config{})
+	for range 3 {
+		l.Emit(host.Event{Type: host.EventEngineDown})
+	}
+	stream := &deadStream{}
+	s := &session{link: l, stream: stream}
+	if over, err := s.flush(); !over || !errors.Is(err, errOver) || stream.sent != 1 {
+		t.Errorf("over %t, %v after %d tries", over, err, stream.sent)
+	}
+	if n := len(l.outbox.events); n != 3 {
+		t.Errorf("%d events of 3 are left", n)
 	}
 }

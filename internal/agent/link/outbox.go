@@ -20,7 +20,6 @@ type outbox struct {
 	applied *host.Applied // the newest; kept after it was told
 	told    bool          // to the present session
 	events  []host.Event
-	lost    int
 }
 
 func newOutbox() outbox { return outbox{ready: make(chan struct{}, 1)} }
@@ -41,8 +40,7 @@ func (o *outbox) emit(e host.Event) {
 	switch {
 	case len(o.events) < limit:
 		o.events = append(o.events, e)
-	case e.Type == host.EventProgress:
-		o.lost++
+	case e.Type == host.EventProgress: // it is for those who watch
 	default:
 		o.makeRoom()
 		o.events = append(o.events, e)
@@ -61,7 +59,6 @@ func (o *outbox) makeRoom() {
 		}
 	}
 	o.events = append(o.events[:at], o.events[at+1:]...)
-	o.lost++
 }
 
 // begin is the start of a session: all that is known of a wish goes into its Hello. A release is said once more in a

@@ -57,7 +57,7 @@ func (l *Link) hold(ctx context.Context, conn *grpc.ClientConn) error {
 	for _, run := range []func(context.Context) error{s.receive, s.send, s.renew} {
 		group.Go(func() error {
 			err := run(ctx)
-			if err != nil {
+			if err != nil && !errors.Is(err, errOver) {
 				end(err)
 			}
 			return err
@@ -162,7 +162,11 @@ func (s *session) send(ctx context.Context) error {
 	}
 }
 
-// flush says all that waits. over is true after the last word of a host that was given back.
+// errOver tells that the stream has ended; receiving says why.
+var errOver = errors.New("the stream is over")
+
+// flush says all that waits. over is true when no more can be said: the stream has ended, or the last word of a host that was
+// given back was said.
 func (s *session) flush() (over bool, err error) {
 	for {
 		applied, e := s.link.outbox.take()
@@ -196,7 +200,7 @@ func (s *session) report(health *host.Health) error {
 func (s *session) say(message *agentv1.ConnectRequest) error {
 	err := s.stream.Send(message)
 	if errors.Is(err, io.EOF) {
-		return nil // the stream is over; receiving says why
+		return errOver
 	}
 	if err != nil {
 		return faultOf(err)
