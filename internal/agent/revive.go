@@ -79,13 +79,22 @@ func (r *reviver) wait(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// state is systemd's word for what docker does; "" when it can't be asked.
+// state is systemd's word for what docker does; "" when it can't be asked. One that took too long to stop when somebody
+// stopped it counts as inactive, although systemd calls it failed, too: it was never started anew.
 func (r *reviver) state(ctx context.Context) string {
-	state, err := program.Output(ctx, r.runner, "systemctl", "show", "--property=ActiveState", "--value", "docker.service")
+	output, err := program.Output(ctx, r.runner, "systemctl", "show", "--property=ActiveState,Result,NRestarts", "docker.service")
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(state)
+	property := map[string]string{}
+	for line := range strings.Lines(output) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		property[name] = value
+	}
+	if property["Result"] == "timeout" && property["NRestarts"] == "0" {
+		return "inactive"
+	}
+	return property["ActiveState"]
 }
 
 func (r *reviver) revive(ctx context.Context) {

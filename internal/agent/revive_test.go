@@ -21,6 +21,7 @@ type units struct {
 	state  string
 	starts int
 	stays  bool // a start does not help
+	result string
 }
 
 func (u *units) Run(_ context.Context, c program.Command) error {
@@ -28,8 +29,8 @@ func (u *units) Run(_ context.Context, c program.Command) error {
 	defer u.mu.Unlock()
 	switch line := fmt.Sprint(c); {
 	case strings.Contains(line, "show"):
-		if c.Line != nil {
-			c.Line(u.state)
+		for _, line := range []string{"NRestarts=0", "Result=" + u.result, "ActiveState=" + u.state} {
+			c.Line(line)
 		}
 		if u.state == "activating" { // systemd tries once more, and then gives up
 			u.state = "failed"
@@ -46,19 +47,20 @@ func (u *units) Run(_ context.Context, c program.Command) error {
 
 func TestOnlyAnEngineThatSystemdGaveUpIsRevived(t *testing.T) {
 	for name, c := range map[string]struct {
-		state       string
-		stays       bool
-		least, most int
+		state, result string
+		stays         bool
+		least, most   int
 	}{
-		"given up":               {"failed", false, 1, 1},
-		"given up later":         {"activating", false, 1, 1},
-		"stopped by somebody":    {"inactive", false, 0, 0},
-		"restarted by systemd":   {"active", false, 0, 0},
-		"does not come back yet": {"failed", true, 5, 20},
+		"given up":                         {"failed", "exit-code", false, 1, 1},
+		"given up later":                   {"activating", "exit-code", false, 1, 1},
+		"stopped by somebody":              {"inactive", "success", false, 0, 0},
+		"stopped by somebody, with a kill": {"failed", "timeout", false, 0, 0},
+		"restarted by systemd":             {"active", "success", false, 0, 0},
+		"does not come back yet":           {"failed", "signal", true, 5, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				u := &units{state: c.state, stays: c.stays}
+				u := &units{state: c.state, result: c.result, stays: c.stays}
 				r := newReviver(hclog.NewNullLogger(), func(host.Event) {})
 				r.runner = u
 				ctx, cancel := context.WithCancel(t.Context())

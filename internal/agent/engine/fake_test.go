@@ -57,6 +57,7 @@ func newHost(t *testing.T) *fakeHost {
 	t.Cleanup(func() { os.RemoveAll(root) })
 	h.put("/etc/os-release", debianRelease)
 	h.put("/proc/none", "")
+	h.put("/usr/sbin/dockerd", "")
 	mux := http.NewServeMux()
 	mux.HandleFunc("/info", h.info)
 	mux.HandleFunc("/events", h.stream)

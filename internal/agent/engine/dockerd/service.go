@@ -84,7 +84,12 @@ func (d *Daemon) Inspect(ctx context.Context) (Service, error) {
 			s.Unit.Read(string(*content))
 		}
 	}
-	s.Held = daemon.ParseArguments(s.Unit.Arguments(d.variables(s.Unit)))
+	arguments := s.Unit.Arguments(d.variables(s.Unit))
+	if len(arguments) > 0 && s.PID == 0 && filepath.IsAbs(arguments[0]) && !d.tree.Exists(arguments[0]) {
+		s.Loaded = false // a unit that a removed Docker left behind
+		return s, nil
+	}
+	s.Held = daemon.ParseArguments(arguments)
 	s.Flags = s.Held
 	if s.PID > 0 {
 		s.Flags = slices.Concat(s.Held, d.running(s.PID))

@@ -111,6 +111,20 @@ func TestWhatAnInitScriptLeftBehindIsNoDocker(t *testing.T) {
 	}
 }
 
+func TestAUnitWhoseProgramWasRemovedIsNoDocker(t *testing.T) {
+	files := map[string]string{"/lib/systemd/system/docker.service": debian12}
+	stopped := strings.NewReplacer("ActiveState=active", "ActiveState=inactive", "MainPID=77", "MainPID=0").Replace(loaded)
+	d, _ := newHost(t, stopped, files)
+	if s, err := d.Inspect(t.Context()); err != nil || s.Loaded {
+		t.Errorf("%+v, %v", s, err)
+	}
+	files["/usr/sbin/dockerd"] = ""
+	d, _ = newHost(t, stopped, files)
+	if s, err := d.Inspect(t.Context()); err != nil || !s.Loaded || len(s.Held) == 0 {
+		t.Errorf("with its program: %+v, %v", s, err)
+	}
+}
+
 func TestAMaskedUnitIsRefused(t *testing.T) {
 	d, _ := newHost(t, "LoadState=masked\n", nil)
 	s, err := d.Inspect(t.Context())
