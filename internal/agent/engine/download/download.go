@@ -17,7 +17,11 @@ const (
 	maxSize  = 1 << 20 // Docker's install script has 23 kB, its keys less
 	limit    = time.Minute
 	attempts = 5
+	hops     = 10 // redirections that are followed
 )
+
+// errDowngrade ends a redirection that would have somebody on the way choose what this host runs.
+var errDowngrade = errors.New("it leads from https to http")
 
 // Config is what downloads need; all must be set.
 type Config struct {
@@ -26,7 +30,8 @@ type Config struct {
 	Pause    func(ctx context.Context, d time.Duration) error // waits between attempts
 }
 
-// Get returns the content behind an http or https URL. Invalid for another address; Precondition when it can't be had.
+// Get returns the content behind an http or https URL; an https one never leads to http. Invalid for another address;
+// Precondition when it can't be had.
 func Get(ctx context.Context, c Config, address string) ([]byte, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
@@ -59,7 +64,13 @@ func (c Config) get(ctx context.Context, address *url.URL) ([]byte, error) {
 		return fault.E("download.get", fault.Unavailable, address.Host, fmt.Errorf("the host can't download from %s: %w", address.Host, cause)).
 			WithHint("check the host's network and the address, or choose another source with --engine-install")
 	}
-	response, err := c.HTTP.Do(request)
+	client := *c.HTTP
+	client.CheckRedirect = follow
+	response, err := client.Do(request)
+	if errors.Is(err, errDowngrade) {
+		return nil, fault.E("download.get", fault.Precondition, address.Host, fmt.Errorf("the host can't download from %s: %w", address.Host, errDowngrade)).
+			WithHint("check the address")
+	}
 	if err != nil {
 		// The error of net/http repeats the whole address, which may hold a password.
 		var wrapped *url.Error
@@ -86,4 +97,14 @@ func (c Config) get(ctx context.Context, address *url.URL) ([]byte, error) {
 			fmt.Sprintf("what %s sends is empty or larger than %d bytes", address.Host, maxSize)).WithHint("check the address")
 	}
 	return content, nil
+}
+
+func follow(next *http.Request, before []*http.Request) error {
+	switch {
+	case len(before) >= hops:
+		return fmt.Errorf("it leads on and on, %d times", hops)
+	case before[len(before)-1].URL.Scheme == "https" && next.URL.Scheme != "https":
+		return errDowngrade
+	}
+	return nil
 }
