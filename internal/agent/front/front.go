@@ -29,10 +29,11 @@ const (
 // Limits bound what strangers and clients may use. Zero fields stand for the defaults.
 type Limits struct {
 	Connections int           // let in at the same time; 1,000. One more is closed at once
-	Handshakes  int           // not let in yet; 256. One more pushes out the oldest, so that idle strangers keep nobody out
+	Handshakes  int           // not let in yet; 256. One more pushes out one of where the most come from, so that strangers keep nobody out
 	Handshake   time.Duration // from accept to the end of the handshake; 10 s
 	Dial        time.Duration // how long a client waits for a dockerd that does not answer, as while it restarts; 5 s
 	Linger      time.Duration // how long a client may take to hang up after dockerd did; 2 s
+	Look        time.Duration // how often one that drains looks for revoked certificates, as no handshake has it look; 5 s
 }
 
 func (l Limits) orDefaults() Limits {
@@ -50,6 +51,9 @@ func (l Limits) orDefaults() Limits {
 	}
 	if l.Linger == 0 {
 		l.Linger = 2 * time.Second
+	}
+	if l.Look == 0 {
+		l.Look = 5 * time.Second
 	}
 	return l
 }
@@ -74,7 +78,7 @@ type front struct {
 
 // Run serves until ctx ends, then accepts no more and returns when the last connection has ended, however long that takes.
 // The caller must keep SIGTERM caught until then: systemd sends it twice. SIGHUP makes it look at once which certificates
-// were revoked. Missing material is no error: it is read at each handshake, and handshakes fail until it is there.
+// were revoked; one that drains, which systemd does not know any more, looks by itself. Missing material is no error: it is read at each handshake, and handshakes fail until it is there.
 func Run(ctx context.Context, config Config) error {
 	if config.Dir == "" {
 		config.Dir = DefaultDir
@@ -117,6 +121,7 @@ func (f *front) run(ctx context.Context) {
 		f.wait.Wait()
 	}()
 	stop := ctx.Done()
+	var look <-chan time.Time
 	for {
 		select {
 		case <-stop:
@@ -125,7 +130,12 @@ func (f *front) run(ctx context.Context) {
 				listener.Close()
 			}
 			f.config.Logger.Info("draining", "connections", f.guests.count())
+			ticker := time.NewTicker(f.config.Limits.Look)
+			defer ticker.Stop()
+			look = ticker.C
 		case <-hangups:
+			f.cutRevoked()
+		case <-look:
 			f.cutRevoked()
 		case <-drained:
 			return

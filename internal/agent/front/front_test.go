@@ -241,6 +241,56 @@ func TestStrangersThatSayNothingKeepNobodyOut(t *testing.T) {
 	}
 }
 
+func TestStrangersFromOnePlacePushOutTheirOwn(t *testing.T) {
+	w := newWorld(t, Limits{Handshakes: 4}, echo)
+	// The oldest of all is honest and slow.
+	slow, err := net.Dial("tcp", w.address)
+	must(t, err)
+	defer slow.Close()
+	elsewhere := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	var strangers []net.Conn
+	for range 20 {
+		conn, err := elsewhere.Dial("tcp", w.address)
+		must(t, err)
+		defer conn.Close()
+		strangers = append(strangers, conn)
+	}
+	// One that goes shows that they push each other out.
+	must(t, strangers[0].SetReadDeadline(time.Now().Add(patience)))
+	if _, err := strangers[0].Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a stranger of many is still there")
+	}
+	conn := tls.Client(slow, w.clientConfig(w.authority.client()))
+	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	must(t, roundTrip(conn))
+}
+
+func TestWhereConnectionsComeFrom(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.7:1": "192.0.2.7/32", "[::ffff:192.0.2.7]:1": "192.0.2.7/32", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64", "[fe80::1%lo]:1": "fe80::/64",
+	} {
+		tcp, err := net.ResolveTCPAddr("tcp", address)
+		must(t, err)
+		if got := origin(tcp).String(); got != want {
+			t.Errorf("%s comes from %s, want %s", address, got, want)
+		}
+	}
+}
+
+func TestADrainingFrontCutsWhoeverIsRevoked(t *testing.T) {
+	w := newWorld(t, Limits{Look: 10 * time.Millisecond}, echo)
+	bad, good := w.authority.client(), w.authority.client()
+	badConn, goodConn := w.mustDial(w.clientConfig(bad)), w.mustDial(w.clientConfig(good))
+	must(t, roundTrip(badConn))
+	must(t, roundTrip(goodConn))
+	w.stop()
+	must(t, Revoke(w.dir, pki.Serial(bad.Leaf)))
+	if _, err := badConn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection of a revoked certificate is open: %v", err)
+	}
+	must(t, roundTrip(goodConn))
+}
+
 func TestAHandshakeThatTakesTooLongIsEnded(t *testing.T) {
 	w := newWorld(t, Limits{Handshake: 20 * time.Millisecond}, echo)
 	conn, err := net.Dial("tcp", w.address)
