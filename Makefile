@@ -23,15 +23,15 @@ demo: packages build ## a Docker host from nothing to a served page, and away ag
 	test/demo.sh
 
 .PHONY: test
-test: packages build ## everything, end-to-end on real hosts included
+test: compiler build ## everything, end-to-end on real hosts included
 	test/run.sh
 
 .PHONY: unit
-unit: ## what needs neither root nor hosts
+unit: compiler ## what needs neither root nor hosts
 	go test -race ./...
 
 .PHONY: e2e
-e2e: packages build ## end-to-end on real hosts alone
+e2e: compiler build ## end-to-end on real hosts alone
 	test/run.sh e2e
 
 .PHONY: bench
@@ -40,8 +40,9 @@ bench: packages build ## the figures of docs/benchmarks.md
 
 .PHONY: lint
 lint: ## formats, rules, protos, generated code
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt wants to change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@test -z "$$(gofmt -l .)" || { echo "gofmt wants to change:"; gofmt -l .; exit 1; }
 	$(LINT) run ./...
+	GOOS=darwin GOARCH=arm64 go vet ./cmd/mctl ./cmd/controller ./internal/mctl/... ./internal/controller/api
 	$(BUF) lint
 	$(BUF) breaking --against proto/lock.binpb
 	tools/generated.sh
@@ -58,6 +59,10 @@ protolock: ## accept the present protos as what must not be broken
 .PHONY: packages
 packages:
 	@test/packages.sh
+
+.PHONY: compiler
+compiler: # and the packages
+	@test/packages.sh compiler
 
 .PHONY: help
 help:

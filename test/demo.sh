@@ -8,7 +8,8 @@ if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 
-unset DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONTEXT MCTL_CONTEXT
+unset DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONTEXT MCTL_CONTEXT MCTL_CONTROLLER_BIN MACHINE_STORAGE_PATH
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 MCTL_HOME=$(mktemp -d)
 export MCTL_HOME MCTL_ENGINE_INSTALL=distro DOCKER_CONFIG=$MCTL_HOME/docker
 mctl=$PWD/bin/mctl
@@ -24,17 +25,27 @@ step() { # step TITLE COMMAND…: runs it and says how long it took
 }
 
 cleanup() {
-	local status=$?
-	trap - EXIT INT TERM
+	local status=$? said
+	# A second Ctrl-C must not leave half of it, so what removes has a session of its own, where no terminal sends signals.
+	trap '' INT TERM HUP
+	trap - EXIT
 	echo "── clean up"
-	"$mctl" rm -f demo >/dev/null 2>&1 || true
-	"$mctl" controller stop >/dev/null 2>&1 || true
-	rm -rf "$MCTL_HOME"
+	if "$mctl" ls -q 2>/dev/null | grep -qx demo; then
+		said=$(setsid --wait "$mctl" rm -y demo 2>&1) || { echo "$said" >&2; status=1; }
+	fi
+	said=$(setsid --wait "$mctl" controller stop 2>&1) || { echo "$said" >&2; status=1; }
+	if [ -z "$(ls -A "$MCTL_HOME/mctl/nspawn/hosts" 2>/dev/null)" ]; then
+		rm -rf "$MCTL_HOME"
+	else
+		echo "not everything could be removed: MCTL_HOME=$MCTL_HOME $mctl rm -y demo" >&2
+		status=1
+	fi
 	[ "$status" = 0 ] && printf 'The demo took %.1f s.\n' "$(((($(date +%s%N) - started) / 1000000)))e-3"
 	exit "$status"
 }
 trap cleanup EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 busybox_image() { # a root file system with a static busybox and its links
 	local root=$MCTL_HOME/busybox applet

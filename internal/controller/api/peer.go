@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
 )
 
@@ -38,14 +37,6 @@ func (UnixCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.Aut
 		return nil, nil, err
 	}
 	return conn, auth, inner
-}
-
-func peerOf(fd int) (uid uint32, pid int32, err error) {
-	found, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil {
-		return 0, 0, err
-	}
-	return found.Uid, found.Pid, nil
 }
 
 // ClientHandshake implements credentials.TransportCredentials; these are for servers.
