@@ -118,7 +118,14 @@ func (c *call) deleteAddress(ctx context.Context) error {
 	if !c.Reserve {
 		return nil
 	}
-	found, err := c.findAddress(ctx, spec.AddressName(c.m))
+	name := spec.AddressName(c.m)
+	found, err := c.findAddress(ctx, name)
+	if err == nil && found == nil {
+		if err := c.awaitPending(ctx, "regions/"+c.Region(), "addresses", name); err != nil {
+			return err
+		}
+		found, err = c.findAddress(ctx, name)
+	}
 	if err != nil || found == nil || !spec.OwnsAddress(c.m, found) {
 		return err
 	}

@@ -23,7 +23,7 @@ const zone = "zones/us-central1-a/"
 func quick(t *testing.T) Config {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
-	return Config{Transport: transport, OperationLimit: 5 * time.Second, Settle: 50 * time.Millisecond, Pause: 4 * time.Millisecond}
+	return Config{Transport: transport, OperationLimit: 5 * time.Second, Settle: 50 * time.Millisecond, Pause: 4 * time.Millisecond, Rate: 1000, Burst: 1000}
 }
 
 // machineOn is a machine to make on the stub; options are name and value in turn.

@@ -112,8 +112,13 @@ func (c *call) sweep(ctx context.Context) error {
 	if c.driver.rules.others(c) || len(c.SourceRanges) == 0 {
 		return nil
 	}
+	if err := c.AwaitPending(ctx, c.Network.Project, "global", func(target cloud.Name) bool {
+		return target.Kind == "firewalls" && spec.NamedFor(target.Name, c.m.ControllerID)
+	}); err != nil {
+		return err
+	}
 	unused, err := c.unusedRules(ctx)
-	if err != nil || len(unused) == 0 {
+	if err != nil {
 		return err
 	}
 	for _, rule := range unused {

@@ -208,7 +208,7 @@ func (d *Driver) Delete(ctx context.Context, m driver.Machine) error {
 func (c *call) deleteInstance(ctx context.Context) error {
 	found, err := c.instance(ctx)
 	if fault.Is(err, fault.NotFound) {
-		if err := c.awaitPending(ctx); err != nil {
+		if err := c.awaitPending(ctx, "zones/"+c.Zone, "instances", c.m.Name); err != nil {
 			return err
 		}
 		found, err = c.instance(ctx)
@@ -224,23 +224,9 @@ func (c *call) deleteInstance(ctx context.Context) error {
 	}))
 }
 
-// awaitPending waits for operations about an instance of our name: what they make must not appear after it was said to be gone.
-func (c *call) awaitPending(ctx context.Context) error {
-	pending, err := c.Pending(ctx, c.Zone)
-	if err != nil {
-		return err
-	}
-	for _, op := range pending {
-		target := cloud.Parse(op.TargetLink)
-		if target.Kind != "instances" || target.Name != c.m.Name {
-			continue
-		}
-		// How it ended does not matter; that it has not, does.
-		if err := c.Await(ctx, op); err != nil && fault.Is(err, fault.Unavailable) {
-			return err
-		}
-	}
-	return nil
+// awaitPending waits for operations about something of ours: what they make must not appear after it was said to be gone.
+func (c *call) awaitPending(ctx context.Context, scope, kind, name string) error {
+	return c.AwaitPending(ctx, c.Project, scope, func(target cloud.Name) bool { return target.Kind == kind && target.Name == name })
 }
 
 // gone takes what is not there for what has been removed.

@@ -421,9 +421,9 @@ func (s *stub) await(name string) {
 // page is a list of one item at a time.
 func (s *stub) page(r *http.Request, collection string) object {
 	var items []object
-	if path.Base(collection) == "operations" {
+	if scope := strings.TrimPrefix(path.Dir(collection), "global"); path.Base(collection) == "operations" {
 		for _, name := range slices.Sorted(maps.Keys(s.ops)) {
-			if op := s.ops[name]; op.scope == path.Dir(collection) && !op.done {
+			if op := s.ops[name]; op.scope == scope && !op.done {
 				items = append(items, s.shown(op))
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"google.golang.org/api/compute/v1"
@@ -92,15 +93,39 @@ func (c *Client) projectOf(op *compute.Operation) string {
 	return c.Project
 }
 
-// Pending lists the operations in a zone that have not ended.
-func (c *Client) Pending(ctx context.Context, zone string) ([]*compute.Operation, error) {
-	return pages(ctx, c, func(ctx context.Context, page string) ([]*compute.Operation, string, error) {
-		list, err := c.ZoneOperations.List(c.Project, zone).Filter(`status != "DONE"`).PageToken(page).Context(ctx).Do()
+// AwaitPending waits for operations of a project that have not ended and are about what is meant. scope is "zones/…", "regions/…" or
+// "global". How they end does not matter; one that does not is fault.Unavailable.
+func (c *Client) AwaitPending(ctx context.Context, project, scope string, meant func(target Name) bool) error {
+	kind, where, _ := strings.Cut(scope, "/")
+	const pending = `status != "DONE"`
+	list := func(ctx context.Context, page string) (*compute.OperationList, error) {
+		switch kind {
+		case "zones":
+			return c.ZoneOperations.List(project, where).Filter(pending).PageToken(page).Context(ctx).Do()
+		case "regions":
+			return c.RegionOperations.List(project, where).Filter(pending).PageToken(page).Context(ctx).Do()
+		}
+		return c.GlobalOperations.List(project).Filter(pending).PageToken(page).Context(ctx).Do()
+	}
+	all, err := pages(ctx, c, func(ctx context.Context, page string) ([]*compute.Operation, string, error) {
+		found, err := list(ctx, page)
 		if err != nil {
 			return nil, "", err
 		}
-		return list.Items, list.NextPageToken, nil
+		return found.Items, found.NextPageToken, nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, op := range all {
+		if !meant(Parse(op.TargetLink)) {
+			continue
+		}
+		if err := c.Await(ctx, op); fault.Is(err, fault.Unavailable) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Operation returns one of a zone's.

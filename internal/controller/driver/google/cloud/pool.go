@@ -34,6 +34,9 @@ type Config struct {
 	Settle time.Duration
 	// Pause is the first pause before a request is made again, and about how often what changes is looked at; zero for half a second.
 	Pause time.Duration
+	// Rate is how many requests a second one project gets, and Burst how many at once after a rest; zero for 20 and 60.
+	Rate  rate.Limit
+	Burst int
 }
 
 // Place is where to ask, and as whom.
@@ -62,6 +65,9 @@ func NewPool(config Config) *Pool {
 	}
 	if config.Settle == 0 {
 		config.Settle = 30 * time.Second
+	}
+	if config.Rate == 0 {
+		config.Rate, config.Burst = requestsPerSecond, requestsAtOnce
 	}
 	if config.Pause == 0 {
 		config.Pause = 500 * time.Millisecond
@@ -120,7 +126,7 @@ func (p *Pool) Client(place Place) (*Client, error) {
 	}
 	made := &Client{
 		Service: service, Project: place.Project, endpoint: place.Endpoint, Limits: p.config,
-		pace: &pace{limiter: rate.NewLimiter(requestsPerSecond, requestsAtOnce)}, memory: &memory{known: map[string]known{}},
+		pace: &pace{limiter: rate.NewLimiter(p.config.Rate, p.config.Burst)}, memory: &memory{known: map[string]known{}},
 	}
 	p.clients[key] = made
 	return made, nil

@@ -92,8 +92,11 @@ func (s *Spec) AllTags(controllerID string) []string {
 // OfController reports whether a rule is one of a controller's.
 func OfController(rule *compute.Firewall, controllerID string) bool {
 	owner, _ := Described(rule.Description)
-	return owner == controllerID && strings.Contains(rule.Name, base(controllerID))
+	return owner == controllerID && NamedFor(rule.Name, controllerID)
 }
+
+// NamedFor reports whether a rule's name says that it is one of a controller's.
+func NamedFor(name, controllerID string) bool { return strings.Contains(name, base(controllerID)+"-") }
 
 // SameNetwork reports whether two names are of one network.
 func SameNetwork(a, b string) bool {
