@@ -84,16 +84,19 @@ func (c *call) insert(ctx context.Context, found parts, p *progress) (again bool
 	op, err := c.Begin(ctx, p.requestID(c.m), func(ctx context.Context, id string) (*compute.Operation, error) {
 		return c.Instances.Insert(c.Project, c.Zone, c.Instance(c.m, found.disk, found.address)).RequestId(id).Context(ctx).Do()
 	})
+	if fault.Is(err, fault.Unavailable) {
+		return false, err // the same request id finds out what came of it
+	}
 	old := err == nil && cloud.Ended(op)
 	if err == nil {
 		p.Insert = op.Name
-		err = c.Await(ctx, op)
+		if op, err = c.End(ctx, op); err != nil {
+			return false, err
+		}
+		err = cloud.Failure(op)
 	}
-	switch {
-	case err == nil:
-		return c.appear(ctx, op, p)
-	case fault.Is(err, fault.Unavailable):
-		return false, err // the same request id finds out how it ended
+	if err == nil {
+		return c.appear(ctx, op, old, p)
 	}
 	p.Attempt++
 	p.Insert = ""
@@ -109,6 +112,7 @@ func (c *call) parts(ctx context.Context) (parts, error) {
 	var found parts
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.ensureRules(ctx) })
+	group.Go(func() error { c.warnings(ctx); return nil }) // they are remembered
 	group.Go(func() (err error) { found.address, err = c.staticAddress(ctx); return err })
 	group.Go(func() (err error) { found.disk, err = c.disk(ctx); return err })
 	group.Go(func() error {
@@ -140,8 +144,12 @@ func taken(kind, name, zone string, labels map[string]string) error {
 
 // appear waits until an instance whose making has ended is to be seen. One that does not appear was taken away again, and is made
 // anew under another request id.
-func (c *call) appear(ctx context.Context, op *compute.Operation, p *progress) (again bool, err error) {
-	for limit := c.settled(op); ; {
+func (c *call) appear(ctx context.Context, op *compute.Operation, old bool, p *progress) (again bool, err error) {
+	limit := time.Now().Add(c.Limits.Settle)
+	if old {
+		limit = c.settled(op)
+	}
+	for {
 		found, err := c.instance(ctx)
 		if err == nil {
 			return false, c.mine(found)

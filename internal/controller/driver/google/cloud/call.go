@@ -43,12 +43,18 @@ func (p *pace) wait(ctx context.Context) error {
 		left := time.Until(p.resume)
 		p.mu.Unlock()
 		if left <= 0 {
-			return p.limiter.Wait(ctx)
+			break
 		}
 		if err := Pause(ctx, left); err != nil {
 			return err
 		}
 	}
+	turn := p.limiter.Reserve()
+	err := Pause(ctx, turn.Delay())
+	if err != nil {
+		turn.Cancel()
+	}
+	return err
 }
 
 func (p *pace) stop(d time.Duration) {

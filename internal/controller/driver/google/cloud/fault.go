@@ -141,8 +141,8 @@ type stockedOut string
 func (s stockedOut) Error() string   { return string(s) }
 func (stockedOut) Is(err error) bool { return err == ErrStockOut }
 
-// failed says what an operation that ended with an error means.
-func failed(op *compute.Operation) error {
+// Failure says what an operation that ended with an error means; nil for one that ended well.
+func Failure(op *compute.Operation) error {
 	if op.Error == nil || len(op.Error.Errors) == 0 {
 		return nil
 	}
@@ -163,7 +163,7 @@ func failed(op *compute.Operation) error {
 		return say(fault.Conflict, "")
 	case strings.Contains(code, "PERMISSION"), code == "FORBIDDEN":
 		return say(fault.Denied, roles)
-	case strings.Contains(code, "RATE_LIMIT"), code == "RESOURCE_NOT_READY", op.HttpErrorStatusCode >= 500, code == "INTERNAL_ERROR", code == "BACKEND_ERROR":
+	case strings.Contains(code, "RATE_"), code == "RESOURCE_NOT_READY", op.HttpErrorStatusCode >= 500, code == "INTERNAL_ERROR", code == "BACKEND_ERROR":
 		return say(fault.Unavailable, "")
 	}
 	return say(fault.Precondition, "")

@@ -41,9 +41,18 @@ func (c *Client) Begin(ctx context.Context, requestID string, send func(ctx cont
 	return op, err
 }
 
-// Await waits until an operation has ended, however often the API's own wait returns early, and returns what it failed with. One
-// that has not ended within the limit is fault.Unavailable.
+// Await waits until an operation has ended and returns what it failed with.
 func (c *Client) Await(ctx context.Context, op *compute.Operation) error {
+	ended, err := c.End(ctx, op)
+	if err != nil {
+		return err
+	}
+	return Failure(ended)
+}
+
+// End waits until an operation has ended, however often the API's own wait returns early, and returns it as it is then. One that has
+// not ended within the limit is fault.Unavailable.
+func (c *Client) End(ctx context.Context, op *compute.Operation) (*compute.Operation, error) {
 	limited, cancel := context.WithTimeout(ctx, c.Limits.OperationLimit)
 	defer cancel()
 	for early := c.Limits.Pause / 4; op.Status != done; early = min(2*early, 5*time.Second) {
@@ -51,10 +60,10 @@ func (c *Client) Await(ctx context.Context, op *compute.Operation) error {
 		now, err := c.wait(limited, op)
 		switch {
 		case limited.Err() != nil && ctx.Err() == nil:
-			return fault.E("cloud.Await", fault.Unavailable, op.Name, fmt.Errorf("Google's operation %s has not ended after %s", plain(op.Name), c.Limits.OperationLimit)).
+			return nil, fault.E("cloud.End", fault.Unavailable, op.Name, fmt.Errorf("Google's operation %s has not ended after %s", plain(op.Name), c.Limits.OperationLimit)).
 				WithHint("the project's activity log in Google's console says more")
 		case err != nil:
-			return err
+			return nil, err
 		}
 		if op = now; op.Status == done {
 			break
@@ -62,11 +71,11 @@ func (c *Client) Await(ctx context.Context, op *compute.Operation) error {
 		// A wait that returns at once must not make us ask without end.
 		if took := time.Since(asked); took < early {
 			if err := Pause(limited, early-took); err != nil && ctx.Err() != nil {
-				return ended(err)
+				return nil, ended(err)
 			}
 		}
 	}
-	return failed(op)
+	return op, nil
 }
 
 func (c *Client) wait(ctx context.Context, op *compute.Operation) (*compute.Operation, error) {
