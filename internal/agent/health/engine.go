@@ -165,7 +165,7 @@ func (w *Watcher) learn(version string) {
 func (w *Watcher) set(up bool, took time.Duration, message string, out *sink) {
 	w.mu.Lock()
 	before := w.engine
-	w.engine = engineState{known: true, up: up, ping: took, version: before.version}
+	w.know(up, took)
 	w.mu.Unlock()
 	if !before.known || before.up == up {
 		return
@@ -175,4 +175,12 @@ func (w *Watcher) set(up bool, took time.Duration, message string, out *sink) {
 		kind = host.EventEngineUp
 	}
 	out.send(host.Event{Type: kind, Time: w.config.Now(), Message: message})
+}
+
+// know notes how the engine is. The lock is held.
+func (w *Watcher) know(up bool, took time.Duration) {
+	if !w.engine.known {
+		close(w.found)
+	}
+	w.engine = engineState{known: true, up: up, ping: took, version: w.engine.version}
 }

@@ -31,6 +31,29 @@ func TestAnEngineThatDiesAndComesBackIsSeen(t *testing.T) {
 	}
 }
 
+func TestTheFirstSnapshotTellsWhatIsFoundFirst(t *testing.T) {
+	e := newEngine(t)
+	e.start()
+	w, _ := e.watch()
+	if h := snapshot(t, w); !h.EngineUp {
+		t.Error("an engine that runs was told as down")
+	}
+}
+
+func TestAnEngineThatWasToldAsDownComesUpWithAnEvent(t *testing.T) {
+	e := newEngine(t)
+	e.start()
+	e.freeze()
+	w, events := e.watch()
+	if h := snapshot(t, w); h.EngineUp {
+		t.Fatal("an engine that has not answered was told as up")
+	}
+	e.thaw()
+	if got := next(t, events); got.Type != host.EventEngineUp {
+		t.Fatalf("event %+v", got)
+	}
+}
+
 func TestAFrozenEngineIsDownUntilItAnswersAndGetsNoMoreConnections(t *testing.T) {
 	e := newEngine(t)
 	e.start()

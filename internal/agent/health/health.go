@@ -42,6 +42,7 @@ type Watcher struct {
 	engine engineState
 	tally  tally
 	cursor cursor
+	found  chan struct{} // closed when the engine is known
 }
 
 // engineState is what is known of the engine.
@@ -65,12 +66,22 @@ func New(config Config) *Watcher {
 			*d = fallback
 		}
 	}
-	return &Watcher{config: config}
+	return &Watcher{config: config, found: make(chan struct{})}
 }
 
-// Snapshot returns how the host is now. Its engine part is what Events saw last, so Events must run beside it. Nothing
-// waits: file systems over a network are left out. Internal when /proc can't be read. May be repeated.
+// firstFinding is how long a snapshot waits for what Events finds first: one answer of an engine that runs.
+const firstFinding = time.Second
+
+// Snapshot returns how the host is now. Its engine part is what Events saw last, so Events must run beside it. Nothing else
+// is waited for: file systems over a network are left out. Internal when /proc can't be read. May be repeated.
 func (w *Watcher) Snapshot(ctx context.Context) (host.Health, error) {
+	timer := time.NewTimer(firstFinding)
+	defer timer.Stop()
+	select {
+	case <-w.found:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 	if err := ctx.Err(); err != nil {
 		return host.Health{}, err
 	}
@@ -82,6 +93,7 @@ func (w *Watcher) Snapshot(ctx context.Context) (host.Health, error) {
 	defer w.mu.Unlock()
 	h.CPUPercent = now.PercentSince(w.cpu)
 	w.cpu = now
+	w.know(w.engine.up, w.engine.ping) // an engine that is told as down is known as down: its coming up is news
 	h.EngineUp, h.EnginePing = w.engine.up, w.engine.ping
 	if h.EngineUp {
 		h.ContainersRunning, h.ContainersStopped, h.ContainersUnhealthy, h.ContainersRestart = w.tally.count()
