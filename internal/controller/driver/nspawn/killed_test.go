@@ -109,6 +109,10 @@ func (w *world) one(moment int) {
 // TestAHostOutlivesItsController has the controller be killed with everything in its session and its cgroups.
 func TestAHostOutlivesItsController(t *testing.T) {
 	w := newWorld(t, "outlive")
+	handed := make([]int, 2)
+	if err := unix.Pipe(handed); err != nil { // as a process is handed by its parent: open after exec
+		t.Fatal(err)
+	}
 	instance := w.create(w.machine("web", nil))
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -122,6 +126,11 @@ func TestAHostOutlivesItsController(t *testing.T) {
 	if len(pids) < 3 {
 		t.Fatalf("a booted host has processes %v", pids)
 	}
+	_ = unix.Close(handed[1])
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(handed[0])}}, 0); n != 1 || err != nil {
+		t.Error("the host holds a file that was its controller's")
+	}
+	_ = unix.Close(handed[0])
 	for _, pid := range pids {
 		groups, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 		for line := range strings.Lines(string(groups)) {

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 
 	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"mctl/internal/controller/driver/nspawn/system"
 )
@@ -63,6 +65,7 @@ func (k sessions) start(ctx context.Context, c Container, b Boot) error {
 	if err != nil {
 		return err
 	}
+	keepToOurselves()
 	if err := command.Start(); err != nil {
 		ahead.Close()
 		return err
@@ -82,6 +85,17 @@ func (k sessions) start(ctx context.Context, c Container, b Boot) error {
 	}
 	k.logger.Debug("launched", "host", c.ID, "pid", command.Process.Pid)
 	return awaitInit(ctx, c, main)
+}
+
+// keepToOurselves sees that no file which this process was handed, such as a lock of whoever started it, is handed on: a host would
+// hold it for as long as it lives. Files that we open ourselves are not handed on anyway.
+func keepToOurselves() {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, entry := range entries {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // command is the launcher. It belongs to no context: the host outlives all of them.
