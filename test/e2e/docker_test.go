@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // busybox is an image made of the static busybox that is installed here, so that no registry is needed.
@@ -68,28 +72,47 @@ func (l *lab) importBusybox(name string) {
 func TestFourCreatesAtOnceWhileAFifthIsRemoved(t *testing.T) {
 	l := newLab(t)
 	l.must("create", "--driver", "nspawn", "fifth")
-	var all sync.WaitGroup
-	results := make([]result, 5)
-	for i := range 4 {
-		all.Go(func() { results[i] = l.run("create", "--driver", "nspawn", fmt.Sprintf("host%d", i+1)) })
+	var creates sync.WaitGroup
+	results, since, done := make([]result, 4), time.Now(), make(chan struct{})
+	for i := range results {
+		creates.Go(func() { results[i] = l.run("create", "--driver", "nspawn", fmt.Sprintf("host%d", i+1)) })
 	}
-	all.Go(func() { results[4] = l.run("rm", "-y", "fifth") })
-	all.Wait()
-	for _, r := range results {
-		if r.code != 0 {
+	go func() { creates.Wait(); close(done) }()
+	// The moment at which the old tool spoils its files: hosts are there, their certificates not yet.
+	eventually(t, time.Minute, "a host installs", func() bool {
+		return strings.Contains(l.eventsSince(since, "", "PHASE_CHANGED"), "installing")
+	})
+	removed := l.run("rm", "-y", "fifth")
+	select {
+	case <-done:
+		t.Error("the creates were over before the fifth was removed")
+	default:
+	}
+	<-done
+	for _, r := range append(results, removed) {
+		if r.code != 0 || r.stderr != "" || strings.Contains(r.stdout, "x509") {
 			t.Fatal(r)
 		}
 	}
-	serials := map[string]bool{}
-	for i := range 4 {
+	keys, authorities := map[string]bool{}, map[string]bool{}
+	for i := range results {
 		name := fmt.Sprintf("host%d", i+1)
 		if version := l.mustDocker(name, nil, "version", "--format", "{{.Server.Version}}"); strings.TrimSpace(version) == "" {
 			t.Errorf("%s: no version", name)
 		}
-		serials[l.servedCertificate(name).SerialNumber.String()] = true
+		served := l.servedCertificate(name)
+		if address := strings.TrimSpace(l.must("ip", name)); served.VerifyHostname(address) != nil || served.VerifyHostname(name) != nil {
+			t.Errorf("%s at %s shows a certificate for %v %v", name, address, served.IPAddresses, served.DNSNames)
+		}
+		keys[string(served.RawSubjectPublicKeyInfo)] = true
+		ca, err := os.ReadFile(filepath.Join(l.state, "machines", name, "ca.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		authorities[string(ca)] = true
 	}
-	if len(serials) != 4 {
-		t.Errorf("%d different certificates, want 4", len(serials))
+	if len(keys) != 4 || len(authorities) != 1 {
+		t.Errorf("%d keys and %d authorities, want 4 and 1", len(keys), len(authorities))
 	}
 	if listed := l.must("ls", "-q"); listed != "host1\nhost2\nhost3\nhost4\n" {
 		t.Errorf("ls -q: %q", listed)
@@ -136,11 +159,13 @@ func TestDockerThroughTheFront(t *testing.T) {
 	l.importBusybox("web")
 
 	t.Run("run", func(t *testing.T) {
+		l := l.in(t)
 		if got := l.mustDocker("web", nil, "run", "--rm", "busybox", "echo", "hello"); got != "hello\n" {
 			t.Errorf("got %q", got)
 		}
 	})
 	t.Run("build with 100 MB of context", func(t *testing.T) {
+		l := l.in(t)
 		context := t.TempDir()
 		random(t, filepath.Join(context, "blob"), 100_000_000)
 		dockerfile := "FROM busybox\nCOPY blob /blob\nRUN stat -c %s /blob > /size\n"
@@ -156,6 +181,7 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("attach", func(t *testing.T) {
+		l := l.in(t)
 		l.mustDocker("web", nil, "run", "-d", "-i", "--name", "attached", "busybox", "sh", "-c", "read line; echo got $line")
 		// Standard input stays open: dockerd drops output that is under way when it ends (with or without a front).
 		attach := exec.Command("docker", "attach", "attached")
@@ -172,19 +198,39 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("exec with stdin closed early", func(t *testing.T) {
+		l := l.in(t)
 		l.mustDocker("web", nil, "run", "-d", "--name", "sleeper", "busybox", "sleep", "1000")
-		// wc answers only after its standard input has ended: half-close has to come through.
-		if got := l.mustDocker("web", []byte("12345"), "exec", "-i", "sleeper", "sh", "-c", "wc -c; echo after"); got != "5\nafter\n" {
+		// wc answers only after its standard input has ended: half-close has to come through, and the other half go on.
+		if got := l.mustDocker("web", []byte("12345"), "exec", "-i", "sleeper", "sh", "-c", "wc -c; sleep 1; echo after"); got != "5\nafter\n" {
 			t.Errorf("got %q", got)
 		}
 	})
 	t.Run("logs -f", func(t *testing.T) {
-		l.mustDocker("web", nil, "run", "-d", "--name", "talker", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 1; done")
-		if got := l.mustDocker("web", nil, "logs", "-f", "talker"); got != "1\n2\n3\n" {
-			t.Errorf("got %q", got)
+		l := l.in(t)
+		l.mustDocker("web", nil, "run", "-d", "--name", "talker", "busybox", "sh", "-c", "echo first; until [ -e /go ]; do sleep 0.1; done; echo last")
+		logs := exec.Command("docker", "logs", "-f", "talker")
+		logs.Env = l.environment(l.dockerEnv("web")...)
+		stdout, err := logs.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := logs.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(stdout)
+		if got, err := lines.ReadString('\n'); err != nil || got != "first\n" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		l.mustDocker("web", nil, "exec", "talker", "touch", "/go") // only now is there more to say
+		if got, err := lines.ReadString('\n'); err != nil || got != "last\n" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		if err := logs.Wait(); err != nil {
+			t.Errorf("docker logs -f: %v", err)
 		}
 	})
 	t.Run("cp of 200 MB there and back", func(t *testing.T) {
+		l := l.in(t)
 		folder := t.TempDir()
 		there, back := filepath.Join(folder, "there"), filepath.Join(folder, "back")
 		random(t, there, 200_000_000)
@@ -195,15 +241,34 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("session upgraded to h2c", func(t *testing.T) {
+		l := l.in(t)
 		conn := l.dialEngine("web")
-		fmt.Fprint(conn, "POST /session HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"+
-			"X-Docker-Expose-Session-Uuid: e2e\r\nX-Docker-Expose-Session-Name: e2e\r\nX-Docker-Expose-Session-Sharedkey: e2e\r\n\r\n")
-		answer := make([]byte, 12)
-		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 101" {
-			t.Fatalf("answer %q, %v", answer, err)
+		fmt.Fprint(conn, "POST /session HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"+
+			"X-Docker-Expose-Session-Uuid: e2e\r\nX-Docker-Expose-Session-Name: e2e\r\nX-Docker-Expose-Session-Sharedkey: e2e\r\n\r\n")
+		reader := bufio.NewReader(conn)
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil || response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("Upgrade") != "h2c" {
+			t.Fatalf("answer %+v, %v", response, err)
+		}
+		// From here on dockerd is the client of a gRPC server on our side.
+		preface := make([]byte, len(http2.ClientPreface))
+		if _, err := io.ReadFull(reader, preface); err != nil || string(preface) != http2.ClientPreface {
+			t.Fatalf("dockerd begins with %q, %v", preface, err)
+		}
+		framer := http2.NewFramer(conn, reader)
+		if err := framer.WriteSettings(); err != nil {
+			t.Fatal(err)
+		}
+		for acknowledged := false; !acknowledged; {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				t.Fatalf("our settings were not acknowledged: %v", err)
+			}
+			settings, ok := frame.(*http2.SettingsFrame)
+			acknowledged = ok && settings.IsAck()
 		}
 	})
 }

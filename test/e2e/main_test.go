@@ -24,7 +24,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "skipped: test/e2e (make e2e runs it)")
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := os.RemoveAll(imageDir()); err != nil {
+		fmt.Fprintln(os.Stderr, "FAIL:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // lab is one state directory with its own controller.
@@ -57,6 +62,13 @@ func newLab(t *testing.T) *lab {
 		}
 	})
 	return l
+}
+
+// in is the lab for a subtest, which fails alone.
+func (l *lab) in(t *testing.T) *lab {
+	inner := *l
+	inner.t = t
+	return &inner
 }
 
 func (l *lab) logTail() {
@@ -125,6 +137,12 @@ func (l *lab) dockerEnv(name string) []string {
 		}
 	}
 	return environment
+}
+
+// eventsSince are the events of a type; the machine may be empty for all.
+func (l *lab) eventsSince(since time.Time, name, kind string) string {
+	l.t.Helper()
+	return l.must("events", "--machine", name, "--type", kind, "--since", since.UTC().Format(time.RFC3339Nano))
 }
 
 // ssh runs a command on a machine's host.
