@@ -11,9 +11,9 @@ failed=0 notes=() missing=
 if [ "${1:-}" = e2e ]; then
 	shift
 else
-	others='^mctl/test/e2e'
+	others='^mctl/test/(e2e|cloud/host|cloud/gcloud)$'
 	# What runs on hosts, and the tools that make hosts, are written for Linux alone.
-	[ "$missing" = Linux ] && others='^mctl/(test|cmd/agent|internal/agent|internal/controller/driver/nspawn)'
+	[ "$missing" = Linux ] && others='^mctl/(test/(e2e|bench|cloud/host|cloud/gcloud)|cmd/agent|internal/agent|internal/controller/driver/nspawn)'
 	units=$(go list ./... | grep -Ev "$others")
 	# shellcheck disable=SC2086 # a list of words
 	go test -race -timeout 15m $units || failed=1
@@ -23,8 +23,10 @@ else
 fi
 if [ -z "$missing" ]; then
 	MCTL_E2E=1 go test -race -count=1 -timeout 60m "$@" ./test/e2e || failed=1
+	MCTL_E2E=1 go test -race -count=1 -timeout 15m "$@" ./test/cloud/host ./test/cloud/gcloud || failed=1
+	command -v gcloud >/dev/null || notes+=("not checked: gcloud not installed")
 else
-	notes+=("skipped: test/e2e (real hosts need $missing)")
+	notes+=("skipped: test/e2e, test/cloud/host, test/cloud/gcloud (real hosts need $missing)")
 fi
 
 notes+=(

@@ -67,7 +67,16 @@ func New(ctx context.Context, logger hclog.Logger) (*Hosts, error) {
 	if logger == nil {
 		logger = hclog.NewNullLogger()
 	}
-	if err := Sweep(ctx); err != nil {
+	if err := os.MkdirAll(Parent(), 0o700); err != nil {
+		return nil, err
+	}
+	// One at a time, so that nobody takes a lab that is just being made for one that was left.
+	lock, err := system.LockFile(ctx, Parent()+".lock", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if err := sweep(ctx); err != nil {
 		return nil, fmt.Errorf("remove what an earlier lab left: %w", err)
 	}
 	var id [4]byte
@@ -80,7 +89,7 @@ func New(ctx context.Context, logger hclog.Logger) (*Hosts, error) {
 	return h, nil
 }
 
-// open makes a lab's directory, or takes over that of a lab whose process is gone. fs.ErrNotExist when the other one is gone too.
+// open makes a lab's directory, or takes over that of a lab whose process is gone.
 func open(ctx context.Context, id string, logger hclog.Logger) (*Hosts, error) {
 	dir := filepath.Join(Parent(), id)
 	for _, sub := range []string{"disks", "networks"} {
@@ -101,12 +110,9 @@ func open(ctx context.Context, id string, logger hclog.Logger) (*Hosts, error) {
 	return h, nil
 }
 
-// Sweep removes what labs have left whose process was killed.
-func Sweep(ctx context.Context) error {
+// sweep removes what labs have left whose process was killed.
+func sweep(ctx context.Context) error {
 	entries, err := os.ReadDir(Parent())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	for _, entry := range entries {
 		if !abandoned(filepath.Join(Parent(), entry.Name())) {
 			continue
@@ -115,9 +121,7 @@ func Sweep(ctx context.Context) error {
 		if openErr == nil {
 			openErr = h.Close(ctx)
 		}
-		if err = errors.Join(err, openErr); errors.Is(openErr, fs.ErrNotExist) {
-			err = nil // somebody else was faster
-		}
+		err = errors.Join(err, openErr)
 	}
 	return err
 }

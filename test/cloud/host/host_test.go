@@ -28,6 +28,7 @@ runcmd:
 `
 
 func TestAHostIsWhatItsMetadataSay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	began := time.Now()
 	s := w.spec("web")
@@ -68,6 +69,7 @@ func TestAHostIsWhatItsMetadataSay(t *testing.T) {
 }
 
 func TestNothingComesInWithoutARule(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, other := w.spec("one"), w.spec("other")
 	one.Tags, other.Tags = []string{"web"}, []string{"client"}
@@ -132,6 +134,7 @@ func TestNothingComesInWithoutARule(t *testing.T) {
 }
 
 func TestAnotherNetworkIsAnotherWorld(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.create(w.spec("one"))
 	foreign, sub := named("foreign"), named("foreign-sub")
@@ -151,6 +154,7 @@ func TestAnotherNetworkIsAnotherWorld(t *testing.T) {
 }
 
 func TestAnAddressChangesAndTheDiskStays(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	before := w.create(w.spec("web"))
 	c := w.login(before.Public, "ops")
@@ -191,6 +195,7 @@ func TestAnAddressChangesAndTheDiskStays(t *testing.T) {
 }
 
 func TestHostsThatDoNotComeUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.lab.Fail(lab.Fault{Subject: "", Boot: lab.NeverBoots})
 	dead := w.create(w.spec("dead"))
@@ -217,6 +222,7 @@ func TestHostsThatDoNotComeUp(t *testing.T) {
 }
 
 func TestAHostThatVanishesIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	i := w.create(w.spec("web"))
 	w.login(i.Public, "ops")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
 	"mctl/test/cloud/host"
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "skipped: test/cloud/host (make test runs it)")
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // world is a cloud of real hosts with one network, in which nothing but port 22 is open.

@@ -113,6 +113,9 @@ func compile(schemas map[string]*Schema) error {
 		if err := compile(s.Properties); err != nil {
 			return err
 		}
+		if s.Type == "array" && s.Items != nil && s.Items.Pattern == "" {
+			s.Items.Pattern = s.Pattern // it stands with the array, and is meant for its items
+		}
 		for _, below := range []*Schema{s.Items, s.Additional} {
 			if below != nil {
 				if err := compile(map[string]*Schema{name: below}); err != nil {
