@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"mctl/internal/agent/engine/daemon"
@@ -72,7 +73,7 @@ func refusal(err error) bool { return errors.As(err, new(errRefused)) }
 // enact writes the plan and has dockerd act.
 func (e *Engine) enact(ctx context.Context, s dockerd.Service, present kept, p plan, what act) error {
 	if what == reload && p.neutral != nil {
-		if err := e.write(s.Document, present.Document, p.neutral); err != nil {
+		if err := e.writeDocument(s, present.Document, p.neutral); err != nil {
 			return err
 		}
 		present.Document = p.neutral
@@ -80,7 +81,7 @@ func (e *Engine) enact(ctx context.Context, s dockerd.Service, present kept, p p
 			return err
 		}
 	}
-	if err := e.write(s.Document, present.Document, p.files.Document); err != nil {
+	if err := e.writeDocument(s, present.Document, p.files.Document); err != nil {
 		return err
 	}
 	if err := e.writeDropIn(ctx, present.DropIn, p.files.DropIn); err != nil {
@@ -124,17 +125,21 @@ func (e *Engine) present(m *memory, s dockerd.Service) (kept, error) {
 }
 
 // write replaces a file, known to the footprint before and after.
-func (e *Engine) write(path string, is, becomes *[]byte) error {
+func (e *Engine) write(path string, is, becomes *[]byte, mode fs.FileMode) error {
 	if tree.Same(is, becomes) {
 		return nil
 	}
 	if err := e.config.Footprint.File(path); err != nil {
 		return err
 	}
-	if err := e.tree.Put(path, becomes, 0o644); err != nil || becomes == nil {
+	if err := e.tree.Put(path, becomes, mode); err != nil || becomes == nil {
 		return err
 	}
 	return e.config.Footprint.Written(path)
+}
+
+func (e *Engine) writeDocument(s dockerd.Service, is, becomes *[]byte) error {
+	return e.write(s.Document, is, becomes, 0o644)
 }
 
 // writeDropIn replaces the drop-in and tells systemd. Its environment may hold secrets, so only root reads it.
@@ -142,16 +147,8 @@ func (e *Engine) writeDropIn(ctx context.Context, is, becomes *[]byte) error {
 	if tree.Same(is, becomes) {
 		return nil
 	}
-	if err := e.config.Footprint.File(dockerd.DropIn); err != nil {
+	if err := e.write(dockerd.DropIn, is, becomes, 0o600); err != nil {
 		return err
-	}
-	if err := e.tree.Put(dockerd.DropIn, becomes, 0o600); err != nil {
-		return err
-	}
-	if becomes != nil {
-		if err := e.config.Footprint.Written(dockerd.DropIn); err != nil {
-			return err
-		}
 	}
 	return e.daemon.Systemctl(ctx, "daemon-reload")
 }
@@ -166,7 +163,7 @@ func (e *Engine) revert(ctx context.Context, m *memory, s dockerd.Service, cause
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := errors.Join(e.write(s.Document, document, m.Former.Document), e.writeDropIn(ctx, dropIn, m.Former.DropIn)); err != nil {
+	if err := errors.Join(e.writeDocument(s, document, m.Former.Document), e.writeDropIn(ctx, dropIn, m.Former.DropIn)); err != nil {
 		return errors.Join(cause, err)
 	}
 	hint := "the former configuration is back; remove the machine and create it with other engine options"

@@ -26,6 +26,9 @@ type Harness struct {
 	Vanish func(ctx context.Context, m driver.Machine) error
 	// Vanished is what a host that Vanish destroyed counts as: fault.NotFound for gone, empty for off.
 	Vanished fault.Kind
+	// Mute has the host of a machine, which is not there yet, never finish booting. Nil where the driver does not wait for that,
+	// or where it is impossible.
+	Mute func(m driver.Machine)
 	// Faults injects faults into the world; nil where that is impossible.
 	Faults Faults
 	// Instances counts the hosts among what List names; nil to count every line.
@@ -85,6 +88,7 @@ func Run(t *testing.T, world func(t *testing.T) Harness) {
 		{"delete during create leaves nothing", (*suite).deletedEarly},
 		{"stop, start and restart", (*suite).power},
 		{"a host that vanished is told and can be deleted", (*suite).vanishes},
+		{"a host that never boots is told and can be deleted", (*suite).mute},
 		{"two hosts do not get in each other's way", (*suite).two},
 		{"a list has the controller's hosts", (*suite).lists},
 		{"passing faults are said to be passing", (*suite).faults},

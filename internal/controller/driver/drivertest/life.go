@@ -11,7 +11,9 @@ import (
 	"mctl/internal/fault"
 )
 
-func (s *suite) describes() {
+// speaks checks what a driver says of itself.
+func (s *suite) speaks() {
+	s.Helper()
 	info := s.d.Info()
 	if info.Name == "" || info.Summary == "" || info.Unusable != "" {
 		s.Errorf("Info %+v", info)
@@ -27,6 +29,10 @@ func (s *suite) describes() {
 	if err := s.d.Validate(s.h.Machine.Options); err != nil {
 		s.Errorf("Validate: %v", err)
 	}
+}
+
+func (s *suite) describes() {
+	s.speaks()
 	ctx, cancel := s.call()
 	defer cancel()
 	for range 2 {
@@ -185,6 +191,27 @@ func (s *suite) vanishes() {
 	s.delete(m)
 }
 
+func (s *suite) mute() {
+	if s.h.Mute == nil {
+		s.Skip("hosts of this driver always boot")
+	}
+	m := s.machine("mute")
+	s.h.Mute(m)
+	ctx, cancel := context.WithTimeout(s.Context(), max(10*s.h.CreateTime, time.Second))
+	defer cancel()
+	made, err := s.d.Create(ctx, m)
+	if err != nil && !fault.Retryable(err) || err == nil && made.Power == driver.Running {
+		s.Errorf("Create of one that never boots: %+v %v", made, err)
+	}
+	m.State = made.State
+	if seen := s.inspect(m); seen.Power == driver.Running || seen.Power == driver.Stopped {
+		s.Errorf("Inspect of one that never boots: %+v", seen)
+	}
+	for range 2 {
+		s.delete(m)
+	}
+}
+
 func (s *suite) two() {
 	machines := []driver.Machine{s.machine("one"), s.machine("other")}
 	instances := make([]driver.Instance, len(machines))
@@ -229,8 +256,8 @@ func (s *suite) lists() {
 	}
 	if remover, ok := s.d.(driver.Remover); ok {
 		for _, resource := range found {
-			if err := remover.Remove(ctx, other, resource); err == nil {
-				s.Errorf("%s %s was removed for another controller", resource.Kind, resource.ID)
+			if err := remover.Remove(ctx, other, resource); !fault.Is(err, fault.Denied) {
+				s.Errorf("%s %s of another controller: %v, want denied", resource.Kind, resource.ID, err)
 			}
 		}
 		for _, resource := range append(found, found...) { // instances first, as they were listed; each twice

@@ -52,6 +52,7 @@ func TestContract(t *testing.T) {
 			List:       func(context.Context) ([]string, error) { return cloud.List(), nil },
 			Vanish:     func(_ context.Context, m driver.Machine) error { cloud.Vanish(m.UID); return nil },
 			Vanished:   fault.NotFound,
+			Mute:       func(m driver.Machine) { cloud.NeverBoots(m.Name) },
 			Faults:     faults{cloud},
 			NewAddress: true,
 			CreateTime: 3 * time.Millisecond,

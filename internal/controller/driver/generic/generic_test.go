@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/drivertest"
 	"mctl/internal/fault"
 )
 
@@ -172,6 +173,18 @@ func host(t *testing.T) (m driver.Machine, silent func()) {
 	t.Cleanup(func() { listener.Close() })
 	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 	return driver.Machine{Name: "web", Options: options(t, flagAddress, "127.0.0.1", flagSSHPort, port)}, func() { listener.Close() }
+}
+
+func TestContract(t *testing.T) {
+	drivertest.RunAdopter(t, func(t *testing.T) drivertest.Adoption {
+		m, silent := host(t)
+		return drivertest.Adoption{
+			New: func() driver.Driver { return New() }, Machine: m, Silence: silent,
+			There: func() bool {
+				return answers(t.Context(), driver.SSH{Address: "127.0.0.1", Port: instance(m).SSH.Port}) == nil
+			},
+		}
+	})
 }
 
 func TestPowerIsWhatTheSSHPortSays(t *testing.T) {

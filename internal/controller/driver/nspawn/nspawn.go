@@ -170,6 +170,9 @@ func (d *Driver) List(_ context.Context, m driver.Machine) ([]driver.Resource, e
 
 // Remove removes one host.
 func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource) error {
+	if m.ControllerID != d.config.ControllerID {
+		return fault.New("nspawn.Remove", fault.Denied, r.ID, r.ID+" was made by another controller")
+	}
 	m.UID, m.Name = r.Machine, r.ID
 	return d.Delete(ctx, m)
 }
