@@ -78,6 +78,36 @@ func TestAnEngineThatWasLongInInstallingGetsItsTimeToStartAllTheSame(t *testing.
 	}
 }
 
+func TestDockersRepositoryIsAskedOnceAndOnlyWhereItMatters(t *testing.T) {
+	for name, c := range map[string]struct {
+		install   host.Install
+		url       string
+		asked     int
+		reachable bool
+	}{
+		"auto":               {install: host.InstallAuto, asked: 1, reachable: true},
+		"auto with a script": {install: host.InstallAuto, url: "https://get.example.com"},
+		"distro":             {install: host.InstallDistro},
+		"docker":             {install: host.InstallDocker},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			for _, machine := range []string{"one", "two"} {
+				m := w.create(machine, "cloud", func(s *Spec) { s.Engine.Install, s.Engine.InstallURL = c.install, c.url })
+				w.running(machine)
+				if got := w.hosts.wishes[m.UID].Desired.Engine.RepositoryReachable; got != c.reachable {
+					t.Errorf("the host is told %t", got)
+				}
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.asked != c.asked {
+				t.Errorf("asked %d times, want %d", w.asked, c.asked)
+			}
+		})
+	}
+}
+
 func TestARestartAtEveryStepBoundaryEndsInOneHost(t *testing.T) {
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 0))

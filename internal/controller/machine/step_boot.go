@@ -25,7 +25,9 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	go s.repository()
+	if asksRepository(m) {
+		go s.repository() // while the host boots; installing needs the answer
+	}
 	ticket, err := s.config.Authorities.IssueTicket(ctx, pki.MachineSubject(m.UID))
 	if err != nil {
 		return outcome{}, err

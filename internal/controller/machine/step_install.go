@@ -87,7 +87,7 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 	engine := m.Spec.Engine
 	engine.Labels = append(slices.Clone(engine.Labels), "provider="+m.Spec.Driver)
 	engine.Upgrade, engine.Provision = m.Spec.Upgrade, m.Spec.Provision
-	engine.RepositoryReachable = engine.Install == host.InstallAuto && s.repository()
+	engine.RepositoryReachable = asksRepository(m) && s.repository()
 	return agentlink.Wish{
 		Name: m.Name, Authority: m.Status.Authority, Endpoints: m.Status.Endpoints,
 		Desired: host.Desired{
@@ -96,6 +96,11 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 			Front:      host.Front{Port: m.EnginePort(), SANs: sans(m), ClientCA: ca, Rotation: m.Spec.Regenerate},
 		},
 	}, nil
+}
+
+// asksRepository reports whether it matters if Docker's own repository can be reached.
+func asksRepository(m *Machine) bool {
+	return m.Spec.Engine.Install == host.InstallAuto && m.Spec.Engine.InstallURL == ""
 }
 
 // sans are the names that the engine's certificate covers: the machine's own, those asked for, and every address.

@@ -35,6 +35,7 @@ type world struct {
 	events  []event.Event
 	service *Service
 	mu      sync.Mutex
+	asked   int // how often Docker's repository was asked for
 }
 
 func newWorld(t *testing.T) *world {
@@ -52,7 +53,12 @@ func (w *world) restart() {
 	service, err := New(Config{
 		Store: w.store, Sealer: plainSealer{}, Drivers: drivers{"cloud": w.cloud, "adopt": adopter{w.cloud}}, Bootstrap: w.ssh,
 		Hosts: w.hosts, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
-		ControllerID: "c1", ControlPort: 4000, ProbeRepository: func(context.Context) bool { return false },
+		ControllerID: "c1", ControlPort: 4000, ProbeRepository: func(context.Context) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.asked++
+			return true
+		},
 	})
 	if err != nil {
 		w.t.Fatal(err)
