@@ -34,7 +34,8 @@ func Run(ctx context.Context, env *cli.Env) int {
 	if argv.IsFlagError(err) { // in front of a command, where cobra asks nobody for words
 		err = badFlag(env, root, err)
 	}
-	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	var exit cli.Exit
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !errors.As(err, &exit) {
 		err = cli.Interrupted("")
 	}
 	return env.Report(command.CommandPath(), err)

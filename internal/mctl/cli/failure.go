@@ -47,6 +47,9 @@ type Exit struct {
 
 func (e Exit) Error() string { return e.Sentence }
 
+// Is reports whether it stands for an end that was asked for.
+func (e Exit) Is(target error) bool { return e.Code == ExitInterrupted && target == context.Canceled }
+
 // Interrupted ends the program because its user had it stop.
 func Interrupted(hint string) Exit { return Exit{ExitInterrupted, "interrupted", hint} }
 

@@ -63,7 +63,13 @@ func create(ctx context.Context, env *cli.Env, opts options) error {
 		return err
 	}
 	progress := env.Progress()()
-	defer progress.Done(false)
+	err = build(ctx, env, client, dir, opts, progress)
+	progress.Done(err)
+	return err
+}
+
+// build does it, step by step.
+func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir, opts options, progress output.Progress) error {
 	progress.Step("Running pre-create checks...")
 	stage, err := dir.Stage(opts.name)
 	if fault.Is(err, fault.Exists) {
@@ -80,7 +86,7 @@ func create(ctx context.Context, env *cli.Env, opts options) error {
 	}
 	defer loan.Return()
 	if opts.dryRun {
-		progress.Done(true)
+		progress.Done(nil)
 		return plan(ctx, env, client, opts)
 	}
 	asked := env.Now()
@@ -176,7 +182,7 @@ func Finish(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress
 	if m.GetStatus().GetSsh().GetAddress() == "" {
 		// A host without a login has no agent, and nothing is known of an engine.
 		_, err := env.WriteFiles(ctx, m, false)
-		progress.Done(err == nil)
+		progress.Done(err)
 		if err == nil {
 			progress.Note(fmt.Sprintf("The host of %q runs.", m.GetName()))
 		}
@@ -184,7 +190,7 @@ func Finish(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress
 	}
 	progress.Step("Checking connection to Docker...")
 	_, unreached, err := engine.Reach(ctx, env, m)
-	progress.Done(err == nil && unreached == nil)
+	progress.Done(errors.Join(err, unreached))
 	switch {
 	case err != nil:
 		return err
@@ -199,7 +205,7 @@ func Finish(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress
 }
 
 func created(env *cli.Env, m *controllerv1.Machine, progress output.Progress) error {
-	progress.Done(true)
+	progress.Done(nil)
 	progress.Note(fmt.Sprintf("%q is being made. To wait for it, run: %s wait %s", m.GetName(), env.App(), m.GetName()))
 	return env.Result(output.Message(m))
 }

@@ -26,7 +26,7 @@ type heard struct {
 }
 
 func (h *heard) Step(line string) { h.Note(line) }
-func (h *heard) Done(bool)        {}
+func (h *heard) Done(error)       {}
 func (h *heard) Note(line string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -65,7 +65,7 @@ func remove(ctx context.Context, env *cli.Env, names []string, opts removeOption
 		progress := place()
 		group.Go(func() error {
 			err := removeOne(ctx, env, name, opts, progress)
-			progress.Done(err == nil)
+			progress.Done(err)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

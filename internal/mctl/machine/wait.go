@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,8 +80,8 @@ func each(ctx context.Context, env *cli.Env, machines []*controllerv1.Machine, d
 	for i, m := range machines {
 		progress := place()
 		group.Go(func() error {
-			defer progress.Done(false)
 			reached[i], failed[i] = do(m, progress)
+			progress.Done(failed[i])
 			return nil
 		})
 	}
@@ -98,6 +99,9 @@ func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, deleted b
 	if err != nil {
 		return nil, err
 	}
+	if deleted || m.GetStatus().GetObservedGeneration() < m.GetGeneration() {
+		progress.Step(fmt.Sprintf("(%s) %s", m.GetName(), doing(m)))
+	}
 	reached, err := follow.Machine(ctx, client, follow.Goal{
 		Name: m.GetName(), UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: deleted, Since: env.Now(),
 		Words: create.Words(), Progress: progress,
@@ -114,9 +118,21 @@ func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, deleted b
 	if reached.GetStatus().GetPhase() == controllerv1.Phase_PHASE_RUNNING && reached.GetStatus().GetUrl() != "" {
 		return reached, create.Finish(ctx, env, reached, progress)
 	}
-	progress.Done(true)
+	progress.Done(nil)
 	progress.Note(fmt.Sprintf("Machine %q is %s.", m.GetName(), reached.GetStatus().GetState()))
 	return reached, nil
+}
+
+// doing is what is being done to a machine, as far as its record tells.
+func doing(m *controllerv1.Machine) string {
+	if text := m.GetStatus().GetProgress(); text != "" {
+		return text
+	}
+	phase := strings.ToLower(strings.TrimPrefix(m.GetStatus().GetPhase().String(), "PHASE_"))
+	if lines := create.Words()[phase]; len(lines) > 0 {
+		return lines[len(lines)-1]
+	}
+	return "Waiting, it is " + phase + "..."
 }
 
 // forget removes the files of a machine that is gone.

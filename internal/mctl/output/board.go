@@ -1,6 +1,8 @@
 package output
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -71,12 +73,15 @@ func (t *track) Note(line string) {
 }
 
 // Done implements Progress.
-func (t *track) Done(ok bool) {
+func (t *track) Done(err error) {
 	b := t.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	mark := "✓"
-	if !ok {
+	switch {
+	case errors.Is(err, context.Canceled):
+		mark = "…"
+	case err != nil:
 		mark = "✗"
 	}
 	if left := b.end(t, mark); left != "" {

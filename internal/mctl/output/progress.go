@@ -12,8 +12,8 @@ type Progress interface {
 	Step(line string)
 	// Note says something that takes no time.
 	Note(line string)
-	// Done ends the last step; ok says how. May be repeated.
-	Done(ok bool)
+	// Done ends the last step, as err says: well, badly, or, with context.Canceled, left to itself. May be repeated.
+	Done(err error)
 }
 
 // Lines prints each step and note as a line, for pipes and logs. Several things may share it.
@@ -33,7 +33,7 @@ func (l *Lines) Note(line string) {
 }
 
 // Done implements Progress.
-func (*Lines) Done(bool) {}
+func (*Lines) Done(error) {}
 
 // Silent shows nothing.
 type Silent struct{}
@@ -45,4 +45,4 @@ func (Silent) Step(string) {}
 func (Silent) Note(string) {}
 
 // Done implements Progress.
-func (Silent) Done(bool) {}
+func (Silent) Done(error) {}

@@ -2,6 +2,8 @@ package output
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -77,10 +79,12 @@ func TestBoardShowsTheStepAndItsTimeAndLeavesALineBehind(t *testing.T) {
 		track.Note("a note\x1b[2J")
 		track.Step("Waiting...")
 		time.Sleep(61 * time.Second) //nolint:forbidigo // fake time
-		track.Done(true)
-		track.Done(false)
+		track.Done(nil)
+		track.Done(errors.New("x"))
+		track.Step("Left alone...")
+		track.Done(fmt.Errorf("x: %w", context.Canceled))
 		track.Note("done")
-		want := "a note [2J\n✓ Creating machine... 1.5s\n✓ Waiting... 1m01s\ndone"
+		want := "a note [2J\n✓ Creating machine... 1.5s\n✓ Waiting... 1m01s\n… Left alone... 0.0s\ndone"
 		if got := out.String(); got != want {
 			t.Errorf("the screen shows\n%s\nwant\n%s", got, want)
 		}
@@ -99,9 +103,9 @@ func TestBoardKeepsSeveralApart(t *testing.T) {
 		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "stop a") || !strings.Contains(got, "stop b") {
 			t.Errorf("the screen shows %q", got)
 		}
-		b.Done(false)
+		b.Done(errors.New("x"))
 		time.Sleep(time.Second) //nolint:forbidigo // fake time
-		a.Done(true)
+		a.Done(nil)
 		if got, want := out.String(), "✗ stop b 1.0s\n✓ stop a 2.0s"; got != want {
 			t.Errorf("the screen shows %q, want %q", got, want)
 		}
@@ -128,7 +132,7 @@ func TestBoardFitsOnASmallTerminal(t *testing.T) {
 			}
 		}
 		for _, track := range tracks {
-			track.Done(true)
+			track.Done(nil)
 		}
 		if got := len(strings.Split(out.String(), "\n")); got != 20 {
 			t.Errorf("%d lines are left behind", got)
@@ -146,7 +150,7 @@ func TestBoardBearsManyAtOnce(t *testing.T) {
 				track.Step(fmt.Sprint(i, step))
 				track.Note("note")
 			}
-			track.Done(true)
+			track.Done(nil)
 		})
 	}
 	group.Wait()
@@ -157,7 +161,7 @@ func TestPipeGetsPlainLines(t *testing.T) {
 	for _, p := range []Progress{&Lines{Out: &out}, Silent{}} {
 		p.Step("step\r")
 		p.Note("note")
-		p.Done(true)
+		p.Done(nil)
 	}
 	if out.String() != "step \nnote\n" {
 		t.Errorf("the pipe got %q", out.String())

@@ -59,7 +59,7 @@ func batch(ctx context.Context, env *cli.Env, args []string, a act) error {
 		progress := place()
 		group.Go(func() error {
 			reached[i], failed[i] = one(ctx, env, m, a, progress)
-			progress.Done(failed[i] == nil)
+			progress.Done(failed[i])
 			if failed[i] == nil && a.after != nil {
 				progress.Note(a.after(reached[i]))
 			}
