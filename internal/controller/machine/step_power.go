@@ -80,7 +80,9 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 		return driver.Instance{}, err
 	}
 	if m.Spec.Restart <= m.Status.DoneRestart || m.Status.Power == driver.Stopped {
-		s.report(m, "Starting the host...")
+		if m.Status.Power != driver.Running { // else it only makes sure
+			s.report(m, "Starting the host...")
+		}
 		m.Status.DoneRestart = m.Spec.Restart
 		return d.Start(ctx, told)
 	}

@@ -178,6 +178,8 @@ func Run(ctx context.Context, env *cli.Env, out io.Writer, program string, args 
 	switch {
 	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return cli.Exit{Code: cli.ExitInterrupted}
 	case errors.As(err, &exit):
 		if code := exit.ExitCode(); code > 0 {
 			return cli.Exit{Code: code}

@@ -48,36 +48,36 @@ func Lend(ctx context.Context, client *dial.Client, socket, machine string) (*Lo
 	if err != nil {
 		return nil, refuse("no SSH key is named and the ssh-agent does not answer")
 	}
+	// An agent may wait for its owner, to list or to sign; that must not hold up the end.
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
 	keys := agent.NewClient(conn)
 	_ = conn.SetDeadline(time.Now().Add(listLimit))
 	list, err := keys.List()
 	_ = conn.SetDeadline(time.Time{})
 	if err != nil || len(list) == 0 {
-		_ = conn.Close()
+		defer cancel()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, refuse("no SSH key is named and the ssh-agent has none")
 	}
 	offer := &controllerv1.SignerOffer{Machine: machine}
 	for _, key := range list[:min(len(list), maxKeys)] {
 		offer.PublicKeys = append(offer.PublicKeys, key.Blob)
 	}
-	ctx, cancel := context.WithCancel(ctx)
 	stream, err := client.Sessions.OfferSigner(ctx)
 	if err == nil {
 		err = stream.Send(&controllerv1.OfferSignerRequest{Message: &controllerv1.OfferSignerRequest_Offer{Offer: offer}})
 	}
 	if err != nil {
 		cancel()
-		_ = conn.Close()
 		return nil, err
 	}
 	loan := &Loan{cancel: cancel, done: make(chan struct{})}
 	noted := make(chan struct{})
-	// An agent may wait for its owner's consent to a signature; that must not hold up the loan's end.
-	unhook := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	go func() {
 		defer close(loan.done)
-		defer conn.Close()
-		defer unhook()
 		defer cancel()
 		loan.err = serve(stream, keys, func() { close(noted) })
 	}()
