@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"golang.org/x/crypto/ssh"
 
@@ -50,38 +53,42 @@ func ReadFile(flag, path string) ([]byte, error) {
 	refuse := func(sentence, hint string) error {
 		return fault.New("credential.ReadFile", fault.Precondition, path, sentence).WithHint(hint).WithReason(fault.ReasonPrecheck)
 	}
+	shown := "'" + path + "'"
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		shown = strconv.Quote(path)
+	}
 	// A pipe that nobody writes to would never open otherwise.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, refuse(fmt.Sprintf("the file of --%s does not exist: %q", flag, path), "check the path")
+		return nil, refuse(fmt.Sprintf("the file of --%s does not exist: %s", flag, shown), "check the path")
 	case err != nil:
-		return nil, refuse(fmt.Sprintf("'%s' is not readable", path), "check its owner and mode")
+		return nil, refuse(shown+" is not readable", "check its owner and mode")
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return nil, refuse(fmt.Sprintf("'%s' is not readable", path), "name a regular file")
+		return nil, refuse(shown+" is not readable", "name a regular file")
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
-		return nil, refuse(fmt.Sprintf("'%s' is not readable", path), "check its owner and mode")
+		return nil, refuse(shown+" is not readable", "check its owner and mode")
 	}
 	if len(content) > maxFile {
-		return nil, refuse(fmt.Sprintf("'%s' is too large: more than %d kB", path, maxFile>>10), "check the path")
+		return nil, refuse(fmt.Sprintf("%s is too large: more than %d kB", shown, maxFile>>10), "check the path")
 	}
 	if !bytes.HasPrefix(bytes.TrimSpace(content), []byte("-----BEGIN")) || !bytes.Contains(content, []byte("PRIVATE KEY-----")) {
 		return content, nil // no key, or one inside of something else, such as a cloud's credentials
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, refuse(fmt.Sprintf("permissions %#o for '%s' are too open", mode, path), "chmod 600 "+path)
+		return nil, refuse(fmt.Sprintf("permissions %#o for %s are too open", mode, shown), "chmod 600 "+shown)
 	}
 	var locked *ssh.PassphraseMissingError
 	if _, err := ssh.ParseRawPrivateKey(content); errors.As(err, &locked) {
-		return nil, refuse(fmt.Sprintf("the key '%s' has a passphrase", path),
+		return nil, refuse(fmt.Sprintf("the key %s has a passphrase", shown),
 			"load it into an ssh-agent with ssh-add and leave --"+flag+" out, or use a key without passphrase")
 	} else if err != nil {
-		return nil, refuse(fmt.Sprintf("'%s' holds no private key that can be read", path), "check the path")
+		return nil, refuse(shown+" holds no private key that can be read", "check the path")
 	}
 	return content, nil
 }

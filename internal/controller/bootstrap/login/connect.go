@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -199,6 +200,8 @@ func plain(err error) error {
 	switch {
 	case errors.As(err, &dns):
 		return errors.New("its name is not known")
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return errors.New("it closed the connection")
 	case errors.As(err, &number):
 		return number
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
