@@ -21,7 +21,7 @@ const module = "mctl/"
 // arrows says which of our own packages a package may import, by prefix. The longest matching key counts; a package that
 // no key covers fails the test.
 var arrows = map[string][]string{
-	"proto":                          {"proto"},
+	"proto":                          {},
 	"cmd/controller":                 {"internal/controller", "internal/buildinfo", "internal/fault"},
 	"cmd/agent":                      {"internal/agent", "internal/buildinfo"},
 	"cmd/mctl":                       {"internal/mctl"},
@@ -30,20 +30,21 @@ var arrows = map[string][]string{
 	"internal/pki":                   {},
 	"internal/buildinfo":             {},
 	"internal/archtest":              {},
-	"internal/controller":            {"internal/controller", "internal/fault", "internal/pki", "internal/host", "internal/buildinfo", "proto/mctl"},
-	"internal/controller/api":        {"internal/controller/machine", "internal/controller/credential", "internal/controller/agentlink", "internal/controller/ca", "internal/controller/event", "internal/controller/driver", "internal/controller/store", "internal/fault", "internal/host", "internal/pki", "internal/buildinfo", "proto/mctl"},
-	"internal/controller/machine":    {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
+	"internal/controller":            {"internal/controller", "internal/fault", "internal/host", "internal/buildinfo", "proto/mctl"},
+	"internal/controller/api":        {"internal/controller/machine", "internal/controller/credential", "internal/controller/event", "internal/controller/driver", "internal/controller/store", "internal/fault", "internal/host", "internal/pki", "internal/buildinfo", "proto/mctl"},
+	"internal/controller/machine":    {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/controller/request", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
 	"internal/controller/reconcile":  {"internal/fault"},
 	"internal/controller/driver":     {"internal/controller/driver", "internal/fault"},
 	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
-	"internal/controller/agentlink":  {"internal/host", "internal/fault", "internal/pki", "internal/controller/event", "proto/mctl/agent"},
+	"internal/controller/agentlink":  {"internal/controller/event", "internal/host", "internal/fault", "proto/mctl/agent"},
 	"internal/controller/ca":         {"internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
-	"internal/controller/credential": {"internal/controller/store", "internal/fault", "proto/mctl/record"},
+	"internal/controller/credential": {"internal/controller/store", "internal/controller/request", "internal/fault", "proto/mctl/record"},
+	"internal/controller/request":    {"internal/fault", "proto/mctl/record"},
 	"internal/controller/event":      {"internal/fault"},
 	"internal/controller/store":      {"internal/controller/store", "internal/fault"},
-	"internal/agent":                 {"internal/agent", "internal/host", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/agent"},
+	"internal/agent":                 {"internal/agent", "internal/host", "internal/fault", "internal/pki", "internal/buildinfo"},
 	"internal/agent/link":            {"internal/agent/identity", "internal/host", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/agent"},
-	"internal/agent/identity":        {"internal/host", "internal/fault", "internal/pki", "proto/mctl/agent"},
+	"internal/agent/identity":        {"internal/fault", "internal/pki", "proto/mctl/agent"},
 	"internal/agent/engine":          {"internal/agent/engine", "internal/host", "internal/fault"},
 	"internal/agent/front":           {"internal/pki", "internal/fault"},
 	"internal/agent/health":          {"internal/agent/health", "internal/host", "internal/fault"},
@@ -87,8 +88,8 @@ func list(t *testing.T, args ...string) []listed {
 func TestEveryImportIsAnArrowOfTheArchitecture(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		name := strings.TrimPrefix(p.ImportPath, module)
-		rule, ok := ruleOf(name)
-		if !ok {
+		key, rule := keyOf(name)
+		if key == "" {
 			t.Errorf("%s is in no row of the architecture", name)
 			continue
 		}
@@ -99,6 +100,30 @@ func TestEveryImportIsAnArrowOfTheArchitecture(t *testing.T) {
 			}
 			if ours && strings.HasSuffix(own, "test") && !strings.HasSuffix(name, "test") {
 				t.Errorf("%s imports the test package %s", name, own)
+			}
+		}
+	}
+}
+
+func TestEveryArrowIsUsed(t *testing.T) {
+	used := map[string]bool{}
+	for _, p := range list(t, "./...") {
+		key, rule := keyOf(strings.TrimPrefix(p.ImportPath, module))
+		for _, imported := range p.Imports {
+			if own, ours := strings.CutPrefix(imported, module); ours {
+				for _, allowed := range rule {
+					used[key+" → "+allowed] = used[key+" → "+allowed] || within(own, allowed)
+				}
+			}
+		}
+	}
+	for key, rule := range arrows {
+		if key == "test" {
+			continue // tests may look at everything
+		}
+		for _, allowed := range rule {
+			if !used[key+" → "+allowed] {
+				t.Errorf("nothing in %s imports %s: take the arrow away", key, allowed)
 			}
 		}
 	}
@@ -160,13 +185,14 @@ func TestArchitecturePageNamesEveryPackage(t *testing.T) {
 	}
 }
 
-func ruleOf(name string) ([]string, bool) {
+// keyOf finds the row of a package; an empty key for none.
+func keyOf(name string) (key string, rule []string) {
 	for prefix := name; prefix != "."; prefix = filepath.Dir(prefix) {
 		if rule, ok := arrows[prefix]; ok {
-			return rule, true
+			return prefix, rule
 		}
 	}
-	return nil, false
+	return "", nil
 }
 
 func within(name, prefix string) bool { return name == prefix || strings.HasPrefix(name, prefix+"/") }

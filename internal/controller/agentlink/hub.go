@@ -8,16 +8,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"mctl/internal/controller/event"
 	"mctl/internal/fault"
 	"mctl/internal/host"
 	agentv1 "mctl/proto/mctl/agent/v1"
-)
-
-// Types of event about links.
-const (
-	EventConnected = "AGENT_CONNECTED"
-	EventLost      = "AGENT_LOST"
-	EventDuplicate = "DUPLICATE_IDENTITY"
 )
 
 // Signer issues engine certificates.
@@ -154,10 +148,10 @@ func (h *Hub) attach(s *session, hello *agentv1.Hello) {
 	if older != nil {
 		older.end(fault.New("agentlink.Connect", fault.Conflict, s.uid, "a newer session of the same machine took over"))
 		if older.instance != s.instance && h.config.Now().Sub(older.heard()) < 2*h.config.HealthInterval {
-			h.emit(s.uid, EventDuplicate, "two agents use the identity of this machine, the newer was kept; was its disk cloned?")
+			h.emit(s.uid, event.DuplicateIdentity, "two agents use the identity of this machine, the newer was kept; was its disk cloned?")
 		}
 	}
-	h.emit(s.uid, EventConnected, "the agent connected")
+	h.emit(s.uid, event.AgentConnected, "the agent connected")
 	h.config.Notify(s.uid)
 }
 
@@ -172,7 +166,7 @@ func (h *Hub) detach(s *session, cause error) {
 	e.session = nil
 	e.observed.Connected, e.observed.Since = false, h.config.Now()
 	h.mu.Unlock()
-	h.emit(s.uid, EventLost, fmt.Sprintf("the agent was lost: %v", cause))
+	h.emit(s.uid, event.AgentLost, fmt.Sprintf("the agent was lost: %v", cause))
 	h.config.Notify(s.uid)
 }
 

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/test/bufconn"
 
+	"mctl/internal/controller/event"
 	"mctl/internal/fault"
 	"mctl/internal/host"
 	agentv1 "mctl/proto/mctl/agent/v1"
@@ -224,8 +225,8 @@ func TestAHostThatFreezesIsLostWithin15Seconds(t *testing.T) {
 			t.Fatal("it was lost while it reported")
 		}
 		pass(10 * time.Second)
-		if o, _ := s.hub.Observed("m"); o.Connected || s.saw(EventLost) != 1 {
-			t.Errorf("15 s after its last word it is connected: %v, lost %d times", o.Connected, s.saw(EventLost))
+		if o, _ := s.hub.Observed("m"); o.Connected || s.saw(event.AgentLost) != 1 {
+			t.Errorf("15 s after its last word it is connected: %v, lost %d times", o.Connected, s.saw(event.AgentLost))
 		}
 	})
 }
@@ -261,10 +262,10 @@ func TestHostsMayNotReportEventsOfTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		stream := s.open("m", "i1")
-		send(stream, &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Fact{Fact: &agentv1.Fact{Type: EventLost}}})
+		send(stream, &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Fact{Fact: &agentv1.Fact{Type: event.AgentLost}}})
 		send(stream, fact("a\x1b[31mb"))
 		pass(time.Second)
-		if s.saw(EventLost) != 0 {
+		if s.saw(event.AgentLost) != 0 {
 			t.Error("a host reported its own loss")
 		}
 		for _, e := range s.events {

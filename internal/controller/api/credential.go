@@ -56,6 +56,9 @@ func (c *credentialService) ListCredentials(ctx context.Context, _ *controllerv1
 }
 
 func (c *credentialService) DeleteCredential(ctx context.Context, r *controllerv1.DeleteCredentialRequest) (*controllerv1.DeleteCredentialResponse, error) {
+	if err := checkRequestID(r.GetRequestId()); err != nil {
+		return nil, err
+	}
 	users, err := c.users(ctx)
 	if err != nil {
 		return nil, err
@@ -65,7 +68,7 @@ func (c *credentialService) DeleteCredential(ctx context.Context, r *controllerv
 			fmt.Errorf("credential %q is used by %s", r.GetName(), strings.Join(names[:min(len(names), 5)], ", "))).
 			WithHint("remove the machines first; `mctl credential add --replace` puts another content in its place")
 	}
-	return &controllerv1.DeleteCredentialResponse{}, c.server.config.Credentials.Delete(ctx, r.GetName())
+	return &controllerv1.DeleteCredentialResponse{}, c.server.config.Credentials.Delete(ctx, r.GetRequestId(), r.GetName())
 }
 
 // users are the machines' names by credential.

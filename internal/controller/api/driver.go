@@ -64,12 +64,15 @@ func (d *driverService) ListOrphans(ctx context.Context, r *controllerv1.ListOrp
 }
 
 func (d *driverService) DeleteOrphan(ctx context.Context, r *controllerv1.DeleteOrphanRequest) (*controllerv1.DeleteOrphanResponse, error) {
+	if err := checkRequestID(r.GetRequestId()); err != nil {
+		return nil, err
+	}
 	scope, err := scopeOf(r.GetScope())
 	if err != nil {
 		return nil, err
 	}
 	o := r.GetOrphan()
-	return &controllerv1.DeleteOrphanResponse{}, d.server.config.Machines.RemoveOrphan(ctx, scope,
+	return &controllerv1.DeleteOrphanResponse{}, d.server.config.Machines.RemoveOrphan(ctx, r.GetRequestId(), scope,
 		driver.Resource{Kind: o.GetKind(), ID: o.GetId(), Location: o.GetLocation(), Machine: o.GetMachineUid()})
 }
 

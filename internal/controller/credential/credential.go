@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"mctl/internal/controller/request"
 	"mctl/internal/controller/store"
 	"mctl/internal/fault"
 	recordv1 "mctl/proto/mctl/record/v1"
@@ -47,9 +48,9 @@ type Service struct{ config Config }
 func New(config Config) *Service { return &Service{config} }
 
 // Put stores a credential for a driver. One that is there is fault.Exists, unless replace is set and the driver the same; a
-// bad name and an empty content are fault.Invalid. The same request id again returns the first result.
+// bad name and an empty content are fault.Invalid. The same request id again changes nothing and returns what is stored.
 func (s *Service) Put(ctx context.Context, requestID, name, driver string, content []byte, replace bool) (Credential, error) {
-	const op = "credential.Put"
+	const op, method = "credential.Put", "put"
 	switch {
 	case !namePattern.MatchString(name):
 		return Credential{}, fault.E(op, fault.Invalid, name, fmt.Errorf("%q cannot name a credential", name)).
@@ -61,28 +62,54 @@ func (s *Service) Put(ctx context.Context, requestID, name, driver string, conte
 	if err != nil {
 		return Credential{}, err
 	}
-	for {
-		found, at, err := s.load(ctx, name)
+	return s.write(ctx, requestID, method, name, func(record *recordv1.Credential, now *timestamppb.Timestamp) error {
 		switch {
-		case fault.Is(err, fault.NotFound):
-			found = &recordv1.Credential{Name: name, Driver: driver, CreateTime: timestamppb.New(s.config.Now())}
-		case err != nil:
-			return Credential{}, err
-		case requestID != "" && found.GetRequestId() == requestID:
-			return told(found), nil
+		case !exists(record):
+			record.Name, record.Driver, record.CreateTime, record.Deleted = name, driver, now, false
 		case !replace:
-			return Credential{}, fault.E(op, fault.Exists, name, fmt.Errorf("credential %q already exists", name)).
+			return fault.E(op, fault.Exists, name, fmt.Errorf("credential %q already exists", name)).
 				WithHint("--replace puts another in its place")
-		case found.GetDriver() != driver:
-			return Credential{}, fault.E(op, fault.Exists, name, fmt.Errorf("credential %q is for the driver %s", name, found.GetDriver())).
+		case record.GetDriver() != driver:
+			return fault.E(op, fault.Exists, name, fmt.Errorf("credential %q is for the driver %s", name, record.GetDriver())).
 				WithHint("take another name")
 		}
-		found.SealedContent, found.RequestId, found.UpdateTime = sealed, requestID, timestamppb.New(s.config.Now())
-		switch err = s.save(ctx, found, at); {
-		case err == nil:
-			return told(found), nil
-		case !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.Exists) && !fault.Is(err, fault.NotFound):
+		record.SealedContent = sealed
+		return nil
+	})
+}
+
+// Delete forgets a credential; fault.NotFound when there is none. The same request id again is success.
+func (s *Service) Delete(ctx context.Context, requestID, name string) error {
+	_, err := s.write(ctx, requestID, "delete", name, func(record *recordv1.Credential, _ *timestamppb.Timestamp) error {
+		if !exists(record) {
+			return notFound(name)
+		}
+		record.SealedContent, record.Deleted = nil, true
+		return nil
+	})
+	return err
+}
+
+// write changes a record by read, change, write at the revision read, as often as others come between, and says what is
+// stored then. A request that was carried out before changes nothing.
+func (s *Service) write(ctx context.Context, requestID, method, name string, change func(*recordv1.Credential, *timestamppb.Timestamp) error) (Credential, error) {
+	for {
+		record, at, err := s.load(ctx, name)
+		if err != nil {
 			return Credential{}, err
+		}
+		done := request.Decode(record.GetRequests())
+		if known, err := done.Knows(requestID, method); known || err != nil {
+			return told(record), err
+		}
+		now := s.config.Now()
+		if err := change(record, timestamppb.New(now)); err != nil {
+			return Credential{}, err
+		}
+		record.UpdateTime, record.Requests = timestamppb.New(now), done.With(requestID, method, now).Encode()
+		err = s.save(ctx, name, record, at)
+		if !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.Exists) && !fault.Is(err, fault.NotFound) {
+			return told(record), err
 		}
 	}
 }
@@ -93,13 +120,20 @@ func (s *Service) List(ctx context.Context) ([]Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Credential, len(items))
-	for i, item := range items {
+	all := make([]Credential, 0, len(items))
+	for _, item := range items {
 		var record recordv1.Credential
 		if err := proto.Unmarshal(item.Value, &record); err != nil {
 			return nil, fault.E("credential.List", fault.Internal, item.Key, err)
 		}
-		all[i] = told(&record)
+		switch {
+		case exists(&record):
+			all = append(all, told(&record))
+		case s.config.Now().Sub(record.GetUpdateTime().AsTime()) > request.Life:
+			if _, err := s.config.Store.Delete(ctx, item.Key, item.Revision); err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.NotFound) {
+				return nil, err
+			}
+		}
 	}
 	return all, nil
 }
@@ -110,11 +144,11 @@ func (s *Service) Content(ctx context.Context, name, driver string) ([]byte, err
 	const op = "credential.Content"
 	found, _, err := s.load(ctx, name)
 	switch {
-	case fault.Is(err, fault.NotFound):
-		return nil, fault.E(op, fault.Precondition, name, fmt.Errorf("credential %q does not exist", name)).
-			WithHint("`mctl credential ls` lists those that there are, `mctl credential add " + name + "` adds it")
 	case err != nil:
 		return nil, err
+	case !exists(found):
+		return nil, fault.E(op, fault.Precondition, name, fmt.Errorf("credential %q does not exist", name)).
+			WithHint("`mctl credential ls` lists those that there are, `mctl credential add " + name + "` adds it")
 	case found.GetDriver() != driver:
 		return nil, fault.E(op, fault.Precondition, name, fmt.Errorf("credential %q is for the driver %s", name, found.GetDriver())).
 			WithHint("`mctl credential ls` lists those that there are")
@@ -122,49 +156,44 @@ func (s *Service) Content(ctx context.Context, name, driver string) ([]byte, err
 	return s.config.Sealer.Open(prefix+name, found.GetSealedContent())
 }
 
-// Delete forgets a credential; fault.NotFound when there is none.
-func (s *Service) Delete(ctx context.Context, name string) error {
-	_, err := s.config.Store.Delete(ctx, prefix+name, 0)
-	if fault.Is(err, fault.NotFound) {
-		return notFound(name)
-	}
-	return err
-}
-
+// load reads a record; an empty one and revision zero where there is none.
 func (s *Service) load(ctx context.Context, name string) (*recordv1.Credential, store.Revision, error) {
+	record := new(recordv1.Credential)
 	item, err := s.config.Store.Get(ctx, prefix+name)
 	if fault.Is(err, fault.NotFound) {
-		return nil, 0, notFound(name)
+		return record, 0, nil
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	var record recordv1.Credential
-	if err := proto.Unmarshal(item.Value, &record); err != nil {
+	if err := proto.Unmarshal(item.Value, record); err != nil {
 		return nil, 0, fault.E("credential.load", fault.Internal, item.Key, err)
 	}
-	return &record, item.Revision, nil
+	return record, item.Revision, nil
 }
 
 // save stores a record that was read at a revision; zero for one that was not there.
-func (s *Service) save(ctx context.Context, record *recordv1.Credential, at store.Revision) error {
+func (s *Service) save(ctx context.Context, name string, record *recordv1.Credential, at store.Revision) error {
 	value, err := proto.Marshal(record)
 	if err != nil {
 		return err
 	}
 	if at == 0 {
-		_, err = s.config.Store.Create(ctx, prefix+record.GetName(), value)
+		_, err = s.config.Store.Create(ctx, prefix+name, value)
 	} else {
-		_, err = s.config.Store.Update(ctx, prefix+record.GetName(), value, at)
+		_, err = s.config.Store.Update(ctx, prefix+name, value, at)
 	}
 	return err
 }
+
+// exists reports whether a record is one, and not the memory of one that was removed.
+func exists(r *recordv1.Credential) bool { return r.GetName() != "" && !r.GetDeleted() }
 
 func told(r *recordv1.Credential) Credential {
 	return Credential{Name: r.GetName(), Driver: r.GetDriver(), Created: r.GetCreateTime().AsTime(), Updated: r.GetUpdateTime().AsTime()}
 }
 
 func notFound(name string) error {
-	return fault.E("credential.load", fault.NotFound, name, fmt.Errorf("credential %q does not exist", name)).
+	return fault.E("credential.Delete", fault.NotFound, name, fmt.Errorf("credential %q does not exist", name)).
 		WithHint("`mctl credential ls` lists those that there are")
 }

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -32,13 +33,8 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 			"Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
 			WithHint("use at most 63 of them; the name and each part between dots begin and end with a letter or digit")
 	}
-	if m, err := s.Get(ctx, name); err == nil {
-		if done, err := m.done(requestID, "create"); done || err != nil {
-			return m, err
-		}
-		return nil, exists(op, name)
-	} else if !fault.Is(err, fault.NotFound) {
-		return nil, err
+	if m, err := s.made(ctx, requestID, name); m != nil || err != nil {
+		return m, err
 	}
 	d, err := s.config.Drivers.Driver(spec.Driver)
 	if err != nil {
@@ -59,7 +55,7 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 		Status: Status{Phase: Pending, PhaseTime: now},
 	}
 	m.Spec.Power = PowerOn
-	m.remember(requestID, "create", now)
+	m.requests = m.requests.With(requestID, "create", now)
 	if err := s.check(ctx, d, m); err != nil {
 		return nil, reasoned(op, name, fault.ReasonPrecheck, err)
 	}
@@ -71,13 +67,41 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 		return nil, err
 	}
 	m.Revision, err = s.config.Store.Create(ctx, prefix+name, value)
-	if fault.Is(err, fault.Exists) {
-		return nil, exists(op, name)
+	if fault.Is(err, fault.Exists) { // perhaps by the same request, sent once more while this one was checked
+		if first, err := s.made(ctx, requestID, name); first != nil || err != nil {
+			return first, err
+		}
+		return nil, exists(op, name) // made and removed meanwhile
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.learn(m)
+	return m, nil
+}
+
+// made returns the machine that a create request made before; nil where the name is free. One that another request made is
+// fault.Exists, one that was removed since is fault.NotFound.
+func (s *Service) made(ctx context.Context, requestID, name string) (*Machine, error) {
+	const op = "machine.Create"
+	m, err := s.Get(ctx, name)
+	if fault.Is(err, fault.NotFound) {
+		uid, err := s.doneBefore(ctx, name, requestID, "create")
+		if uid != "" {
+			err = fault.E(op, fault.NotFound, name, fmt.Errorf("%q was created, and removed since", name))
+		}
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	known, err := m.requests.Knows(requestID, "create")
+	if !known && err == nil {
+		err = exists(op, name)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 
@@ -107,8 +131,11 @@ func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error 
 // Edit changes a spec and raises its generation; a parked machine goes on. method names the act for the request id. With
 // at the record must have that revision, else fault.Conflict. A machine that is being deleted is fault.Precondition.
 func (s *Service) Edit(ctx context.Context, requestID, method, name string, at store.Revision, edit func(*Spec)) (*Machine, error) {
+	if uid, err := s.doneBefore(ctx, name, requestID, method); uid != "" || err != nil {
+		return nil, cmp.Or(err, NotFound(name))
+	}
 	return s.write(ctx, name, at, func(m *Machine) (bool, error) {
-		if done, err := m.done(requestID, method); done || err != nil {
+		if known, err := m.requests.Knows(requestID, method); known || err != nil {
 			return false, err
 		}
 		if m.Spec.Deleted {
@@ -123,16 +150,20 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 		}
 		m.Generation++
 		m.unpark(s.config.Now())
-		m.remember(requestID, method, s.config.Now())
+		m.requests = m.requests.With(requestID, method, s.config.Now())
 		return true, nil
 	})
 }
 
 // Delete asks for a machine and all that was made for it to go, and ends the step that it is in. It may be repeated; force
-// and purge are only ever switched on.
+// and purge are only ever switched on. The same request id again, when the machine is gone, returns its name and uid alone
+// and leaves alone whatever has the name by then.
 func (s *Service) Delete(ctx context.Context, requestID, name string, at store.Revision, force, purge bool) (*Machine, error) {
+	if uid, err := s.doneBefore(ctx, name, requestID, "delete"); uid != "" || err != nil {
+		return &Machine{UID: uid, Name: name, Spec: Spec{Deleted: true}, Status: Status{Phase: Deleting}}, err
+	}
 	m, err := s.write(ctx, name, at, func(m *Machine) (bool, error) {
-		if done, err := m.done(requestID, "delete"); done || err != nil {
+		if known, err := m.requests.Knows(requestID, "delete"); known || err != nil {
 			return false, err
 		}
 		m.Spec.Deleted = true
@@ -140,7 +171,7 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 		m.Spec.PurgeEngine = m.Spec.PurgeEngine || purge
 		m.Generation++
 		m.unpark(s.config.Now())
-		m.remember(requestID, "delete", s.config.Now())
+		m.requests = m.requests.With(requestID, "delete", s.config.Now())
 		return true, nil
 	})
 	if err == nil && m.Status.Phase != Deleting {
@@ -149,19 +180,21 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 	return m, err
 }
 
-// write changes a record by read, change, write at the revision read, as often as others come between.
+// write changes a record by read, change, write at the revision read, as often as others come between. Whether at is the
+// present revision counts for a change alone: a request that was carried out before has raised it itself.
 func (s *Service) write(ctx context.Context, name string, at store.Revision, change func(*Machine) (bool, error)) (*Machine, error) {
 	for {
 		m, err := s.load(ctx, name, true)
 		if err != nil {
 			return nil, err
 		}
-		if at != 0 && m.Revision != at {
-			return nil, fault.E("machine.write", fault.Conflict, name, fmt.Errorf("%q was changed by somebody else meanwhile", name))
-		}
+		revision := m.Revision
 		changed, err := change(m)
 		if err != nil || !changed {
 			return m, err
+		}
+		if at != 0 && revision != at {
+			return nil, fault.E("machine.write", fault.Conflict, name, fmt.Errorf("%q was changed by somebody else meanwhile", name))
 		}
 		value, err := s.codec.encode(m)
 		if err != nil {
@@ -173,7 +206,7 @@ func (s *Service) write(ctx context.Context, name string, at store.Revision, cha
 			return m, nil
 		case fault.Is(err, fault.NotFound):
 			return nil, NotFound(name)
-		case !fault.Is(err, fault.Conflict) || at != 0:
+		case !fault.Is(err, fault.Conflict):
 			return nil, err
 		}
 	}
@@ -190,7 +223,7 @@ func (s *Service) adopted(m *Machine) bool {
 // status too.
 func (m *Machine) unpark(now time.Time) {
 	if m.Status.Failure != nil {
-		m.Status.Failure, m.Status.PhaseTime, m.Status.Attempts = nil, now, 0
+		m.Status.Failure, m.Status.PhaseTime = nil, now
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/request"
 	"mctl/internal/controller/store"
 	"mctl/internal/host"
 )
@@ -21,7 +22,7 @@ type Machine struct {
 	Status     Status
 	SSHKey     Secret // PEM, PKCS #8: the controller's own key to hosts that it makes
 	Revision   store.Revision
-	requests   []request
+	requests   request.Memory
 }
 
 // Spec is what somebody asked for.
@@ -82,8 +83,9 @@ type Status struct {
 	AgentVersion       string
 	Endpoints          []string // where the host was told to find the controller
 	DoneRestart        uint64
+	DoneProvision      uint64
 	AppliedDigest      string
-	Attempts           uint32 // of the present phase, that failed in a row
+	HostGone           bool // removed, or given back
 }
 
 // Failure is why a machine is parked. A later edit of the spec unparks it.

@@ -22,11 +22,29 @@ type Scope struct {
 	Credential string
 }
 
+// orphan is something that no machine has, and the place where it was found.
+type orphan struct {
+	resource driver.Resource
+	place    driver.Machine
+}
+
 // Orphans lists what a driver made for this controller and no machine has, in an order in which it can be removed.
 // fault.Precondition where the driver cannot list.
 func (s *Service) Orphans(ctx context.Context, scope Scope) ([]driver.Resource, error) {
 	ctx, cancel := context.WithTimeout(ctx, orphanLimit)
 	defer cancel()
+	found, err := s.orphans(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	resources := make([]driver.Resource, len(found))
+	for i, o := range found {
+		resources[i] = o.resource
+	}
+	return resources, nil
+}
+
+func (s *Service) orphans(ctx context.Context, scope Scope) ([]orphan, error) {
 	d, places, err := s.places(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -35,7 +53,7 @@ func (s *Service) Orphans(ctx context.Context, scope Scope) ([]driver.Resource, 
 	if !ok {
 		return nil, fault.New("machine.Orphans", fault.Precondition, scope.Driver, "the driver "+scope.Driver+" cannot list what it made")
 	}
-	var orphans []driver.Resource
+	var orphans []orphan
 	for _, place := range places {
 		// The records are read after the provider: a record is there before anything is made for it.
 		found, err := lister.List(ctx, place)
@@ -48,27 +66,27 @@ func (s *Service) Orphans(ctx context.Context, scope Scope) ([]driver.Resource, 
 		}
 		for _, r := range found {
 			owned := uids[r.Machine] || r.Machine == "" && shared
-			if !owned && !slices.Contains(orphans, r) {
-				orphans = append(orphans, r)
+			if !owned && !slices.ContainsFunc(orphans, func(o orphan) bool { return o.resource == r }) {
+				orphans = append(orphans, orphan{r, place})
 			}
 		}
 	}
 	return orphans, nil
 }
 
-// RemoveOrphan removes one, after looking once more whether it is one: fault.NotFound when it is none, or is gone.
-func (s *Service) RemoveOrphan(ctx context.Context, scope Scope, orphan driver.Resource) error {
-	const op = "machine.RemoveOrphan"
-	orphans, err := s.Orphans(ctx, scope)
-	if err != nil {
+// RemoveOrphan removes one, where it is, after looking once more whether it is one: fault.NotFound when it is none, or is
+// gone. The same request id again is success, as long as this process lives.
+func (s *Service) RemoveOrphan(ctx context.Context, requestID string, scope Scope, resource driver.Resource) error {
+	const op, method = "machine.RemoveOrphan", "remove orphan"
+	s.mu.Lock()
+	known, err := s.removed.Knows(requestID, method)
+	s.mu.Unlock()
+	if known || err != nil {
 		return err
-	}
-	if !slices.Contains(orphans, orphan) {
-		return fault.E(op, fault.NotFound, orphan.ID, fmt.Errorf("%s %q is no orphan", orphan.Kind, orphan.ID)).WithHint("`mctl orphans` lists those that there are")
 	}
 	ctx, cancel := context.WithTimeout(ctx, orphanLimit)
 	defer cancel()
-	d, places, err := s.places(ctx, scope)
+	d, err := s.config.Drivers.Driver(scope.Driver)
 	if err != nil {
 		return err
 	}
@@ -76,11 +94,21 @@ func (s *Service) RemoveOrphan(ctx context.Context, scope Scope, orphan driver.R
 	if !ok {
 		return fault.New(op, fault.Precondition, scope.Driver, "the driver "+scope.Driver+" cannot remove what it lists")
 	}
-	for _, place := range places {
-		if err := remover.Remove(ctx, place, orphan); err != nil {
-			return err
-		}
+	orphans, err := s.orphans(ctx, scope)
+	if err != nil {
+		return err
 	}
+	i := slices.IndexFunc(orphans, func(o orphan) bool { return o.resource == resource })
+	if i < 0 {
+		return fault.E(op, fault.NotFound, resource.ID, fmt.Errorf("%s %q is no orphan", resource.Kind, resource.ID)).
+			WithHint("`mctl orphans` lists those that there are")
+	}
+	if err := remover.Remove(ctx, orphans[i].place, resource); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removed = s.removed.With(requestID, method, s.config.Now())
 	return nil
 }
 

@@ -25,11 +25,11 @@ var moves = map[Phase][]Phase{
 	Creating:   {Booting},
 	Booting:    {Joining, Running, Stopping},
 	Joining:    {Installing, Booting, Stopping},
-	Installing: {Running, Joining, Stopping},
-	Running:    {Installing, Stopping, Starting, Stopped},
+	Installing: {Running, Booting, Stopping},
+	Running:    {Installing, Booting, Stopping, Starting},
 	Stopping:   {Stopped},
 	Stopped:    {Starting},
-	Starting:   {Installing, Booting, Joining, Stopping},
+	Starting:   {Installing, Booting, Stopping},
 	Deleting:   {},
 }
 

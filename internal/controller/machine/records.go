@@ -1,14 +1,12 @@
 package machine
 
 import (
-	"slices"
-	"time"
-
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/request"
 	"mctl/internal/controller/store"
 	"mctl/internal/fault"
 	"mctl/internal/host"
@@ -22,12 +20,6 @@ const prefix = "machine/"
 type Sealer interface {
 	Seal(key string, plaintext []byte) ([]byte, error)
 	Open(key string, sealed []byte) ([]byte, error)
-}
-
-// request remembers a write by its request id.
-type request struct {
-	id, method string
-	time       time.Time
 }
 
 // codec turns records into machines and back.
@@ -58,10 +50,7 @@ func (c codec) encode(m *Machine) ([]byte, error) {
 	status.SealedProviderState = state
 	record := &recordv1.Machine{
 		Uid: m.UID, Name: m.Name, Generation: m.Generation, CreateTime: timestamppb.New(m.Created),
-		Spec: spec, Status: status, SealedSshKey: sealedKey,
-	}
-	for _, r := range m.requests {
-		record.Requests = append(record.Requests, &recordv1.Request{Id: r.id, Method: r.method, Time: timestamppb.New(r.time)})
+		Spec: spec, Status: status, SealedSshKey: sealedKey, Requests: m.requests.Encode(),
 	}
 	return proto.Marshal(record)
 }
@@ -80,9 +69,7 @@ func (c codec) decode(item store.Item, open bool) (*Machine, error) {
 	if f := m.Status.Failure; f != nil && f.Generation < m.Generation {
 		m.Status.Failure = nil
 	}
-	for _, r := range record.GetRequests() {
-		m.requests = append(m.requests, request{id: r.GetId(), method: r.GetMethod(), time: r.GetTime().AsTime()})
-	}
+	m.requests = request.Decode(record.GetRequests())
 	m.Spec.Options = make(driver.Options, len(record.GetSpec().GetDriverOptions()))
 	for _, o := range record.GetSpec().GetDriverOptions() {
 		option := driver.Option{Values: o.GetValues()}
@@ -156,34 +143,4 @@ func decodeSpec(r *recordv1.MachineSpec) Spec {
 		},
 		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
 	}
-}
-
-// maxRequests bounds how many writes a record remembers; requestLife for how long.
-const (
-	maxRequests = 16
-	requestLife = 24 * time.Hour
-)
-
-// done reports whether a request was carried out before. An id that did something else is fault.Invalid.
-func (m *Machine) done(id, method string) (bool, error) {
-	i := slices.IndexFunc(m.requests, func(r request) bool { return id != "" && r.id == id })
-	if i < 0 {
-		return false, nil
-	}
-	if m.requests[i].method != method {
-		return false, fault.New("machine.request", fault.Invalid, m.Name, "the request id was used for another act already")
-	}
-	return true, nil
-}
-
-// remember notes a request. The oldest make room.
-func (m *Machine) remember(id, method string, now time.Time) {
-	if id == "" {
-		return
-	}
-	m.requests = slices.DeleteFunc(m.requests, func(r request) bool { return now.Sub(r.time) > requestLife })
-	if over := len(m.requests) - maxRequests + 1; over > 0 {
-		m.requests = slices.Delete(m.requests, 0, over)
-	}
-	m.requests = append(m.requests, request{id: id, method: method, time: now})
 }

@@ -17,7 +17,7 @@ func encodeStatus(s Status) *recordv1.MachineStatus {
 		SshAddress: s.SSH.Address, SshPort: uint32(s.SSH.Port), SshUser: s.SSH.User, SshHostKeys: s.SSH.HostKeys,
 		Host: &recordv1.HostFacts{
 			Hostname: s.Host.Hostname, Os: s.Host.OS, Arch: s.Host.Arch, Kernel: s.Host.Kernel,
-			Cpus: s.Host.CPUs, MemoryBytes: s.Host.MemoryBytes,
+			Cpus: s.Host.CPUs, MemoryBytes: s.Host.MemoryBytes, BootId: s.Host.BootID,
 		},
 		Engine: &recordv1.EngineFacts{
 			Version: s.Engine.Version, Source: s.Engine.Source, StorageDriver: s.Engine.StorageDriver,
@@ -25,7 +25,7 @@ func encodeStatus(s Status) *recordv1.MachineStatus {
 			CertificateSerial: s.Front.CertificateSerial,
 		},
 		Authority: s.Authority, AgentVersion: s.AgentVersion, ControllerEndpoints: s.Endpoints,
-		DoneRestart: s.DoneRestart, AppliedDigest: s.AppliedDigest, Attempts: s.Attempts,
+		DoneRestart: s.DoneRestart, DoneProvision: s.DoneProvision, AppliedDigest: s.AppliedDigest, HostGone: s.HostGone,
 	}
 	if f := s.Failure; f != nil {
 		record.Failure = &recordv1.Failure{
@@ -45,14 +45,14 @@ func decodeStatus(r *recordv1.MachineStatus) Status {
 		},
 		Host: host.Facts{
 			Hostname: h.GetHostname(), OS: h.GetOs(), Arch: h.GetArch(), Kernel: h.GetKernel(),
-			CPUs: h.GetCpus(), MemoryBytes: h.GetMemoryBytes(),
+			CPUs: h.GetCpus(), MemoryBytes: h.GetMemoryBytes(), BootID: h.GetBootId(),
 		},
 		Engine: host.EngineFacts{Version: e.GetVersion(), Source: e.GetSource(), StorageDriver: e.GetStorageDriver()},
 		Front: host.FrontFacts{
 			Port: uint16(e.GetPort()), CertificateExpiry: moment(e.GetCertificateExpireTime()), CertificateSerial: e.GetCertificateSerial(),
 		},
 		Authority: r.GetAuthority(), AgentVersion: r.GetAgentVersion(), Endpoints: r.GetControllerEndpoints(),
-		DoneRestart: r.GetDoneRestart(), AppliedDigest: r.GetAppliedDigest(), Attempts: r.GetAttempts(),
+		DoneRestart: r.GetDoneRestart(), DoneProvision: r.GetDoneProvision(), AppliedDigest: r.GetAppliedDigest(), HostGone: r.GetHostGone(),
 	}
 	if f := r.GetFailure(); f != nil {
 		status.Failure = &Failure{

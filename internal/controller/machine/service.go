@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"mctl/internal/controller/request"
 	"mctl/internal/controller/store"
 	"mctl/internal/fault"
 )
@@ -48,6 +49,8 @@ type Service struct {
 	progress map[string]string             // what is waited for now, by name
 	settled  map[string]time.Time          // since when a host is known to have done what was asked, by uid
 	listed   map[string]*Machine           // by name, as List decoded it last
+	swept    time.Time                     // when sweepGone looked last
+	removed  request.Memory                // of orphans
 }
 
 // New makes the service. Nothing happens until it is asked.
@@ -114,11 +117,8 @@ func (s *Service) Watch(ctx context.Context, from store.Revision) iter.Seq2[Chan
 			case err != nil:
 			case c.Deleted:
 				change.Machine = &Machine{Name: c.Key[len(prefix):]}
-			default:
+			default: // not learned: a watcher that is late would learn of machines that are gone
 				change.Machine, err = s.codec.decode(c.Item, false)
-			}
-			if err == nil && !c.Deleted {
-				s.learn(change.Machine)
 			}
 			if !yield(change, err) {
 				return

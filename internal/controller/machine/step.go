@@ -18,8 +18,9 @@ import (
 
 // outcome is what a step comes to: move to another phase, come again, or wait for an event. Errors are returned beside it.
 type outcome struct {
-	next  Phase         // empty to stay
-	after time.Duration // with no next: come again then in any case; zero to wait for an event alone
+	next  Phase         // empty to stay; with an error that parks: the phase that a retry begins with
+	again bool          // with no next: there is more to do at once
+	after time.Duration // with neither: come again then in any case; zero to wait for an event alone
 }
 
 // step does one idempotent piece of a phase. It changes m.Status; the caller stores it, with an error too.
@@ -52,7 +53,7 @@ func (s *Service) Step(ctx context.Context, name string) (reconcile.Result, erro
 	case m.Spec.Deleted && m.Status.Phase != Deleting:
 		return s.settle(ctx, m, outcome{next: Deleting}, nil)
 	case m.Status.Failure != nil:
-		return reconcile.Result{}, nil
+		return s.rollback(ctx, m)
 	case m.Spec.Power == PowerOff && CanMove(m.Status.Phase, Stopping):
 		return s.settle(ctx, m, outcome{next: Stopping}, nil)
 	}
@@ -67,7 +68,7 @@ func (s *Service) Step(ctx context.Context, name string) (reconcile.Result, erro
 		return reconcile.Result{}, nil
 	case interrupted && err != nil:
 		// Somebody asked for something else meanwhile: what is known is stored, the error is our own doing.
-		out, err = outcome{after: time.Millisecond}, nil
+		out, err = outcome{again: true}, nil
 	}
 	return s.settle(ctx, m, out, err)
 }
@@ -80,17 +81,18 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 	case ctx.Err() != nil && stepErr != nil:
 		// The controller stops; the phase's own question is asked again after the next start.
 		return reconcile.Result{}, stepErr
+	case out.next != "" && !CanMove(from, out.next):
+		return reconcile.Result{}, fault.E("machine.settle", fault.Internal, m.Name, fmt.Errorf("no move from %s to %s", from, out.next))
 	case stepErr != nil && fault.Retryable(stepErr) && !s.overdue(m):
-		m.Status.Attempts++
 		s.report(m, fmt.Sprintf("%s; trying again", stepErr))
 	case stepErr != nil:
 		s.park(m, stepErr)
 		stepErr = nil
-	case out.next != "":
-		if !CanMove(from, out.next) {
-			return reconcile.Result{}, fault.E("machine.settle", fault.Internal, m.Name, fmt.Errorf("no move from %s to %s", from, out.next))
+		if out.next != "" {
+			m.Status.Phase = out.next
 		}
-		m.Status.Phase, m.Status.PhaseTime, m.Status.Attempts = out.next, s.config.Now(), 0
+	case out.next != "":
+		m.Status.Phase, m.Status.PhaseTime = out.next, s.config.Now()
 	}
 	parked := m.Status.Failure != nil
 	if err := s.save(ctx, m); err != nil {
@@ -102,18 +104,23 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 	if parked {
 		s.config.Logger.Info("machine parked", "machine", m.Name, "phase", from, "error", m.Status.Failure.Message)
 		s.emit(m, event.Failed, m.Status.Failure.Message)
-		if m.Spec.Rollback && m.Status.ObservedGeneration == 0 {
-			_, err := s.Delete(ctx, "", m.Name, 0, false, false)
-			return reconcile.Result{Again: true}, err
-		}
-		return reconcile.Result{}, nil
+		return s.rollback(ctx, m)
 	}
 	if m.Status.Phase != from {
 		s.config.Logger.Info("machine moved", "machine", m.Name, "uid", m.UID, "from", from, "to", m.Status.Phase)
 		s.emit(m, event.PhaseChanged, string(m.Status.Phase))
 		return reconcile.Result{Again: true}, nil
 	}
-	return reconcile.Result{After: out.after}, nil
+	return reconcile.Result{Again: out.again, After: out.after}, nil
+}
+
+// rollback removes a parked machine that was to be there whole or not at all; any other waits for somebody to act.
+func (s *Service) rollback(ctx context.Context, m *Machine) (reconcile.Result, error) {
+	if !m.Spec.Rollback || m.Status.ObservedGeneration != 0 || m.Spec.Deleted {
+		return reconcile.Result{}, nil
+	}
+	_, err := s.Delete(ctx, "", m.Name, 0, false, false)
+	return reconcile.Result{Again: true}, err
 }
 
 func (s *Service) park(m *Machine, err error) {

@@ -58,7 +58,8 @@ func (s *Service) joining(_ context.Context, m *Machine) (outcome, error) {
 	s.report(m, "Waiting for the agent to connect...")
 	left := s.remaining(m)
 	if left <= 0 {
-		return outcome{}, fault.E("machine.joining", fault.Precondition, m.Name,
+		// Whoever tries again logs in again: the ticket may have expired, or the controller be somewhere else.
+		return outcome{next: Booting}, fault.E("machine.joining", fault.Precondition, m.Name,
 			fmt.Errorf("the agent on %s did not connect to the controller at %v", m.Address(), m.Status.Endpoints)).
 			WithHint(fmt.Sprintf("the host must reach that address; see `mctl ssh %s journalctl -u mctl-agent`, or give the controller --advertise, then `mctl retry %s`", m.Name, m.Name))
 	}

@@ -16,20 +16,28 @@ import (
 // releaseLimit is how long a host may take to give itself back.
 const releaseLimit = 2 * time.Minute
 
-// deleting removes the host, or gives an adopted one back, then all that we know of it. The record goes last, so that a
-// crash before leaves something to go on from.
+// deleting removes the host, or gives an adopted one back, and in a step of its own all that we know of it: who comes back
+// from a crash has no agent any more that could give a host back twice. The record goes last, so that a crash before leaves
+// something to go on from.
 func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
-	if err := s.deleteHost(ctx, m); err != nil {
-		if !m.Spec.DeleteForce {
-			return outcome{}, err
+	if !m.Status.HostGone {
+		if err := s.deleteHost(ctx, m); err != nil {
+			if !m.Spec.DeleteForce {
+				return outcome{}, err
+			}
+			s.config.Logger.Warn("removed the record by force, the host may still be there", "machine", m.Name, "provider_id", m.Status.ProviderID, "error", err)
+			s.emit(m, event.Failed, fmt.Sprintf("removed by force; the host may still be there: %s", err))
 		}
-		s.config.Logger.Warn("removed the record by force, the host may still be there", "machine", m.Name, "provider_id", m.Status.ProviderID, "error", err)
-		s.emit(m, event.Failed, fmt.Sprintf("removed by force; the host may still be there: %s", err))
+		m.Status.HostGone = true
+		return outcome{again: true}, nil
 	}
 	if err := s.config.Authorities.Revoke(ctx, pki.MachineSubject(m.UID)); err != nil {
 		return outcome{}, err
 	}
 	s.config.Hosts.Forget(m.UID)
+	if err := s.bury(ctx, m); err != nil {
+		return outcome{}, err
+	}
 	if _, err := s.config.Store.Delete(ctx, prefix+m.Name, 0); err != nil && !fault.Is(err, fault.NotFound) {
 		return outcome{}, err
 	}
@@ -67,12 +75,12 @@ func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machin
 	}
 	ctx, cancel := context.WithTimeout(ctx, releaseLimit)
 	defer cancel()
-	if target.Key != nil || !s.connected(m) {
-		return s.config.Bootstrap.Remove(ctx, target, m.Spec.PurgeEngine, s.reporter(m))
-	}
 	observed, _ := s.config.Hosts.Observed(m.UID)
-	if observed.Applied.Released {
+	switch {
+	case observed.Applied.Released: // its last word: the session may have ended since
 		return nil
+	case target.Key != nil || !observed.Connected:
+		return s.config.Bootstrap.Remove(ctx, target, m.Spec.PurgeEngine, s.reporter(m))
 	}
 	s.config.Hosts.SetDesired(m.UID, agentlink.Wish{Name: m.Name, Authority: m.Status.Authority, Desired: host.Desired{
 		Generation: m.Generation, Release: &host.Release{PurgeEngine: m.Spec.PurgeEngine},

@@ -32,18 +32,20 @@ func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
 		}
 		s.settledSince(m, false)
 		s.learnHost(m, observed)
-		m.Status.ObservedGeneration = m.Generation
+		m.reached()
 		return outcome{next: Running}, nil
 	case observed.Connected && applied.Digest == wish.Desired.Digest() && !passing(applied.Failure):
 		f := applied.Failure
 		return outcome{}, fault.E("machine.installing", fault.Kind(f.Kind), m.Name,
 			fmt.Errorf("Error running provisioning: %s", f.Message)).WithHint(f.Hint) //nolint:staticcheck // docker-machine's words
 	}
-	left := s.remaining(m)
-	if left <= 0 {
-		return outcome{}, s.installTimeout(m, observed)
+	if left := s.remaining(m); left > 0 {
+		return outcome{after: left}, nil
 	}
-	return outcome{after: left}, nil
+	if !observed.Connected { // whoever tries again sees to the agent first
+		return outcome{next: Booting}, s.installTimeout(m, observed)
+	}
+	return outcome{}, s.installTimeout(m, observed)
 }
 
 // settledSince returns since when the host is known to have done what was asked. The controller's own start counts too.
@@ -88,8 +90,12 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 	engine.Labels = append(slices.Clone(engine.Labels), "provider="+m.Spec.Driver)
 	engine.Upgrade, engine.Provision = m.Spec.Upgrade, m.Spec.Provision
 	engine.RepositoryReachable = asksRepository(m) && s.repository()
+	endpoints := m.Status.Endpoints
+	if len(s.config.Advertise) > 0 { // the controller may have moved since the host was told
+		endpoints = s.config.Advertise
+	}
 	return agentlink.Wish{
-		Name: m.Name, Authority: m.Status.Authority, Endpoints: m.Status.Endpoints,
+		Name: m.Name, Authority: m.Status.Authority, Endpoints: endpoints,
 		Desired: host.Desired{
 			Generation: m.Generation,
 			Engine:     engine,

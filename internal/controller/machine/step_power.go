@@ -3,9 +3,11 @@ package machine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // stopping has the driver power the host off.
@@ -45,6 +47,10 @@ func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	observed, _ := s.config.Hosts.Observed(m.UID)
+	if wait := s.restartKnown(m, observed); wait > 0 {
+		return outcome{after: wait}, nil
+	}
 	instance, err := s.powerOn(ctx, d, m)
 	if err != nil {
 		return outcome{}, err
@@ -59,18 +65,37 @@ func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
 		// It was stopped before it was ever ready.
 		return outcome{next: Booting}, nil
 	}
-	observed, _ := s.config.Hosts.Observed(m.UID)
 	if observed.Connected && observed.Since.After(m.Status.PhaseTime) {
 		return outcome{next: Installing}, nil
 	}
 	s.report(m, "Waiting for the agent to connect...")
 	left := s.remaining(m)
 	if left <= 0 {
-		return outcome{}, fault.E("machine.starting", fault.Precondition, m.Name,
+		// The host has power, so whoever tries again sees to the agent.
+		return outcome{next: Booting}, fault.E("machine.starting", fault.Precondition, m.Name,
 			fmt.Errorf("the host of %q was started, but its agent did not connect", m.Name)).
 			WithHint(fmt.Sprintf("see `mctl ssh %s journalctl -u mctl-agent`, then `mctl retry %s`", m.Name, m.Name))
 	}
 	return outcome{after: left}, nil
+}
+
+// restartKnown finds out whether a restart that is asked for was made by a process that was killed before it could note it:
+// then the host runs another boot than before. It returns how long to wait until the agent had time to tell.
+func (s *Service) restartKnown(m *Machine, observed host.Observed) time.Duration {
+	switch {
+	case m.Spec.Restart <= m.Status.DoneRestart || m.Status.Power == driver.Stopped || m.Status.Host.BootID == "":
+	case m.bootedAnew(observed):
+		m.Status.DoneRestart = m.Spec.Restart
+	case !observed.Connected && s.started.After(m.Status.PhaseTime):
+		return settleTime - s.config.Now().Sub(s.started)
+	}
+	return 0
+}
+
+// bootedAnew reports whether the host runs another boot than the last that was seen.
+func (m *Machine) bootedAnew(observed host.Observed) bool {
+	before, now := m.Status.Host.BootID, observed.Facts.BootID
+	return observed.Connected && before != "" && now != "" && before != now
 }
 
 // powerOn starts a host, or restarts a running one once for each restart asked for.
@@ -89,10 +114,7 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 	s.report(m, "Restarting the host...")
 	if restarter, ok := d.(driver.Restarter); ok {
 		instance, err := restarter.Restart(ctx, told)
-		if err == nil {
-			m.Status.DoneRestart = m.Spec.Restart
-		}
-		return instance, err
+		return instance, s.restarted(m, err)
 	}
 	instance, err := d.Stop(ctx, told, false)
 	if err != nil {
@@ -101,8 +123,13 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 	m.learnInstance(instance)
 	told.State = m.Status.ProviderState
 	instance, err = d.Start(ctx, told)
+	return instance, s.restarted(m, err)
+}
+
+// restarted notes a restart. Only a session that begins after it is of the new boot.
+func (s *Service) restarted(m *Machine, err error) error {
 	if err == nil {
-		m.Status.DoneRestart = m.Spec.Restart
+		m.Status.DoneRestart, m.Status.PhaseTime = m.Spec.Restart, s.config.Now()
 	}
-	return instance, err
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,10 @@ type world struct {
 	service *Service
 	mu      sync.Mutex
 	asked   int // how often Docker's repository was asked for
+
+	advertise []string
+	more      drivers
+	purse     purse
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,10 +55,13 @@ func newWorld(t *testing.T) *world {
 
 // restart makes a new service over the same store, as a controller that starts does.
 func (w *world) restart() {
+	table := drivers{"cloud": w.cloud, "adopt": adopter{w.cloud, []byte("key")}, "lent": adopter{w.cloud, nil}}
+	maps.Copy(table, w.more)
 	service, err := New(Config{
-		Store: w.store, Sealer: plainSealer{}, Drivers: drivers{"cloud": w.cloud, "adopt": adopter{w.cloud}}, Bootstrap: w.ssh,
+		Store: w.store, Sealer: plainSealer{}, Bootstrap: w.ssh,
+		Drivers: table, Credentials: w.purse,
 		Hosts: w.hosts, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
-		ControllerID: "c1", ControlPort: 4000, ProbeRepository: func(context.Context) bool {
+		ControllerID: "c1", ControlPort: 4000, Advertise: w.advertise, ProbeRepository: func(context.Context) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.asked++
@@ -148,7 +156,9 @@ type cloud struct {
 	faults    []error // returned by the next calls, first come; nil entries pass
 	afterMake error   // returned by Create once, after it has made
 	preflight error
+	checked   func()        // called by Preflight; may be nil
 	block     chan struct{} // Create waits for it, or for its context
+	starts    int           // of stopped ones
 }
 
 func (c *cloud) fault() error {
@@ -167,8 +177,13 @@ func (*cloud) Flags() []driver.Flag {
 		{Name: "cloud-size", Type: driver.Int, Kind: driver.Value, Default: []string{"1"}},
 	}
 }
-func (*cloud) Validate(driver.Options) error                     { return nil }
-func (c *cloud) Preflight(context.Context, driver.Machine) error { return c.preflight }
+func (*cloud) Validate(driver.Options) error { return nil }
+func (c *cloud) Preflight(context.Context, driver.Machine) error {
+	if c.checked != nil {
+		c.checked()
+	}
+	return c.preflight
+}
 
 func (c *cloud) Create(ctx context.Context, m driver.Machine) (driver.Instance, error) {
 	if c.block != nil {
@@ -243,6 +258,7 @@ func (c *cloud) power(m driver.Machine, power driver.Power) (driver.Instance, er
 	defer c.mu.Unlock()
 	instance := c.instances[m.UID]
 	if power == driver.Running && instance.Power == driver.Stopped {
+		c.starts++
 		instance.Addresses = []string{"192.0.2.200"}
 		instance.SSH.Address = "192.0.2.200"
 	}
@@ -253,11 +269,14 @@ func (c *cloud) power(m driver.Machine, power driver.Power) (driver.Instance, er
 	return *instance, nil
 }
 
-// adopter is a driver whose hosts were there before.
-type adopter struct{ *cloud }
+// adopter is a driver whose hosts were there before; without a key one is lent.
+type adopter struct {
+	*cloud
+	key []byte
+}
 
-func (adopter) Target(driver.Machine) (driver.Target, error) {
-	return driver.Target{SSH: driver.SSH{Address: "192.0.2.99", Port: 22, User: "root"}, Key: []byte("key")}, nil
+func (a adopter) Target(driver.Machine) (driver.Target, error) {
+	return driver.Target{SSH: driver.SSH{Address: "192.0.2.99", Port: 22, User: "root"}, Key: a.key}, nil
 }
 
 // login is first contact.
@@ -294,6 +313,21 @@ func (b *mailbox) connect(uid string, since time.Time) {
 	o.Connected, o.Since, o.AgentVersion = true, since, "1"
 	b.observed[uid] = o
 }
+
+// boot connects an agent whose host runs a boot of its own since a time.
+func (b *mailbox) boot(uid, id string, since time.Time) {
+	b.connect(uid, since)
+	o := b.observed[uid]
+	o.Facts.BootID = id
+	b.observed[uid] = o
+}
+
+func (b *mailbox) lose(uid string, since time.Time) {
+	o := b.observed[uid]
+	o.Connected, o.Since = false, since
+	b.observed[uid] = o
+}
+
 func (b *mailbox) apply(uid string, failure *host.Failure) {
 	o := b.observed[uid]
 	o.Applied = host.Applied{
@@ -305,7 +339,10 @@ func (b *mailbox) apply(uid string, failure *host.Failure) {
 }
 
 // authorities hands out tickets that nobody checks.
-type authorities struct{ issued, revoked []string }
+type authorities struct {
+	issued, revoked []string
+	err             error // of Revoke
+}
 
 func (a *authorities) IssueTicket(_ context.Context, subject string) (pki.Ticket, error) {
 	a.issued = append(a.issued, subject)
@@ -314,7 +351,7 @@ func (a *authorities) IssueTicket(_ context.Context, subject string) (pki.Ticket
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
 func (a *authorities) Revoke(_ context.Context, subject string) error {
 	a.revoked = append(a.revoked, subject)
-	return nil
+	return a.err
 }
 
 // plainSealer marks what it was given, so that a test can see what would be sealed.
@@ -337,6 +374,7 @@ type memory struct {
 	items    map[string]store.Item
 	revision store.Revision
 	writes   int
+	err      error // of the next update
 }
 
 func newMemory() *memory { return &memory{items: map[string]store.Item{}} }
@@ -388,6 +426,10 @@ func (s *memory) Create(_ context.Context, key string, value []byte) (store.Revi
 
 func (s *memory) Update(_ context.Context, key string, value []byte, at store.Revision) (store.Revision, error) {
 	return s.write(key, value, func(item store.Item, ok bool) error {
+		if err := s.err; err != nil {
+			s.err = nil
+			return err
+		}
 		if !ok || item.Revision != at {
 			return fault.New("memory", fault.Conflict, key, "changed")
 		}

@@ -526,14 +526,17 @@ type MachineStatus struct {
 	DoneRestart uint64 `protobuf:"varint,15,opt,name=done_restart,json=doneRestart,proto3" json:"done_restart,omitempty"`
 	// Digest of the wish that the host has applied last.
 	AppliedDigest string `protobuf:"bytes,17,opt,name=applied_digest,json=appliedDigest,proto3" json:"applied_digest,omitempty"`
-	Attempts      uint32 `protobuf:"varint,18,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	AgentVersion  string `protobuf:"bytes,19,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// Addresses at which the host is told to find the controller.
 	ControllerEndpoints []string `protobuf:"bytes,16,rep,name=controller_endpoints,json=controllerEndpoints,proto3" json:"controller_endpoints,omitempty"`
 	// As the driver saw it last.
 	Power string `protobuf:"bytes,20,opt,name=power,proto3" json:"power,omitempty"`
 	// Where the engine is served, when the driver says so.
-	Port          uint32 `protobuf:"varint,21,opt,name=port,proto3" json:"port,omitempty"`
+	Port uint32 `protobuf:"varint,21,opt,name=port,proto3" json:"port,omitempty"`
+	// Counter of the spec that is done.
+	DoneProvision uint64 `protobuf:"varint,22,opt,name=done_provision,json=doneProvision,proto3" json:"done_provision,omitempty"`
+	// The host was removed, or given back: what is left to remove is what we know of it.
+	HostGone      bool `protobuf:"varint,23,opt,name=host_gone,json=hostGone,proto3" json:"host_gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -680,13 +683,6 @@ func (x *MachineStatus) GetAppliedDigest() string {
 	return ""
 }
 
-func (x *MachineStatus) GetAttempts() uint32 {
-	if x != nil {
-		return x.Attempts
-	}
-	return 0
-}
-
 func (x *MachineStatus) GetAgentVersion() string {
 	if x != nil {
 		return x.AgentVersion
@@ -713,6 +709,20 @@ func (x *MachineStatus) GetPort() uint32 {
 		return x.Port
 	}
 	return 0
+}
+
+func (x *MachineStatus) GetDoneProvision() uint64 {
+	if x != nil {
+		return x.DoneProvision
+	}
+	return 0
+}
+
+func (x *MachineStatus) GetHostGone() bool {
+	if x != nil {
+		return x.HostGone
+	}
+	return false
 }
 
 // Failure is why a machine is parked.
@@ -795,13 +805,15 @@ func (x *Failure) GetGeneration() uint64 {
 
 // HostFacts is what the agent found of the host.
 type HostFacts struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hostname      string                 `protobuf:"bytes,1,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	Os            string                 `protobuf:"bytes,2,opt,name=os,proto3" json:"os,omitempty"`
-	Arch          string                 `protobuf:"bytes,3,opt,name=arch,proto3" json:"arch,omitempty"`
-	Kernel        string                 `protobuf:"bytes,4,opt,name=kernel,proto3" json:"kernel,omitempty"`
-	Cpus          uint32                 `protobuf:"varint,5,opt,name=cpus,proto3" json:"cpus,omitempty"`
-	MemoryBytes   uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Hostname    string                 `protobuf:"bytes,1,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	Os          string                 `protobuf:"bytes,2,opt,name=os,proto3" json:"os,omitempty"`
+	Arch        string                 `protobuf:"bytes,3,opt,name=arch,proto3" json:"arch,omitempty"`
+	Kernel      string                 `protobuf:"bytes,4,opt,name=kernel,proto3" json:"kernel,omitempty"`
+	Cpus        uint32                 `protobuf:"varint,5,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	MemoryBytes uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// The boot that was seen last.
+	BootId        string `protobuf:"bytes,7,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -876,6 +888,13 @@ func (x *HostFacts) GetMemoryBytes() uint64 {
 		return x.MemoryBytes
 	}
 	return 0
+}
+
+func (x *HostFacts) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
 }
 
 // EngineFacts is what the agent found of Docker.
@@ -1286,6 +1305,67 @@ func (x *Settings) GetPort() uint32 {
 	return 0
 }
 
+// Gone is kept for a day under the name of a machine that was removed, so that a write which comes once more is known.
+type Gone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Requests      []*Request             `protobuf:"bytes,3,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gone) Reset() {
+	*x = Gone{}
+	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gone) ProtoMessage() {}
+
+func (x *Gone) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gone.ProtoReflect.Descriptor instead.
+func (*Gone) Descriptor() ([]byte, []int) {
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Gone) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *Gone) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Gone) GetRequests() []*Request {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
 // Request is a write that was done.
 type Request struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1299,7 +1379,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1391,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1404,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Request) GetId() string {
@@ -1356,15 +1436,17 @@ type Credential struct {
 	SealedContent []byte                 `protobuf:"bytes,3,opt,name=sealed_content,json=sealedContent,proto3" json:"sealed_content,omitempty"`
 	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// The write that stored it last, so that a repeated one changes nothing.
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The newest writes by request id, so that a repeated one changes nothing.
+	Requests []*Request `protobuf:"bytes,7,rep,name=requests,proto3" json:"requests,omitempty"`
+	// It was removed at update_time; the requests alone are kept, for a day.
+	Deleted       bool `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1458,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1471,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Credential) GetName() string {
@@ -1427,11 +1509,18 @@ func (x *Credential) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Credential) GetRequestId() string {
+func (x *Credential) GetRequests() []*Request {
 	if x != nil {
-		return x.RequestId
+		return x.Requests
 	}
-	return ""
+	return nil
+}
+
+func (x *Credential) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 var File_mctl_record_v1_record_proto protoreflect.FileDescriptor
@@ -1493,7 +1582,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x13insecure_registries\x18\x06 \x03(\tR\x12insecureRegistries\x12)\n" +
 	"\x10registry_mirrors\x18\a \x03(\tR\x0fregistryMirrors\x12\x18\n" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
-	"\x04port\x18\t \x01(\rR\x04port\"\x9c\x06\n" +
+	"\x04port\x18\t \x01(\rR\x04port\"\xd4\x06\n" +
 	"\rMachineStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x129\n" +
 	"\n" +
@@ -1514,12 +1603,13 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x06engine\x18\r \x01(\v2\x1b.mctl.record.v1.EngineFactsR\x06engine\x12\x1c\n" +
 	"\tauthority\x18\x0e \x01(\tR\tauthority\x12!\n" +
 	"\fdone_restart\x18\x0f \x01(\x04R\vdoneRestart\x12%\n" +
-	"\x0eapplied_digest\x18\x11 \x01(\tR\rappliedDigest\x12\x1a\n" +
-	"\battempts\x18\x12 \x01(\rR\battempts\x12#\n" +
+	"\x0eapplied_digest\x18\x11 \x01(\tR\rappliedDigest\x12#\n" +
 	"\ragent_version\x18\x13 \x01(\tR\fagentVersion\x121\n" +
 	"\x14controller_endpoints\x18\x10 \x03(\tR\x13controllerEndpoints\x12\x14\n" +
 	"\x05power\x18\x14 \x01(\tR\x05power\x12\x12\n" +
-	"\x04port\x18\x15 \x01(\rR\x04port\"\x9b\x01\n" +
+	"\x04port\x18\x15 \x01(\rR\x04port\x12%\n" +
+	"\x0edone_provision\x18\x16 \x01(\x04R\rdoneProvision\x12\x1b\n" +
+	"\thost_gone\x18\x17 \x01(\bR\bhostGoneJ\x04\b\x12\x10\x13R\battempts\"\x9b\x01\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1527,14 +1617,15 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x05 \x01(\x04R\n" +
-	"generation\"\x9a\x01\n" +
+	"generation\"\xb3\x01\n" +
 	"\tHostFacts\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\tR\x02os\x12\x12\n" +
 	"\x04arch\x18\x03 \x01(\tR\x04arch\x12\x16\n" +
 	"\x06kernel\x18\x04 \x01(\tR\x06kernel\x12\x12\n" +
 	"\x04cpus\x18\x05 \x01(\rR\x04cpus\x12!\n" +
-	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\"\xfd\x01\n" +
+	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12\x17\n" +
+	"\aboot_id\x18\a \x01(\tR\x06bootId\"\xfd\x01\n" +
 	"\vEngineFacts\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12%\n" +
@@ -1566,11 +1657,15 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\arevoked\x18\x03 \x01(\bR\arevoked\"C\n" +
 	"\bSettings\x12#\n" +
 	"\rcontroller_id\x18\x01 \x01(\tR\fcontrollerId\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"a\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"}\n" +
+	"\x04Gone\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x123\n" +
+	"\brequests\x18\x03 \x03(\v2\x17.mctl.record.v1.RequestR\brequests\"a\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xf8\x01\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xba\x02\n" +
 	"\n" +
 	"Credential\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -1579,9 +1674,10 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12\x1d\n" +
-	"\n" +
-	"request_id\x18\x06 \x01(\tR\trequestIdB\x9f\x01\n" +
+	"updateTime\x123\n" +
+	"\brequests\x18\a \x03(\v2\x17.mctl.record.v1.RequestR\brequests\x12\x18\n" +
+	"\adeleted\x18\b \x01(\bR\adeletedJ\x04\b\x06\x10\aR\n" +
+	"request_idB\x9f\x01\n" +
 	"\x12com.mctl.record.v1B\vRecordProtoP\x01Z\"mctl/proto/mctl/record/v1;recordv1\xa2\x02\x03MRX\xaa\x02\x0eMctl.Record.V1\xca\x02\x0eMctl\\Record\\V1\xe2\x02\x1aMctl\\Record\\V1\\GPBMetadata\xea\x02\x10Mctl::Record::V1b\x06proto3"
 
 var (
@@ -1596,7 +1692,7 @@ func file_mctl_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_mctl_record_v1_record_proto_rawDescData
 }
 
-var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Machine)(nil),               // 0: mctl.record.v1.Machine
 	(*MachineSpec)(nil),           // 1: mctl.record.v1.MachineSpec
@@ -1611,37 +1707,41 @@ var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Ticket)(nil),                // 10: mctl.record.v1.Ticket
 	(*Identity)(nil),              // 11: mctl.record.v1.Identity
 	(*Settings)(nil),              // 12: mctl.record.v1.Settings
-	(*Request)(nil),               // 13: mctl.record.v1.Request
-	(*Credential)(nil),            // 14: mctl.record.v1.Credential
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*Gone)(nil),                  // 13: mctl.record.v1.Gone
+	(*Request)(nil),               // 14: mctl.record.v1.Request
+	(*Credential)(nil),            // 15: mctl.record.v1.Credential
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_mctl_record_v1_record_proto_depIdxs = []int32{
-	15, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	16, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
 	4,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
-	13, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
+	14, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
 	2,  // 4: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
 	3,  // 5: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
-	16, // 6: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
-	16, // 7: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
-	16, // 8: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
-	15, // 9: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	17, // 6: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
+	17, // 7: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
+	17, // 8: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
+	16, // 9: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
 	5,  // 10: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
 	6,  // 11: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
 	7,  // 12: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
-	15, // 13: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	15, // 14: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	16, // 13: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	16, // 14: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 15: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
-	15, // 16: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 17: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	15, // 18: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	15, // 19: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	16, // 16: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 17: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
+	14, // 18: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
+	16, // 19: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	16, // 20: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	16, // 21: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	14, // 22: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }
@@ -1655,7 +1755,7 @@ func file_mctl_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_record_v1_record_proto_rawDesc), len(file_mctl_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
