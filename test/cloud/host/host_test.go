@@ -13,6 +13,7 @@ import (
 )
 
 const userData = `#cloud-config
+hostname: renamed
 users:
   - default
   - name: deploy
@@ -38,7 +39,7 @@ func TestAHostIsWhatItsMetadataSay(t *testing.T) {
 	i := w.create(s)
 	ops := w.login(i.Public, "ops")
 	t.Logf("logged in %s after create", time.Since(began).Round(time.Millisecond))
-	if got := w.run(ops, "hostname; id -un; sudo -n id -un; stat -c %a .ssh .ssh/authorized_keys"); got != "web\nops\nroot\n700\n600" {
+	if got := w.run(ops, "hostname; id -un; sudo -n id -un; stat -c %a .ssh .ssh/authorized_keys"); got != "renamed\nops\nroot\n700\n600" {
 		t.Errorf("got %q", got)
 	}
 	if state := w.run(ops, "systemctl is-system-running --wait || systemctl --failed"); state != "running" {

@@ -142,8 +142,9 @@ func (m *metadata) tell(w http.ResponseWriter, r *http.Request, g *guest) {
 	m.mu.Lock()
 	host, version := g.host, g.version
 	m.mu.Unlock()
-	fmt.Fprintf(w, "version %d\nhostname %s\n", version, oneLine(host.Guest.Hostname))
-	for _, u := range m.users(host) {
+	hostname, users := m.identity(host)
+	fmt.Fprintf(w, "version %d\nhostname %s\n", version, oneLine(hostname))
+	for _, u := range users {
 		fmt.Fprintf(w, "user %s\n", u.Name)
 		for _, key := range u.Keys {
 			fmt.Fprintf(w, "key %s\n", oneLine(key))
@@ -154,10 +155,15 @@ func (m *metadata) tell(w http.ResponseWriter, r *http.Request, g *guest) {
 
 var accountName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 
-// users are those of the metadata and of the user data. Names that are no accounts are passed over, as guest agents do.
-func (m *metadata) users(host lab.Host) []lab.User {
+// identity is the name and the users of the metadata and of the user data. Names that are no accounts are passed over, as
+// guest agents do.
+func (m *metadata) identity(host lab.Host) (hostname string, all []lab.User) {
+	hostname = host.Guest.Hostname
 	users := slices.Clone(host.Guest.Users)
 	if c, err := cloudinit.Parse(host.Guest.UserData, defaultUser); err == nil {
+		if c.Hostname != "" {
+			hostname = c.Hostname
+		}
 		for _, u := range c.Users {
 			users = append(users, lab.User{Name: u.Name, Keys: u.Keys})
 		}
@@ -174,7 +180,7 @@ func (m *metadata) users(host lab.Host) []lab.User {
 		}
 		merged[n].Keys = slices.Concat(merged[n].Keys, u.Keys)
 	}
-	return merged
+	return hostname, merged
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

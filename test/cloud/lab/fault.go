@@ -95,6 +95,9 @@ type Call struct {
 // Admit takes a call of a front, which must ask it before it does anything else, and returns when the cloud's latency is over.
 // The error is *Error, or the context's.
 func (l *Lab) Admit(ctx context.Context, name, scope, subject string) (*Call, error) {
+	if l.life.Err() != nil {
+		return nil, refuse(Unavailable, "the cloud is closed")
+	}
 	l.mu.Lock()
 	l.calls[name]++
 	if !l.limiter.Allow() {

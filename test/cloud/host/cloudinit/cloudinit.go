@@ -2,7 +2,9 @@
 package cloudinit
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,11 +19,14 @@ type Config struct {
 	Commands []Command
 }
 
-// User is an account to make.
+// User is an account to make. Whatever else it is given, it has bash for a shell, no password, and may become root.
 type User struct {
 	Name string   `yaml:"name"`
 	Keys []string `yaml:"ssh_authorized_keys"`
 }
+
+// userKeys are what a user may have.
+var userKeys = []string{"name", "ssh_authorized_keys", "shell", "sudo", "lock_passwd"}
 
 // File is a file to write.
 type File struct {
@@ -81,8 +86,14 @@ func Parse(data, defaultUser string) (Config, error) {
 			continue
 		}
 		var u User
-		if err := node.Decode(&u); err != nil || u.Name == "" {
+		var given map[string]any
+		if err := errors.Join(node.Decode(&u), node.Decode(&given)); err != nil || u.Name == "" {
 			return c, fmt.Errorf("user data: line %d is no user", node.Line)
+		}
+		for key := range given {
+			if !slices.Contains(userKeys, key) {
+				return c, fmt.Errorf("user data: %s of user %s is not understood", key, u.Name)
+			}
 		}
 		c.Users = append(c.Users, u)
 	}
