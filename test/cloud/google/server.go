@@ -177,14 +177,14 @@ func (s *Server) check(r *http.Request, m *discovery.Method, path map[string]str
 			s.count(r, p.String())
 		}
 	}
-	for _, p := range problems {
-		reason := "invalid"
-		if p.Kind == discovery.Missing {
-			reason = "required"
-		}
-		return &apiError{Code: http.StatusBadRequest, Reason: reason, Message: p.Text}
+	if len(problems) == 0 {
+		return nil
 	}
-	return nil
+	reason := "invalid"
+	if problems[0].Kind == discovery.Missing {
+		reason = "required"
+	}
+	return &apiError{Code: http.StatusBadRequest, Reason: reason, Message: problems[0].Text}
 }
 
 func (s *Server) authorize(q *request) error {

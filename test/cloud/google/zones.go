@@ -72,7 +72,7 @@ func (s *Server) quotas(ctx context.Context, project, region string) []*compute.
 func (s *Server) place(q *request) error {
 	project := q.path["project"]
 	public := slices.ContainsFunc(images(), func(i *compute.Image) bool { return strings.HasPrefix(i.SelfLink, link("projects/"+project+"/")) })
-	if !slices.Contains(s.config.Projects, project) && !(public && strings.HasPrefix(q.name(), "image")) {
+	if !slices.Contains(s.config.Projects, project) && (!public || !strings.HasPrefix(q.name(), "image")) {
 		return &apiError{Code: http.StatusNotFound, Reason: "notFound", Message: "The resource 'projects/" + project + "' was not found"}
 	}
 	if zone := q.path["zone"]; zone != "" && !slices.Contains(zones(), zone) {
