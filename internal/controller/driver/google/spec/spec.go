@@ -80,6 +80,9 @@ func Parse(opts driver.Options) (Spec, error) {
 // parsePlace reads where to ask and as whom. Whether the credentials are any good is for Preflight to say.
 func (s *Spec) parsePlace(opts driver.Options) error {
 	s.Place = cloud.Place{Project: opts.String(FlagProject), Endpoint: opts.String(flagEndpoint), Credential: opts.Content(flagCredential)}
+	if s.Place.Project == "" {
+		return refuse(FlagProject, errors.New("no Google Cloud Project name specified (--google-project)"), "give the project's id, or set GOOGLE_PROJECT")
+	}
 	if !projectPattern.MatchString(s.Place.Project) {
 		return refuse(FlagProject, fmt.Errorf("bad project %q", s.Place.Project), "give the project's id, such as my-project-123")
 	}
