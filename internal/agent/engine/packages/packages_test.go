@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -465,7 +466,7 @@ func TestScriptsAreLimitedAndNeverInAShellString(t *testing.T) {
 	if call := h.calls[h.index("sh ")]; !slices.Contains(h.outlive, call) || strings.Contains(call, "canary") || !strings.HasPrefix(call, "sh "+h.root+"/var/lib/mctl/engine/install-") {
 		t.Errorf("call %q", call)
 	}
-	if left, _ := filepath.Glob(h.root + "/var/lib/mctl/engine/*"); len(left) != 0 {
+	if left, _ := filepath.Glob(h.root + "/var/lib/mctl/engine/*"); len(left) != 1 || filepath.Base(left[0]) != "script.lock" {
 		t.Errorf("left behind: %q", left)
 	}
 	for name, address := range map[string]string{"a file": "file:///etc/passwd", "no host": "https://", "no address": "x"} {
@@ -488,6 +489,56 @@ func TestScriptsAreLimitedAndNeverInAShellString(t *testing.T) {
 	}
 	if len(h.calls) != calls {
 		t.Errorf("something ran: %q", h.calls[calls:])
+	}
+}
+
+func TestAScriptThatAnEarlierAgentBeganIsWaitedFor(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("read -r go <$GATE\necho done\n"))
+	}))
+	defer server.Close()
+	h := newHost(t, debian12)
+	gate := filepath.Join(h.root, "gate")
+	if err := syscall.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GATE", gate)
+	c := h.config()
+	c.Runner = program.Local{}
+	run := func(ctx context.Context) error { return Script(ctx, c, nil, server.URL, "/var/lib/mctl/engine") }
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- run(ctx) }()
+	open, err := os.OpenFile(gate, os.O_WRONLY, 0) // returns once the script runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel() // as an agent that ends
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if err := run(t.Context()); !fault.Is(err, fault.Unavailable) || fault.HintOf(err) == "" {
+		t.Errorf("a second beside it: %v", err)
+	}
+	if _, err := open.WriteString("go\n"); err != nil {
+		t.Fatal(err)
+	}
+	open.Close()
+	free := func() bool {
+		lock, err := c.alone("/var/lib/mctl/engine")
+		if err == nil {
+			lock.Close()
+		}
+		return err == nil
+	}
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for limit := time.After(10 * time.Second); !free(); {
+		select {
+		case <-ticker.C:
+		case <-limit:
+			t.Fatal("its lock outlives it")
+		}
 	}
 }
 

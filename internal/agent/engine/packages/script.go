@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"mctl/internal/agent/engine/download"
 	"mctl/internal/agent/engine/program"
 	"mctl/internal/agent/engine/tree"
+	"mctl/internal/fault"
 )
 
 // Script downloads an install script and runs it by sh, from a file of its own in folder. repository names the files where
@@ -19,6 +22,11 @@ func Script(ctx context.Context, config Config, repository []string, address, fo
 	if config.Pause == nil {
 		config.Pause = pause
 	}
+	lock, err := config.alone(folder)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	content, err := config.download(ctx, address)
 	if err != nil {
 		return err
@@ -37,7 +45,7 @@ func Script(ctx context.Context, config Config, repository []string, address, fo
 	}
 	err = config.run(ctx, program.Command{
 		Args: []string{"sh", config.tree().Path(path)},
-		Env:  []string{"DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C"}, Line: config.shown("script"), Outlives: true,
+		Env:  []string{"DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C"}, Line: config.shown("script"), Outlives: true, Keep: lock,
 	})
 	if err != nil {
 		return err
@@ -50,6 +58,24 @@ func Script(ctx context.Context, config Config, repository []string, address, fo
 		}
 	}
 	return nil
+}
+
+// alone takes a lock that a script keeps until its end. Unavailable while one runs that an earlier agent began.
+func (c Config) alone(folder string) (*os.File, error) {
+	path := c.tree().Path(filepath.Join(folder, "script.lock"))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fault.E("packages.alone", fault.Precondition, path, err)
+	}
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fault.E("packages.alone", fault.Precondition, path, err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fault.E("packages.alone", fault.Unavailable, path, fmt.Errorf("the install script that began earlier still runs: %w", err)).
+			WithHint("it is tried again; end that script on the host if it hangs")
+	}
+	return lock, nil
 }
 
 // download fetches a small file over HTTP.

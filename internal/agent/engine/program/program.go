@@ -34,6 +34,7 @@ type Command struct {
 	// Outlives has the program go on to its end when the context ends, or when this process is killed: a package manager
 	// that was stopped halfway leaves a mess. Line is called after the end then, with the last MiB at most.
 	Outlives bool
+	Keep     *os.File // is open in the program as well, such as a lock that ends with it; nil for none
 }
 
 // Runner runs programs. The error is an *ExitError when the program failed, wraps ErrMissing when there is none, and is the
@@ -150,6 +151,9 @@ func (c Command) prepare(cmd *exec.Cmd, output *os.File) {
 	cmd.Args = c.Args
 	cmd.Env = append(os.Environ(), c.Env...)
 	cmd.Stdout, cmd.Stderr = output, output
+	if c.Keep != nil {
+		cmd.ExtraFiles = []*os.File{c.Keep}
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 }
 
