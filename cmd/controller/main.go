@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -29,7 +28,6 @@ func main() {
 		return
 	}
 	config.Ready = ready
-	keepToOurselves()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := controller.Run(ctx, config)
 	stop()
@@ -97,18 +95,4 @@ func besideSelf() string {
 		return "."
 	}
 	return filepath.Dir(path)
-}
-
-// keepToOurselves has nothing that we start inherit what we inherited without knowing: hosts on this computer outlive us,
-// and would hold the locks and pipes of whoever started us.
-func keepToOurselves() {
-	entries, err := os.ReadDir("/dev/fd")
-	if err != nil {
-		return
-	}
-	for _, entry := range entries {
-		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
-			syscall.CloseOnExec(fd)
-		}
-	}
 }

@@ -1,4 +1,6 @@
-package main
+//go:build linux
+
+package system
 
 import (
 	"os"
@@ -19,7 +21,7 @@ func TestWhatWeInheritedIsNotPassedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Close(fd)
-	keepToOurselves()
+	KeepToOurselves()
 	if output, err := exec.Command("sh", "-c", "readlink /proc/self/fd/77 || echo closed").Output(); err != nil || strings.TrimSpace(string(output)) != "closed" {
 		t.Errorf("a child has %s, %v", output, err)
 	}
