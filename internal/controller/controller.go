@@ -104,7 +104,8 @@ func Run(ctx context.Context, config Config) error {
 	var loop *reconcile.Loop
 	journal := event.NewJournal()
 	hub := agentlink.New(agentlink.Config{
-		Logger: logger.Named("link"), Now: now, Signer: authorities, Identify: api.MachineUID,
+		Logger: logger.Named("link"), Now: now, Signer: authorities,
+		Identify: func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },
 		Notify: func(uid string) {
 			if name := service.NameOf(uid); name != "" {
 				loop.Add(name)

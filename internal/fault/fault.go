@@ -26,6 +26,15 @@ const (
 	Internal        Kind = "internal"        // INTERNAL: our own mistake
 )
 
+// ParseKind reads a kind that came from outside: whatever is none of ours is Internal.
+func ParseKind(text string) Kind {
+	switch k := Kind(text); k {
+	case Invalid, NotFound, Exists, Conflict, Denied, Unauthenticated, Quota, Unavailable, Precondition, Resync, Internal:
+		return k
+	}
+	return Internal
+}
+
 // Reasons that clients act on beyond the kind. A fault without one is known by its kind alone.
 const (
 	ReasonUsage    = "USAGE"    // a flag or its value; exit code 2

@@ -8,6 +8,14 @@ import (
 	"testing"
 )
 
+func TestKindsFromOutsideAreOurs(t *testing.T) {
+	for text, want := range map[string]Kind{"quota": Quota, "resync": Resync, "": Internal, "OK": Internal, "quota\x1b": Internal} {
+		if got := ParseKind(text); got != want {
+			t.Errorf("%q is %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestWhatIsToldOfAFault(t *testing.T) {
 	inner := New("driver.Create", Quota, "web", "no room in zone a").WithHint("try zone b")
 	wrapped := fmt.Errorf("create: %w", inner)

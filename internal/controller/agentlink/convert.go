@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"mctl/internal/fault"
 	"mctl/internal/host"
 	agentv1 "mctl/proto/mctl/agent/v1"
 )
@@ -50,13 +51,14 @@ func appliedOf(m *agentv1.Applied) host.Applied {
 		},
 	}
 	if f := m.GetFailure(); f != nil {
-		applied.Failure = &host.Failure{Kind: line(f.GetKind()), Message: line(f.GetMessage()), Hint: line(f.GetHint())}
+		applied.Failure = &host.Failure{Kind: string(fault.ParseKind(f.GetKind())), Message: line(f.GetMessage()), Hint: line(f.GetHint())}
 	}
 	return applied
 }
 
+// moment is the zero time for one that no calendar has: it could not be told to others.
 func moment(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
+	if !t.IsValid() {
 		return time.Time{}
 	}
 	return t.AsTime()
@@ -79,7 +81,7 @@ func mergeHealth(before *host.Health, m *agentv1.Health, now time.Time) *host.He
 	set(&merged.ContainersUnhealthy, m.ContainersUnhealthy)
 	set(&merged.ContainersRestart, m.ContainersRestarting)
 	if m.BootTimeSeconds != nil {
-		merged.BootTime = time.Unix(m.GetBootTimeSeconds(), 0).UTC()
+		merged.BootTime = moment(&timestamppb.Timestamp{Seconds: m.GetBootTimeSeconds()})
 	}
 	if m.EnginePingMicros != nil {
 		merged.EnginePing = time.Duration(m.GetEnginePingMicros()) * time.Microsecond
@@ -101,8 +103,9 @@ func set[T any](target, value *T) {
 
 // What an agent may say, so that a hostile one can't fill the controller's memory or a terminal.
 const (
-	maxLine       = 1000
+	maxLine       = 1000 // bytes
 	maxAttributes = 16
+	maxAttribute  = 256 // bytes of its name, and of its value
 	maxDisks      = 32
 )
 
@@ -121,7 +124,7 @@ func eventOf(m *agentv1.Fact, now time.Time) (host.Event, bool) {
 		if len(e.Attributes) == maxAttributes {
 			break
 		}
-		e.Attributes[line(key)] = line(value)
+		e.Attributes[line(key[:min(len(key), maxAttribute)])] = line(value[:min(len(value), maxAttribute)])
 	}
 	return e, true
 }

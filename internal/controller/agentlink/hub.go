@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 
 	"mctl/internal/controller/event"
 	"mctl/internal/fault"
@@ -24,7 +25,7 @@ type Config struct {
 	Logger hclog.Logger
 	Now    func() time.Time
 	Signer Signer
-	// Identify returns the uid of the machine that calls, from its certificate alone.
+	// Identify returns the uid of the machine that calls, from its certificate alone, as that is good at the moment.
 	Identify func(ctx context.Context) (uid string, err error)
 	// Notify is told that something about a machine is worth a look. It must not block.
 	Notify func(uid string)
@@ -50,6 +51,8 @@ type entry struct {
 	known    bool // it had a session
 	wish     *Wish
 	session  *session
+	calm     *rate.Limiter // of all its sessions, so that nobody gets more by coming anew
+	insane   *rate.Limiter
 }
 
 // New makes a hub.
@@ -105,9 +108,7 @@ func (h *Hub) IssueEngineCertificate(ctx context.Context, request *agentv1.Issue
 	if err != nil {
 		return nil, err
 	}
-	h.mu.Lock()
-	wish := h.entry(uid).wish
-	h.mu.Unlock()
+	wish := h.wishOf(uid)
 	switch {
 	case wish == nil:
 		return nil, fault.New(op, fault.Unavailable, uid, "the controller does not know yet what this host shall be")
@@ -125,25 +126,30 @@ func (h *Hub) IssueEngineCertificate(ctx context.Context, request *agentv1.Issue
 func (h *Hub) entry(uid string) *entry {
 	e, ok := h.hosts[uid]
 	if !ok {
-		e = &entry{}
+		e = &entry{calm: rate.NewLimiter(calmRate, calmBurst), insane: rate.NewLimiter(insaneRate, insaneBurst)}
 		h.hosts[uid] = e
 	}
 	return e
 }
 
+// quotas are the limits that a machine's sessions share.
+func (h *Hub) quotas(uid string) (calm, insane *rate.Limiter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.entry(uid)
+	return e.calm, e.insane
+}
+
 // attach makes a session the machine's own. An older one ends; if it was alive, somebody cloned a disk.
 func (h *Hub) attach(s *session, hello *agentv1.Hello) {
+	version, facts := line(hello.GetAgentVersion()), factsOf(hello.GetHost())
+	applied := appliedOf(hello.GetApplied()) // none is none: what another agent had applied before is no answer
 	h.mu.Lock()
 	e := h.entry(s.uid)
 	older := e.session
 	e.session, e.known = s, true
 	e.observed.Connected, e.observed.Since = true, h.config.Now()
-	e.observed.AgentVersion = hello.GetAgentVersion()
-	e.observed.Facts = factsOf(hello.GetHost())
-	e.observed.Health = nil
-	if hello.GetApplied() != nil {
-		e.observed.Applied = appliedOf(hello.GetApplied())
-	}
+	e.observed.AgentVersion, e.observed.Facts, e.observed.Applied, e.observed.Health = version, facts, applied, nil
 	h.mu.Unlock()
 	if older != nil {
 		older.end(fault.New("agentlink.Connect", fault.Conflict, s.uid, "a newer session of the same machine took over"))
@@ -165,6 +171,9 @@ func (h *Hub) detach(s *session, cause error) {
 	}
 	e.session = nil
 	e.observed.Connected, e.observed.Since = false, h.config.Now()
+	if s.late {
+		delete(h.hosts, s.uid)
+	}
 	h.mu.Unlock()
 	h.emit(s.uid, event.AgentLost, fmt.Sprintf("the agent was lost: %v", cause))
 	h.config.Notify(s.uid)
@@ -183,7 +192,10 @@ func (h *Hub) update(s *session, change func(*host.Observed)) {
 func (h *Hub) wishOf(uid string) *Wish {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.entry(uid).wish
+	if e, ok := h.hosts[uid]; ok {
+		return e.wish
+	}
+	return nil
 }
 
 func (h *Hub) emit(uid, kind, message string) {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"mctl/internal/controller/event"
 	"mctl/internal/fault"
@@ -38,6 +39,8 @@ type stage struct {
 	events []host.Event
 	ends   []error // what Connect returned
 	notes  int
+	gone   map[string]bool // uids whose right was taken away
+	onEmit func()          // may be nil
 }
 
 func newStage(t testing.TB) *stage {
@@ -49,13 +52,22 @@ func newStage(t testing.TB) *stage {
 		Logger: hclog.NewNullLogger(), Now: time.Now, Signer: nil,
 		Identify: func(ctx context.Context) (string, error) {
 			values, _ := metadata.FromIncomingContext(ctx)
-			if found := values.Get("uid"); len(found) == 1 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if found := values.Get("uid"); len(found) == 1 && !s.gone[found[0]] {
 				return found[0], nil
 			}
 			return "", fault.New("stage", fault.Denied, "", "only an agent may call this")
 		},
 		Notify: func(string) { s.mu.Lock(); defer s.mu.Unlock(); s.notes++ },
-		Emit:   func(_ string, e host.Event) { s.mu.Lock(); defer s.mu.Unlock(); s.events = append(s.events, e) },
+		Emit: func(_ string, e host.Event) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.events = append(s.events, e)
+			if s.onEmit != nil {
+				s.onEmit()
+			}
+		},
 	})
 	s.server = grpc.NewServer(grpc.StreamInterceptor(
 		func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
@@ -290,6 +302,133 @@ func TestStrangersGetNoSession(t *testing.T) {
 			t.Errorf("ended with %v", end)
 		}
 	})
+}
+
+func TestWhoComesAnewGetsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.hub.SetDesired("m", Wish{Desired: host.Desired{Generation: 1}})
+		for range 5 {
+			stream := s.open("m", "i1")
+			for range calmBurst - 100 {
+				send(stream, fact("spam"))
+			}
+			pass(time.Second)
+			_ = stream.CloseSend()
+			pass(time.Second)
+		}
+		if n := s.saw(host.EventProgress); n > calmBurst+calmRate*10 {
+			t.Errorf("%d facts came through in five sessions", n)
+		}
+	})
+}
+
+// The right of a machine may be taken away while its session begins: then the removal has not yet seen the session.
+func TestASessionDoesNotOutliveTheRemovalOfItsMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stream := s.open("m", "") // let in
+		pass(time.Second)
+		s.mu.Lock()
+		s.gone = map[string]bool{"m": true}
+		s.mu.Unlock()
+		s.hub.Forget("m")
+		send(stream, &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Hello{Hello: &agentv1.Hello{Protocol: 1, Instance: "i1"}}})
+		pass(time.Second)
+		if err, ended := s.lastEnd(); !ended || !fault.Is(err, fault.Denied) {
+			t.Errorf("ended: %v, with %v", ended, err)
+		}
+		if len(s.hub.hosts) != 0 {
+			t.Errorf("%d hosts are kept", len(s.hub.hosts))
+		}
+	})
+}
+
+func TestNothingIsKeptOfMachinesThatAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		for i := range 10 {
+			uid := strconv.Itoa(i)
+			s.hub.SetDesired(uid, Wish{Desired: host.Desired{Generation: 1}})
+			s.open(uid, "i1")
+			pass(time.Second)
+			s.hub.Forget(uid)
+			pass(time.Second)
+			ctx := metadata.AppendToOutgoingContext(s.ctx, "uid", uid) // a call that was let in before
+			_, _ = agentv1.NewLinkServiceClient(s.conn).IssueEngineCertificate(ctx, &agentv1.IssueEngineCertificateRequest{})
+		}
+		if len(s.hub.hosts) != 0 {
+			t.Errorf("%d hosts are kept", len(s.hub.hosts))
+		}
+	})
+}
+
+func TestWhatAnotherAgentAppliedIsNoAnswerOfThisOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.hub.SetDesired("m", Wish{Desired: host.Desired{Generation: 1}})
+		stream := s.open("m", "i1")
+		send(stream, &agentv1.ConnectRequest{Message: &agentv1.ConnectRequest_Applied{Applied: &agentv1.Applied{Generation: 1, Digest: "d"}}})
+		pass(time.Second)
+		if o, _ := s.hub.Observed("m"); o.Applied.Digest != "d" {
+			t.Fatalf("observed %+v", o.Applied)
+		}
+		s.open("m", "i2") // set up anew: it has applied nothing yet
+		pass(time.Second)
+		if o, _ := s.hub.Observed("m"); !o.Connected || o.Applied.Digest != "" {
+			t.Errorf("observed %+v", o.Applied)
+		}
+	})
+}
+
+func TestAPanicEndsOneSessionAndNoProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		other := s.open("other", "i1")
+		stream := s.open("m", "i1")
+		pass(time.Second)
+		s.mu.Lock()
+		s.onEmit = func() { s.onEmit = nil; panic("a mistake") }
+		s.mu.Unlock()
+		send(stream, fact("x"))
+		pass(time.Second)
+		if err, ended := s.lastEnd(); !ended || !fault.Is(err, fault.Internal) || strings.Contains(err.Error(), "a mistake") {
+			t.Errorf("ended: %v, with %v", ended, err)
+		}
+		send(other, fact("x"))
+		pass(time.Second)
+		if o, _ := s.hub.Observed("other"); !o.Connected || s.saw(host.EventProgress) != 2 {
+			t.Errorf("the other one: %+v", o)
+		}
+	})
+}
+
+func TestWhatAHostileAgentSaysFitsOthersScreensAndDocuments(t *testing.T) {
+	never := &timestamppb.Timestamp{Seconds: 1 << 60}
+	applied := appliedOf(&agentv1.Applied{
+		Failure: &agentv1.Failure{Kind: "OK\x1b[2J", Message: "a\nb\u009b2J"}, Front: &agentv1.FrontFacts{CertificateExpireTime: never},
+	})
+	if applied.Failure.Kind != string(fault.Internal) || strings.ContainsAny(applied.Failure.Message, "\n\u009b") || !applied.Front.CertificateExpiry.IsZero() {
+		t.Errorf("%+v %+v", applied, applied.Failure)
+	}
+	now := time.Now()
+	boot := int64(1 << 60)
+	if merged := mergeHealth(nil, &agentv1.Health{BootTimeSeconds: &boot}, now); !merged.BootTime.IsZero() {
+		t.Errorf("booted at %s", merged.BootTime)
+	}
+	long := strings.Repeat("x", 60_000)
+	said := &agentv1.Fact{Type: host.EventProgress, Message: long, Attributes: map[string]string{long: long}}
+	for i := range 100 {
+		said.Attributes[strconv.Itoa(i)] = long
+	}
+	e, ok := eventOf(said, now)
+	size := len(e.Message)
+	for key, value := range e.Attributes {
+		size += len(key) + len(value)
+	}
+	if !ok || size > maxLine+2*maxAttributes*maxAttribute {
+		t.Errorf("%d bytes of one event", size)
+	}
 }
 
 // BenchmarkIdleSession tells what one idle agent costs the controller in memory, both ends' buffers included, since the

@@ -36,6 +36,7 @@ type session struct {
 	hub      *Hub
 	uid      string
 	instance string // set before the session is attached
+	late     bool   // its machine was removed before it was attached
 	logger   hclog.Logger
 	stream   agentv1.LinkService_ConnectServer
 	ctx      context.Context
@@ -77,8 +78,8 @@ func (h *Hub) Connect(stream agentv1.LinkService_ConnectServer) error {
 	defer end(nil)
 	s := &session{
 		hub: h, uid: uid, stream: stream, ctx: ctx, end: end, limit: h.silentLimit(), logger: h.config.Logger.With("uid", uid),
-		calm: rate.NewLimiter(calmRate, calmBurst), insane: rate.NewLimiter(insaneRate, insaneBurst),
 	}
+	s.calm, s.insane = h.quotas(uid)
 	s.silence = time.AfterFunc(s.limit, func() {
 		end(fault.E("agentlink.Connect", fault.Unavailable, uid, fmt.Errorf("nothing heard for %s", s.limit)))
 	})
@@ -98,6 +99,12 @@ func (s *session) heard() time.Time { return time.Unix(0, s.last.Load()) }
 // session comes in order, too.
 func (s *session) receive() {
 	defer func() { s.hub.detach(s, context.Cause(s.ctx)) }()
+	defer func() {
+		if p := recover(); p != nil { // here, for no interceptor sees this goroutine
+			s.logger.Error("session panicked", "panic", p, "stack", hclog.Stacktrace())
+			s.end(fault.New("agentlink.receive", fault.Internal, s.uid, "internal error, see the controller's log"))
+		}
+	}()
 	for first := true; ; first = false {
 		message, err := s.stream.Recv()
 		if err == nil {

@@ -17,7 +17,11 @@ func (s *session) greet(hello *agentv1.Hello) error {
 	}
 	s.instance = line(hello.GetInstance())
 	s.hub.attach(s, hello)
-	s.hub.update(s, func(o *host.Observed) { o.AgentVersion = line(o.AgentVersion) })
+	// A removal that came since has ended the sessions that were there: this one must not outlive it.
+	if _, err := s.hub.config.Identify(s.stream.Context()); err != nil {
+		s.late = true
+		return err
+	}
 	s.judge()
 	s.signal()
 	return nil

@@ -83,12 +83,16 @@ func identityOf(ctx context.Context) identity {
 	return id
 }
 
-// MachineUID returns the uid of the machine that calls, or fault.Denied.
-func MachineUID(ctx context.Context) (string, error) {
-	if uid, ok := strings.CutPrefix(identityOf(ctx).subject, "machine:"); ok {
-		return uid, nil
+// MachineUID returns the uid of the machine that calls, or fault.Denied. It judges the certificate once more, since a stream
+// may be older than the removal of its machine.
+func (s *Server) MachineUID(ctx context.Context) (string, error) {
+	id := identityOf(ctx)
+	uid, ok := strings.CutPrefix(id.subject, "machine:")
+	if !ok {
+		return "", fault.New("api.MachineUID", fault.Denied, "", "only an agent may call this")
 	}
-	return "", fault.New("api.MachineUID", fault.Denied, "", "only an agent may call this")
+	_, _, err := s.config.Verifier.VerifyPeer(ctx, []*x509.Certificate{id.leaf})
+	return uid, err
 }
 
 // authorize finds out who calls and holds it against the table.
