@@ -102,7 +102,7 @@ func Run(ctx context.Context, config Config) error {
 	var service *machine.Service
 	var server *api.Server
 	var loop *reconcile.Loop
-	journal := event.NewJournal()
+	journal := event.NewJournal(now())
 	hub := agentlink.New(agentlink.Config{
 		Logger: logger.Named("link"), Now: now, Signer: authorities,
 		Identify: func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },

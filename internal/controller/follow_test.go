@@ -45,7 +45,7 @@ func TestOnlyWhatSomebodyAsksForCutsAPauseShort(t *testing.T) {
 	}
 	made := &forgetful{Driver: fake.New(new(fake.Cloud))}
 	service, err := machine.New(machine.Config{
-		Store: store, Sealer: sealer, Drivers: drivers{"forgetful": made}, Events: event.NewJournal(), Logger: hclog.NewNullLogger(), Now: time.Now,
+		Store: store, Sealer: sealer, Drivers: drivers{"forgetful": made}, Events: event.NewJournal(time.Now()), Logger: hclog.NewNullLogger(), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -46,7 +46,7 @@ type world struct {
 
 func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, journal: event.NewJournal(), shutdowns: make(chan struct{}, 10)}
+	w := &world{t: t, journal: event.NewJournal(time.Now()), shutdowns: make(chan struct{}, 10)}
 	w.set(time.Now())
 	store, err := bolt.Open(t.Context(), bolt.Config{Path: filepath.Join(t.TempDir(), "store.db"), Logger: hclog.NewNullLogger()})
 	if err != nil {

@@ -4,24 +4,32 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"time"
 
 	"mctl/internal/fault"
 )
 
-// capacity is how many events are kept.
-const capacity = 10_000
+// How much is kept: events, and bytes of what they say, since hosts may say much.
+const (
+	capacity = 10_000
+	maxBytes = 16 << 20
+)
 
 // Journal keeps the newest events and wakes watchers, who read at their own pace: one that is slow holds nobody up and
 // falls out of what is kept. It is safe for use at the same time.
 type Journal struct {
 	mu     sync.Mutex
-	events []Event // oldest first, without gaps in their sequence
+	events []Event // oldest first, without gaps in their sequence; never changed, since watchers read it without the lock
+	bytes  int     // of events
 	last   uint64
 	wake   chan struct{}
 }
 
-// NewJournal makes an empty journal.
-func NewJournal() *Journal { return &Journal{wake: make(chan struct{})} }
+// NewJournal makes an empty journal. Its sequences begin at the microsecond of the start, so they are greater than those of
+// any process before it: who watches on over a restart misses nothing of what the new one tells.
+func NewJournal(started time.Time) *Journal {
+	return &Journal{last: uint64(max(0, started.UnixMicro())), wake: make(chan struct{})}
+}
 
 // Emit keeps an event and gives it the next sequence. It never blocks.
 func (j *Journal) Emit(e Event) {
@@ -29,23 +37,26 @@ func (j *Journal) Emit(e Event) {
 	defer j.mu.Unlock()
 	j.last++
 	e.Sequence = j.last
-	if len(j.events) >= 2*capacity {
-		j.events = append([]Event(nil), j.events[capacity:]...)
-	}
 	j.events = append(j.events, e)
+	j.bytes += weight(e)
+	for len(j.events) > capacity || j.bytes > maxBytes {
+		j.bytes -= weight(j.events[0])
+		j.events = j.events[1:] // append moves what is left to a new array when this one is used up
+	}
 	close(j.wake)
 	j.wake = make(chan struct{})
 }
 
-// Last returns the sequence of the newest event: watching after it sees only what is to come.
-func (j *Journal) Last() uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.last
+func weight(e Event) int {
+	size := len(e.Machine) + len(e.UID) + len(e.Type) + len(e.Message)
+	for key, value := range e.Attributes {
+		size += len(key) + len(value)
+	}
+	return size
 }
 
 // Watch yields the events after a sequence that are kept, then, with follow, each new one until ctx ends. A watcher that
-// falls behind what is kept gets fault.Resync. Sequences begin anew with each process: one from the future counts as none.
+// falls behind what is kept gets fault.Resync. A sequence from the future, as of a clock that was set back, counts as none.
 func (j *Journal) Watch(ctx context.Context, after uint64, follow bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		started := false
