@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 
@@ -140,7 +141,7 @@ func (s *Spec) parseNames(opts driver.Options) error {
 		text := opts.String(flag)
 		n := cloud.Parse(text)
 		good := pathPattern.MatchString(n.Name) && (n.Project == "" || projectPattern.MatchString(n.Project))
-		if !good || n.Kind != "" && n.Kind != kind || strings.Contains(strings.TrimPrefix(n.Name, "family/"), "/") {
+		if !good || n.Kind != "" && n.Kind != kind || n.Scope != "" && path.Dir(n.Scope) != path.Dir(scope) || strings.Contains(strings.TrimPrefix(n.Name, "family/"), "/") {
 			return n, refuse(flag, fmt.Errorf("bad name %q", text), "see mctl create --driver google --help")
 		}
 		if n.Project == "" {
