@@ -80,7 +80,7 @@ func TestEveryCallMeetsEveryFault(t *testing.T) {
 		"late failure":  {Late: &lab.Error{Kind: lab.Unavailable, Text: "told to"}},
 		"slow":          {Slow: 100 * time.Millisecond},
 		"stuck":         {Stuck: true},
-		"behind":        {Behind: 3},
+		"behind":        {Behind: 3, BehindFor: 50 * time.Millisecond},
 		"gateway error": {Raw: &lab.Raw{Status: http.StatusBadGateway, ContentType: "text/html", Body: "<html>bad gateway</html>"}},
 	}
 	config := front.Config{PageSize: 2, WaitLimit: 10 * time.Millisecond}

@@ -31,8 +31,10 @@ type Fault struct {
 	Slow  time.Duration // how much longer the call's operation takes, before it does anything
 	Stuck bool          // the call's operation acts, and does not end until Unstick
 	Boot  BootFault     // of the instance that the call creates or starts
-	// Behind is how many reads of what the call makes or removes are answered from before: eventual consistency.
+	// Behind is how many reads of what the call makes or removes are answered from before: eventual consistency. Every page
+	// of a list is a read. It ends after BehindFor, if that is set.
 	Behind     int
+	BehindFor  time.Duration
 	LoseAnswer bool // the call does all, and then the connection breaks
 }
 
@@ -89,7 +91,7 @@ type Call struct {
 	late       *Error
 	slow       time.Duration
 	stuck      bool
-	behind     int
+	behind     lag
 }
 
 // Admit takes a call of a front, which must ask it before it does anything else, and returns when the cloud's latency is over.
@@ -143,7 +145,8 @@ func (c *Call) take(f *Fault) {
 		c.Boot = f.Boot
 	}
 	c.slow += f.Slow
-	c.behind += f.Behind
+	c.behind.reads += f.Behind
+	c.behind.limit = max(c.behind.limit, f.BehindFor)
 	c.stuck = c.stuck || f.Stuck
 	c.LoseAnswer = c.LoseAnswer || f.LoseAnswer
 }

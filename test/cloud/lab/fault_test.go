@@ -115,6 +115,25 @@ func TestReadsMayBeBehind(t *testing.T) {
 	}
 }
 
+func TestBeingBehindMayEndWithTime(t *testing.T) {
+	w := newWorld(t, lab.Config{})
+	const limit = 200 * time.Millisecond
+	began := time.Now()
+	w.Fail(lab.Fault{Call: "create", Behind: 1 << 20, BehindFor: limit})
+	w.must(w.admit("create", "web").CreateInstance(spec("web"), lab.Operation{}))
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		if _, err := w.Instance(t.Context(), named("web")); err == nil {
+			break
+		}
+		<-ticker.C
+	}
+	if took := time.Since(began); took < limit || took > 10*limit {
+		t.Errorf("it was told after %s", took)
+	}
+}
+
 func TestOperationsMayBeSlowAndStuck(t *testing.T) {
 	w := newWorld(t, lab.Config{})
 	const slow = 300 * time.Millisecond

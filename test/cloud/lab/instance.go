@@ -86,7 +86,7 @@ func (c *Call) CreateInstance(spec InstanceSpec, o Operation) (Operation, error)
 	}
 	if a, ok := l.addresses.get(i.Address); ok {
 		a.User, i.Public = i.Ref, a.IP
-		l.addresses.put(a, 0)
+		l.addresses.put(a, lag{})
 	}
 	l.instances.put(i, c.behind)
 	return c.operate(o, i.ID, func(ctx context.Context) error {
@@ -95,7 +95,7 @@ func (c *Call) CreateInstance(spec InstanceSpec, o Operation) (Operation, error)
 		created := func(a Attachment) bool {
 			return slices.ContainsFunc(spec.Disks, func(d DiskSpec) bool { return d.New && d.Ref == a.Disk })
 		}
-		_ = l.drop(context.WithoutCancel(l.life), i.Ref, created, 0)
+		_ = l.drop(context.WithoutCancel(l.life), i.Ref, created, lag{})
 	}), nil
 }
 
@@ -156,7 +156,7 @@ func (c *Call) UpdateInstance(ref Ref, o Operation, change func(*Instance) error
 	if err := change(&i); err != nil {
 		return Operation{}, err
 	}
-	l.instances.put(i, 0)
+	l.instances.put(i, lag{})
 	return c.operate(o, i.ID, func(ctx context.Context) error {
 		l.mu.Lock()
 		if now, ok := l.instances.get(ref); ok {
@@ -169,7 +169,7 @@ func (c *Call) UpdateInstance(ref Ref, o Operation, change func(*Instance) error
 		defer l.mu.Unlock()
 		if now, ok := l.instances.get(ref); ok {
 			now.Doc, now.Tags, now.Guest = before.Doc, before.Tags, before.Guest
-			l.instances.put(now, 0)
+			l.instances.put(now, lag{})
 		}
 	}), nil
 }
@@ -195,11 +195,11 @@ func (c *Call) onInstance(ref Ref, o Operation, work func(context.Context) error
 
 // Vanish removes an instance behind everybody's back. It may be repeated.
 func (l *Lab) Vanish(ctx context.Context, ref Ref) error {
-	return l.drop(ctx, ref, func(a Attachment) bool { return a.AutoDelete }, 0)
+	return l.drop(ctx, ref, func(a Attachment) bool { return a.AutoDelete }, lag{})
 }
 
 // drop removes an instance, and of its disks those that go with it.
-func (l *Lab) drop(ctx context.Context, ref Ref, disk func(Attachment) bool, behind int) error {
+func (l *Lab) drop(ctx context.Context, ref Ref, disk func(Attachment) bool, behind lag) error {
 	release, err := l.power.take(ctx, ref)
 	if err != nil {
 		return err
@@ -220,12 +220,12 @@ func (l *Lab) drop(ctx context.Context, ref Ref, disk func(Attachment) bool, beh
 			l.disks.remove(a.Disk, behind)
 			erase = append(erase, d.ID)
 		} else {
-			l.disks.put(d, 0)
+			l.disks.put(d, lag{})
 		}
 	}
 	if a, ok := l.addresses.get(i.Address); ok {
 		a.User = Ref{}
-		l.addresses.put(a, 0)
+		l.addresses.put(a, lag{})
 	} else if i.Public.IsValid() {
 		l.public.free(i.Public)
 	}
@@ -249,7 +249,7 @@ func (l *Lab) mark(ref Ref, state State) (Instance, bool) {
 	i, ok := l.instances.get(ref)
 	if ok {
 		i.State = state
-		l.instances.put(i, 0)
+		l.instances.put(i, lag{})
 	}
 	return i, ok
 }

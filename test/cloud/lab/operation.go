@@ -23,7 +23,7 @@ func (c *Call) operate(o Operation, target uint64, work func(ctx context.Context
 	l := c.lab
 	o.ID, o.Target, o.Begun, o.done = l.newID(), target, time.Now(), make(chan struct{})
 	o.Name = fmt.Sprintf("operation-%d", o.ID)
-	l.operations.put(o, 0)
+	l.operations.put(o, lag{})
 	unstick := l.unstick
 	l.working.Go(func() {
 		err := c.act(l.life, work)
@@ -63,7 +63,7 @@ func (l *Lab) finish(ref Ref, err error) {
 	defer l.mu.Unlock()
 	o, _ := l.operations.get(ref)
 	o.Ended, o.Err = time.Now(), err
-	l.operations.put(o, 0)
+	l.operations.put(o, lag{})
 	close(o.done)
 	if err != nil {
 		l.config.Logger.Info("operation failed", "operation", o.Name, "action", o.Action, "error", err)

@@ -45,7 +45,7 @@ func (l *Lab) powerOn(ctx context.Context, ref Ref, boot BootFault) error {
 	defer l.mu.Unlock()
 	i, _ := l.instances.get(ref)
 	i.State, i.Started = Running, time.Now()
-	l.instances.put(i, 0)
+	l.instances.put(i, lag{})
 	return nil
 }
 
@@ -67,7 +67,7 @@ func (l *Lab) wake(ref Ref, boot BootFault) (*Host, error) {
 		}
 	}
 	i.State, i.boot = Pending, boot
-	l.instances.put(i, 0)
+	l.instances.put(i, lag{})
 	host := l.host(i)
 	return &host, nil
 }
@@ -103,7 +103,7 @@ func (l *Lab) rest(ref Ref) {
 		i.Public = none
 	}
 	i.State, i.Stopped = Stopped, time.Now()
-	l.instances.put(i, 0)
+	l.instances.put(i, lag{})
 }
 
 func (l *Lab) reset(ctx context.Context, ref Ref, boot BootFault) error {
@@ -115,7 +115,7 @@ func (l *Lab) reset(ctx context.Context, ref Ref, boot BootFault) error {
 	l.mu.Lock()
 	i, ok := l.instances.get(ref)
 	if i.boot = boot; ok {
-		l.instances.put(i, 0)
+		l.instances.put(i, lag{})
 	}
 	host := l.host(i)
 	l.mu.Unlock()

@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Ref is where a front finds a thing again. Scope is the front's word for where it is, such as an account and a zone; scope
@@ -30,10 +31,25 @@ type table[T interface{ record() Record }] struct {
 	ghosts map[Ref]*row[T] // gone, and still told
 }
 
-// row is one thing; behind counts the reads that still are answered from before it came, or went.
+// lag is how long what is told stays behind what is: so many reads, and no longer than the limit, unless that is zero.
+type lag struct {
+	reads int
+	limit time.Duration
+}
+
+// row is one thing; behind counts the reads that still are answered from before it came, or went, until a time.
 type row[T any] struct {
 	value  T
 	behind int
+	until  time.Time // zero for any
+}
+
+func newRow[T any](value T, behind lag) *row[T] {
+	r := &row[T]{value: value, behind: behind.reads}
+	if behind.limit > 0 {
+		r.until = time.Now().Add(behind.limit)
+	}
+	return r
 }
 
 func (t *table[T]) get(ref Ref) (T, bool) {
@@ -58,14 +74,14 @@ func (t *table[T]) told(ref Ref) (T, bool) {
 }
 
 func late[T any](r *row[T]) bool {
-	if r.behind == 0 {
+	if r.behind == 0 || !r.until.IsZero() && time.Now().After(r.until) {
 		return false
 	}
 	r.behind--
 	return true
 }
 
-func (t *table[T]) put(value T, behind int) {
+func (t *table[T]) put(value T, behind lag) {
 	if t.rows == nil {
 		t.rows, t.ghosts = map[Ref]*row[T]{}, map[Ref]*row[T]{}
 	}
@@ -74,13 +90,13 @@ func (t *table[T]) put(value T, behind int) {
 		r.value = value
 		return
 	}
-	t.rows[ref] = &row[T]{value, behind}
+	t.rows[ref] = newRow(value, behind)
 	delete(t.ghosts, ref)
 }
 
-func (t *table[T]) remove(ref Ref, behind int) {
-	if r, ok := t.rows[ref]; ok && behind > 0 {
-		t.ghosts[ref] = &row[T]{r.value, behind}
+func (t *table[T]) remove(ref Ref, behind lag) {
+	if r, ok := t.rows[ref]; ok && behind.reads > 0 {
+		t.ghosts[ref] = newRow(r.value, behind)
 	}
 	delete(t.rows, ref)
 }

@@ -186,7 +186,7 @@ func create[T interface{ record() Record }](c *Call, t *table[T], kind string, v
 		if a, ok := any(*value).(Address); ok {
 			l.public.free(a.IP)
 		}
-		t.remove(ref, 0)
+		t.remove(ref, lag{})
 	}), nil
 }
 
@@ -203,12 +203,12 @@ func update[T interface{ record() Record }](c *Call, t *table[T], kind string, r
 	if err := change(&value); err != nil {
 		return Operation{}, err
 	}
-	t.put(value, 0)
+	t.put(value, lag{})
 	return c.operate(o, value.record().ID, l.enforce, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if _, ok := t.get(ref); ok {
-			t.put(before, 0)
+			t.put(before, lag{})
 		}
 	}), nil
 }
