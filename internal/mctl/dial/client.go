@@ -51,10 +51,11 @@ type Client struct {
 type dialer func(ctx context.Context) (net.Conn, error)
 
 // newClient makes a client of a connection that stands; again gets a new one when it breaks, and the calls under way are
-// made once more. Without again they fail. where names the controller in errors.
-func newClient(conn net.Conn, again dialer, where string) (*Client, error) {
+// made once more. Without again they fail. wait has calls wait for a controller that does not come back at once. where names
+// the controller in errors.
+func newClient(conn net.Conn, again dialer, wait bool, where string) (*Client, error) {
 	first := &firstConn{conn: conn}
-	faults := translator{where: where, patient: again != nil}
+	faults := translator{where: where, patient: again != nil, lost: first.failure}
 	cc, err := grpc.NewClient("passthrough:///controller",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the dialer has secured what needs it
 		grpc.WithNoProxy(),
@@ -67,9 +68,11 @@ func newClient(conn net.Conn, again dialer, where string) (*Client, error) {
 			if again == nil {
 				return nil, errNobody
 			}
-			return again(ctx)
+			conn, err := again(ctx)
+			first.note(err)
+			return conn, err
 		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.WaitForReady(again != nil)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.WaitForReady(wait)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: reconnectLimit,
@@ -103,10 +106,24 @@ func (c *Client) Close() error {
 	return err
 }
 
-// firstConn hands out the connection that was made before there was a client, once.
+// firstConn hands out the connection that was made before there was a client, once. It also keeps why the newest attempt at
+// another one failed, which gRPC does not pass on.
 type firstConn struct {
 	mu   sync.Mutex
 	conn net.Conn
+	err  error
+}
+
+func (f *firstConn) note(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *firstConn) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
 }
 
 func (f *firstConn) take() net.Conn {

@@ -20,6 +20,8 @@ import (
 type translator struct {
 	where   string // the controller, as people know it
 	patient bool   // a call whose connection broke is made again
+	// lost is why there is no connection, where that is known.
+	lost func() error
 }
 
 func (t translator) unary(ctx context.Context, method string, request, response any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -114,6 +116,9 @@ func (t translator) fault(method string, err error) error {
 	case codes.Canceled:
 		return context.Canceled
 	case codes.DeadlineExceeded:
+		if lost := t.lost(); fault.HintOf(lost) != "" {
+			return lost
+		}
 		return fault.E(method, fault.Unavailable, "", deadline{t.where}).WithHint("see `mctl controller logs`, or try again")
 	case codes.Unimplemented:
 		return fault.New(method, fault.Precondition, "", "the controller is older than this mctl and does not know this command").
@@ -154,6 +159,9 @@ func (t translator) unreachable(method, text string) error {
 	if _, refusal, found := strings.Cut(text, "remote error: tls: "); found {
 		return fault.New(method, fault.Denied, "", t.where+" refuses this client's certificate: "+strings.Trim(refusal, `"`)).
 			WithHint("ask for a new invitation and make the context anew")
+	}
+	if lost := t.lost(); fault.HintOf(lost) != "" && !fault.Is(lost, fault.Unavailable) {
+		return lost
 	}
 	return fault.E(method, fault.Unavailable, "", broken{t.where}).WithHint("see `mctl controller logs`, or try again")
 }

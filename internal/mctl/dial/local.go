@@ -65,7 +65,7 @@ func (l Local) DialRunning(ctx context.Context) (*Client, error) {
 }
 
 func (l Local) client(conn net.Conn, pid int, again dialer) (*Client, error) {
-	client, err := newClient(conn, again, "the controller of "+l.Dir.Root)
+	client, err := newClient(conn, again, false, "the controller of "+l.Dir.Root)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func Remote(ctx context.Context, profiles profile.Store, p profile.Profile, now 
 	if err != nil {
 		return nil, err
 	}
-	return newClient(conn, connect, fmt.Sprintf("the controller of context %q at %s", p.Name, p.Endpoint))
+	return newClient(conn, connect, true, fmt.Sprintf("the controller of context %q at %s", p.Name, p.Endpoint))
 }
 
 func dialTLS(ctx context.Context, endpoint string, config *tls.Config) (net.Conn, error) {

@@ -108,6 +108,9 @@ func (l Local) spawnUntilHeard(ctx context.Context, program, socket string) (net
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil, 0, ctx.Err()
+			}
 			return nil, 0, fault.New("dial.start", fault.Unavailable, l.Dir.Root, "a controller has "+l.Dir.Root+" but does not answer").
 				WithHint("see " + l.Dir.ControllerLog() + ", and who holds " + filepath.Join(l.Dir.Own(), "controller.lock"))
 		case <-pause.C:
@@ -269,31 +272,4 @@ func (l Local) environment() []string {
 		}
 	}
 	return kept
-}
-
-// lock takes the file's lock and returns what gives it back.
-func lock(ctx context.Context, path string) (func(), error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, state.Trouble(path, err)
-	}
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
-	for {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { _ = file.Close() }, nil
-		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
-			_ = file.Close()
-			return nil, state.Trouble(path, err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = file.Close()
-			return nil, fault.New("dial.lock", fault.Unavailable, path, "another mctl has been starting the controller for too long").
-				WithHint("see who holds " + path)
-		case <-look.C:
-		}
-	}
 }
