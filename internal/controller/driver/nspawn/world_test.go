@@ -121,6 +121,7 @@ func (w *world) list(ctx context.Context) ([]string, error) {
 	for what, command := range map[string][]string{
 		"process": {"ps", "-ww", "-eo", "pid,args"}, "mount": {"cat", "/proc/self/mountinfo"}, "link": {"ip", "-o", "link"},
 		"rule": {"iptables-save"}, "cgroup": {"find", "/sys/fs/cgroup", "-path", "*/mctl/*", "-maxdepth", "3", "-type", "d"},
+		"directory": {"find", "/run/systemd/nspawn", "-maxdepth", "2"},
 	} {
 		output, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
 		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) { // find complains of what vanishes

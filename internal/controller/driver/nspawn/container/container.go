@@ -6,7 +6,9 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +39,9 @@ type Boot struct {
 	CPUs   float64 // zero for all
 	Memory int64   // bytes; zero for all
 }
+
+// propagation is where nspawn makes a directory for each container, to mount things into it later.
+const propagation = "/run/systemd/nspawn/propagate"
 
 // Runner starts and stops containers.
 type Runner struct{ keeper keeper }
@@ -92,7 +97,14 @@ func (r Runner) Stop(ctx context.Context, c Container, force bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
-	return r.keeper.end(ctx, c)
+	if err := r.keeper.end(ctx, c); err != nil {
+		return err
+	}
+	// nspawn removes it itself, unless it was killed.
+	if err := os.Remove(filepath.Join(propagation, c.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (c Container) path(name string) string { return filepath.Join(c.Dir, name) }
