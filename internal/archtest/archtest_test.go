@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"internal/controller/driver":     {"internal/controller/driver", "internal/fault"},
 	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
 	"internal/controller/agentlink":  {"internal/controller/event", "internal/host", "internal/fault", "proto/mctl/agent"},
-	"internal/controller/ca":         {"internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
+	"internal/controller/ca":         {"internal/controller/request", "internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
 	"internal/controller/credential": {"internal/controller/store", "internal/controller/request", "internal/fault", "proto/mctl/record"},
 	"internal/controller/request":    {"internal/fault", "proto/mctl/record"},
 	"internal/controller/event":      {"internal/fault"},

@@ -143,7 +143,7 @@ func Run(ctx context.Context, config Config) error {
 	defer shutdown()
 	server = api.New(api.Config{
 		Logger: logger.Named("api"), Now: now, Machines: service, Drivers: table, Credentials: credentials, Journal: journal,
-		Authorities: authorities, Verifier: authorities, Links: hub, TicketLife: config.Lifetimes.Ticket, Busy: loop.Busy, Shutdown: shutdown,
+		Authorities: authorities, Verifier: authorities, Links: hub, Busy: loop.Busy, Shutdown: shutdown,
 		Info: api.Info{
 			ControllerID: settings.GetControllerId(), Version: buildinfo.Version(), Build: ownStamp(), PID: os.Getpid(),
 			Started: now(), Addresses: addresses(config.Advertise, port),

@@ -26,7 +26,12 @@ func NewTicket(authority [sha256.Size]byte) (Ticket, error) {
 	if _, err := rand.Read(random); err != nil {
 		return Ticket{}, fmt.Errorf("make ticket: %w", err)
 	}
-	return Ticket{ID: encode(random[:16]), Authority: authority, Secret: random[16:]}, nil
+	return TicketOf(authority, [16]byte(random), [32]byte(random[16:])), nil
+}
+
+// TicketOf is the ticket with an id and a secret that nobody can guess.
+func TicketOf(authority [sha256.Size]byte, id [16]byte, secret [32]byte) Ticket {
+	return Ticket{ID: encode(id[:]), Authority: authority, Secret: secret[:]}
 }
 
 // Text returns the ticket as it is handed over. It is a secret.

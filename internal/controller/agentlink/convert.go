@@ -89,7 +89,7 @@ func mergeHealth(before *host.Health, m *agentv1.Health, now time.Time) *host.He
 	if len(m.GetDisks()) > 0 {
 		merged.Disks = make([]host.Disk, 0, len(m.GetDisks()))
 		for _, d := range m.GetDisks()[:min(len(m.GetDisks()), maxDisks)] {
-			merged.Disks = append(merged.Disks, host.Disk{Path: line(d.GetPath()), Total: d.GetTotalBytes(), Available: d.GetAvailableBytes()})
+			merged.Disks = append(merged.Disks, host.Disk{Path: line(d.GetPath()[:min(len(d.GetPath()), maxAttribute)]), Total: d.GetTotalBytes(), Available: d.GetAvailableBytes()})
 		}
 	}
 	return &merged

@@ -2,18 +2,24 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -24,6 +30,7 @@ import (
 	machines "mctl/internal/controller/machine"
 	"mctl/internal/fault"
 	"mctl/internal/host"
+	agentv1 "mctl/proto/mctl/agent/v1"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -120,8 +127,52 @@ func TestEveryIdentityAgainstEveryMethod(t *testing.T) {
 }
 
 func TestAStrangerOnTheSocketIsRefused(t *testing.T) {
+	w := newWorld(t)
+	for uid, allowed := range map[uint32]bool{0: true, uint32(os.Getuid()): true, uint32(os.Getuid()) + 1: false, 65534: false} {
+		ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: PeerCredentials{UID: uid}})
+		if _, err := w.server.authorize(ctx, controllerv1.SystemService_GetInfo_FullMethodName); (err == nil) != allowed {
+			t.Errorf("user %d: %v", uid, err)
+		}
+	}
+	for name, p := range map[string]*peer.Peer{"no credentials": {}, "plain TCP": {AuthInfo: insecureInfo{}}} {
+		if _, err := w.server.authorize(peer.NewContext(t.Context(), p), agentv1.EnrollmentService_Enroll_FullMethodName); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	if permitted(local, identity{subject: "user:alice"}) || permitted(operator, identity{subject: "machine:1"}) || permitted(0, identity{local: true, subject: "user:local"}) {
 		t.Error("permitted")
+	}
+}
+
+// insecureInfo is what gRPC tells of a connection that nobody has secured.
+type insecureInfo struct{ credentials.CommonAuthInfo }
+
+func (insecureInfo) AuthType() string { return "insecure" }
+
+func TestAnAgentIsJudgedOnceMoreInTheMiddleOfAStream(t *testing.T) {
+	w := newWorld(t)
+	certificate := w.enrolled("machine:1")
+	leaf, err := x509.ParseCertificate(certificate.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := w.server.authorize(peer.NewContext(t.Context(), &peer.Peer{
+		AuthInfo: credentials.TLSInfo{State: tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}},
+	}), agentv1.LinkService_Connect_FullMethodName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid, err := w.server.MachineUID(ctx); err != nil || uid != "1" {
+		t.Fatalf("%q, %v", uid, err)
+	}
+	if err := w.ca.Revoke(t.Context(), "machine:1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.server.MachineUID(ctx); !fault.Is(err, fault.Denied) {
+		t.Errorf("after its machine was removed: %v", err)
+	}
+	if _, err := w.server.MachineUID(t.Context()); !fault.Is(err, fault.Denied) {
+		t.Errorf("nobody: %v", err)
 	}
 }
 
@@ -144,6 +195,13 @@ func TestFaultsBecomeStatusWithReasonAndHint(t *testing.T) {
 		if reason != strings.ToUpper(string(kind)) || hint != "do this" {
 			t.Errorf("%s: reason %q, hint %q", kind, reason, hint)
 		}
+	}
+	if s := status.Convert(statusOf(fault.New("op", "OK", "", "an unknown kind"))); s.Code() != codes.Internal {
+		t.Errorf("a kind that is none of ours: %v", s)
+	}
+	long := status.Convert(statusOf(fault.New("op", fault.NotFound, strings.Repeat("s", 1<<20), strings.Repeat("\xff", 1<<20)).WithHint(strings.Repeat("h", 1<<20))))
+	if size := proto.Size(long.Proto()); size > 20_000 || len(long.Details()) != 2 || !utf8.ValidString(long.Message()) {
+		t.Errorf("a long text becomes %d bytes with %d details", size, len(long.Details()))
 	}
 	if s := status.Convert(statusOf(errors.New("secret inner text"))); s.Code() != codes.Internal || strings.Contains(s.Message(), "secret") {
 		t.Errorf("an error that is no fault: %v", s)
@@ -335,6 +393,7 @@ func TestDriverEnumsAreTheSameNumbersOnBothSides(t *testing.T) {
 	}
 	for mine, theirs := range map[driver.FlagKind]controllerv1.DriverFlag_Kind{
 		driver.Value: controllerv1.DriverFlag_KIND_VALUE, driver.Secret: controllerv1.DriverFlag_KIND_SECRET, driver.File: controllerv1.DriverFlag_KIND_FILE,
+		driver.Credential: controllerv1.DriverFlag_KIND_CREDENTIAL,
 	} {
 		if int32(mine) != int32(theirs) {
 			t.Errorf("kind %d is %d", mine, theirs)

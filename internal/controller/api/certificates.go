@@ -42,13 +42,15 @@ func (a *accessService) CreateInvitation(ctx context.Context, r *controllerv1.Cr
 	if !userPattern.MatchString(r.GetUser()) || r.GetUser() == "local" {
 		return nil, fault.New("api.CreateInvitation", fault.Invalid, r.GetUser(), "a user's name has letters, digits and . _ @ -, 64 at most")
 	}
-	ticket, err := a.server.config.Authorities.IssueTicket(ctx, pki.UserSubject(r.GetUser()))
+	if err := checkRequestID(r.GetRequestId()); err != nil {
+		return nil, err
+	}
+	ticket, end, err := a.server.config.Authorities.Invite(ctx, r.GetRequestId(), pki.UserSubject(r.GetUser()))
 	if err != nil {
 		return nil, err
 	}
 	return &controllerv1.CreateInvitationResponse{
-		Ticket: ticket.Text(), Endpoints: a.server.config.Info.Addresses,
-		ExpireTime: timestamppb.New(a.server.config.Now().Add(a.server.config.TicketLife)),
+		Ticket: ticket.Text(), Endpoints: a.server.config.Info.Addresses, ExpireTime: timestamppb.New(end),
 	}, nil
 }
 

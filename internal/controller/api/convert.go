@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"golang.org/x/crypto/ssh"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -25,6 +26,7 @@ const (
 	maxList    = 256     // entries of any list
 	maxText    = 4 << 10 // bytes of any text
 	maxContent = 256 << 10
+	maxSpec    = 512 << 10 // bytes of all together; the store takes twice as much
 )
 
 var installs = map[controllerv1.EngineInstall]host.Install{
@@ -38,6 +40,9 @@ var installs = map[controllerv1.EngineInstall]host.Install{
 
 // specOf reads what a caller asks for; fault.Invalid names what is wrong.
 func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
+	if size := proto.Size(m); size > maxSpec {
+		return machines.Spec{}, usage(fmt.Sprintf("the options have %d bytes together, and %d are the limit", size, maxSpec))
+	}
 	e := m.GetEngine()
 	install, ok := installs[e.GetInstall()]
 	if !ok {
@@ -62,6 +67,9 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 		spec.Engine.RegistryMirrors, spec.Engine.Options, {spec.Driver, spec.Credential, spec.Engine.InstallURL, spec.Engine.StorageDriver},
 	}
 	for _, option := range m.GetDriverOptions() {
+		if err := checkTexts([][]string{{option.GetName()}}); err != nil {
+			return machines.Spec{}, err
+		}
 		if _, twice := spec.Options[option.GetName()]; twice {
 			return machines.Spec{}, usage(fmt.Sprintf("--%s is given twice", option.GetName()))
 		}

@@ -26,7 +26,8 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 	if ctx, err = s.admit(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
-	return handle(ctx, request)
+	response, err = handle(ctx, request)
+	return response, ended(ctx, err)
 }
 
 // stream is unary for streams.
@@ -42,7 +43,15 @@ func (s *Server) stream(server any, stream grpc.ServerStream, info *grpc.StreamS
 	if err != nil {
 		return err
 	}
-	return handle(server, streamWithContext{stream, ctx})
+	return ended(ctx, handle(server, streamWithContext{stream, ctx}))
+}
+
+// ended names the cause where a call ended with its context: a caller must be able to tell that it was not its own doing.
+func ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
+		return cause
+	}
+	return err
 }
 
 type streamWithContext struct {

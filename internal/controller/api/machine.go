@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 const (
 	maxPage      = 1000
+	maxPageBytes = 3 << 20 // of records; gRPC's clients take 4 MiB where nobody tells them otherwise
 	maxRequestID = 128
 	defaultWait  = 10 * time.Minute
 )
@@ -51,6 +53,11 @@ func (m *machineService) ListMachines(ctx context.Context, r *controllerv1.ListM
 		}
 	}
 	page := all[start:min(start+size, len(all))]
+	for i, bytes := 0, 0; i < len(page); i++ {
+		if bytes += page[i].Size; bytes > maxPageBytes && i > 0 {
+			page = page[:i]
+		}
+	}
 	response := &controllerv1.ListMachinesResponse{
 		Machines: make([]*controllerv1.Machine, len(page)), ResourceVersion: versionText(revision),
 	}
@@ -61,7 +68,7 @@ func (m *machineService) ListMachines(ctx context.Context, r *controllerv1.ListM
 			response.Machines[i] = m.message(found)
 		}
 	}
-	if start+size < len(all) {
+	if start+len(page) < len(all) {
 		response.NextPageToken = page[len(page)-1].Name
 	}
 	return response, nil
@@ -159,38 +166,56 @@ func (m *machineService) WaitMachine(ctx context.Context, r *controllerv1.WaitMa
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	wait := wait{request: r, generation: r.GetGeneration()}
+	for {
+		found, err := m.waitOnce(ctx, &wait)
+		if fault.Is(err, fault.Resync) {
+			continue // it fell behind, and looks anew
+		}
+		if err != nil || found == nil {
+			return &controllerv1.WaitMachineResponse{}, err
+		}
+		return &controllerv1.WaitMachineResponse{Machine: m.message(found)}, nil
+	}
+}
+
+// wait is what somebody waits for. The machine is the one that had the name at first.
+type wait struct {
+	request    *controllerv1.WaitMachineRequest
+	uid        string
+	generation uint64
+}
+
+// waitOnce returns the machine when the wait is over, nil for one that is gone.
+func (m *machineService) waitOnce(ctx context.Context, w *wait) (*machines.Machine, error) {
+	name := w.request.GetName()
 	all, revision, err := m.machines().List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var now *machines.Machine
-	for _, found := range all {
-		if found.Name == r.GetName() {
-			now = found
-		}
+	i := slices.IndexFunc(all, func(found *machines.Machine) bool { return found.Name == name })
+	switch {
+	case i < 0 && w.uid == "" && !w.request.GetDeleted():
+		return nil, machines.NotFound(name)
+	case i < 0 || w.uid != "" && w.uid != all[i].UID:
+		return nil, nil
 	}
-	if now == nil {
-		if r.GetDeleted() {
-			return &controllerv1.WaitMachineResponse{}, nil
-		}
-		return nil, machines.NotFound(r.GetName())
+	now := all[i]
+	if w.uid = now.UID; w.generation == 0 {
+		w.generation = now.Generation
 	}
-	generation := r.GetGeneration()
-	if generation == 0 {
-		generation = now.Generation
-	}
-	if waited(now, generation, r.GetDeleted()) {
-		return &controllerv1.WaitMachineResponse{Machine: m.message(now)}, nil
+	if waited(now, w.generation, w.request.GetDeleted()) {
+		return now, nil
 	}
 	for change, err := range m.machines().Watch(ctx, revision) {
 		switch {
 		case err != nil:
 			return nil, err
-		case change.Machine.Name != r.GetName():
+		case change.Machine.Name != name:
 		case change.Deleted:
-			return &controllerv1.WaitMachineResponse{}, nil
-		case waited(change.Machine, generation, r.GetDeleted()):
-			return &controllerv1.WaitMachineResponse{Machine: m.message(change.Machine)}, nil
+			return nil, nil
+		case waited(change.Machine, w.generation, w.request.GetDeleted()):
+			return change.Machine, nil
 		}
 	}
 	return nil, context.Cause(ctx)

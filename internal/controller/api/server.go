@@ -23,6 +23,7 @@ import (
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
 	machines "mctl/internal/controller/machine"
+	"mctl/internal/fault"
 	"mctl/internal/pki"
 	agentv1 "mctl/proto/mctl/agent/v1"
 	controllerv1 "mctl/proto/mctl/controller/v1"
@@ -30,8 +31,9 @@ import (
 
 // Limits of what a caller may use.
 const (
-	maxMessage  = 4 << 20 // bytes
-	maxStreams  = 200     // at a time on one connection
+	maxMessage  = 4 << 20  // bytes
+	maxHeaders  = 16 << 10 // bytes of one call, which also somebody without a certificate may send
+	maxStreams  = 200      // at a time on one connection
 	handshake   = 10 * time.Second
 	bufferSize  = 4 << 10 // bytes for each direction of a connection; thousands of agents are mostly idle
 	stopLimit   = 10 * time.Second
@@ -42,7 +44,7 @@ const (
 type Authorities interface {
 	Enroll(ctx context.Context, ticket string, csr []byte) (chain, authorities [][]byte, err error)
 	Renew(ctx context.Context, presented *x509.Certificate, csr []byte) (chain, authorities [][]byte, err error)
-	IssueTicket(ctx context.Context, subject string) (pki.Ticket, error)
+	Invite(ctx context.Context, requestID, subject string) (pki.Ticket, time.Time, error)
 	SignEngineClient(ctx context.Context, authority, subject string, csr []byte) (certificate, ca []byte, end time.Time, err error)
 }
 
@@ -68,7 +70,6 @@ type Config struct {
 	Authorities Authorities
 	Verifier    Verifier
 	Links       agentv1.LinkServiceServer
-	TicketLife  time.Duration
 	Info        Info
 	// Busy counts machines with work under way; Shutdown ends the controller.
 	Busy     func() int
@@ -115,6 +116,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, creds credent
 	select {
 	case err := <-failed:
 		stop()
+		server.Stop()
 		return err
 	case <-ctx.Done():
 	}
@@ -134,18 +136,23 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, creds credent
 // build makes a gRPC server with every service; stop ends the streams that would never end by themselves.
 func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Server, stop func()) {
 	// It ends by stop alone: the context of a caller must not cut the others' streams.
-	ending, end := context.WithCancel(context.Background())
+	ending, end := context.WithCancelCause(context.Background())
 	server = grpc.NewServer(
 		grpc.Creds(creds),
-		grpc.UnaryInterceptor(s.unary),
+		grpc.UnaryInterceptor(func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			if info.FullMethod == controllerv1.MachineService_WaitMachine_FullMethodName { // others end soon by themselves
+				var unhook func()
+				ctx, unhook = endWith(ctx, ending)
+				defer unhook()
+			}
+			return s.unary(ctx, request, info, handle)
+		}),
 		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-			ctx, cancel := context.WithCancel(stream.Context())
-			defer cancel()
-			unhook := context.AfterFunc(ending, cancel)
-			defer func() { _ = unhook() }()
+			ctx, unhook := endWith(stream.Context(), ending)
+			defer unhook()
 			return s.stream(srv, streamWithContext{stream, ctx}, info, handle)
 		}),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),
 		grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
@@ -162,5 +169,18 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 	checks := health.NewServer()
 	healthv1.RegisterHealthServer(server, checks)
 	reflection.Register(server)
-	return server, func() { checks.Shutdown(); end() }
+	return server, func() {
+		checks.Shutdown()
+		end(fault.New("api.serve", fault.Unavailable, "", "the controller is stopping").WithHint("try again when it is back"))
+	}
+}
+
+// endWith returns a context that ends with ctx, and with another one and its cause.
+func endWith(ctx, other context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unhook := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
+	return ctx, func() {
+		unhook()
+		cancel(nil)
+	}
 }

@@ -57,16 +57,30 @@ func statusOf(err error) error {
 	if reason == "" {
 		reason = strings.ToUpper(string(kind))
 	}
-	s := status.New(codesOf[kind], message)
+	code, ok := codesOf[kind]
+	if !ok { // zero would be OK
+		code = codes.Internal
+	}
+	s := status.New(code, brief(message))
 	info := &errdetails.ErrorInfo{
-		Reason: reason, Domain: Domain, Metadata: map[string]string{"kind": string(kind), "subject": fault.SubjectOf(err)},
+		Reason: reason, Domain: Domain, Metadata: map[string]string{"kind": string(kind), "subject": brief(fault.SubjectOf(err))},
 	}
 	detailed, detailErr := s.WithDetails(info)
-	if hint := fault.HintOf(err); hint != "" && detailErr == nil {
+	if hint := brief(fault.HintOf(err)); hint != "" && detailErr == nil {
 		detailed, detailErr = detailed.WithDetails(&errdetails.Help{Links: []*errdetails.Help_Link{{Description: hint}}})
 	}
 	if detailErr != nil {
 		return s.Err()
 	}
 	return detailed.Err()
+}
+
+// maxBrief is how much of a text goes into a status, in bytes: callers have limits for headers, and say what they like.
+const maxBrief = 2000
+
+func brief(text string) string {
+	if len(text) > maxBrief {
+		text = text[:maxBrief] + "…"
+	}
+	return strings.ToValidUTF8(text, "?")
 }

@@ -26,11 +26,12 @@ func (m *machineService) WatchMachines(r *controllerv1.WatchMachinesRequest, str
 			return err
 		}
 	}
-	// Only one goroutine may send: the records' changes go through a channel to the one that also hears of live facts.
-	changes := make(chan machines.Change)
+	// Only one goroutine may send: the records' changes go through a channel to the one that also hears of live facts. It has
+	// told of all records up to a revision.
+	changes, from := make(chan machines.Change), revision
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		for change, err := range m.machines().Watch(ctx, revision) {
+		for change, err := range m.machines().Watch(ctx, from) {
 			if err != nil {
 				return err
 			}
@@ -48,11 +49,12 @@ func (m *machineService) WatchMachines(r *controllerv1.WatchMachinesRequest, str
 			case <-ctx.Done():
 				return ctx.Err()
 			case change := <-changes:
+				revision = change.Revision
 				if err := m.sendChange(r.GetName(), change, stream); err != nil {
 					return err
 				}
 			case <-beat.wake:
-				if err := m.sendLive(ctx, r.GetName(), beat.take(), stream); err != nil {
+				if err := m.sendLive(ctx, r.GetName(), beat.take(), revision, stream); err != nil {
 					return err
 				}
 			}
@@ -97,8 +99,9 @@ func (m *machineService) sendChange(name string, change machines.Change, stream 
 	return stream.Send(message)
 }
 
-// sendLive sends machines whose live facts changed. Their records did not, so the version is the record's own.
-func (m *machineService) sendLive(ctx context.Context, name string, touched []string, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
+// sendLive sends machines whose live facts changed. A record that is newer than what was told is left out: it follows as a
+// change, in its turn, and brings its live facts along.
+func (m *machineService) sendLive(ctx context.Context, name string, touched []string, told store.Revision, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
 	for _, n := range touched {
 		if name != "" && name != n {
 			continue
@@ -109,6 +112,9 @@ func (m *machineService) sendLive(ctx context.Context, name string, touched []st
 		}
 		if err != nil {
 			return err
+		}
+		if found.Revision > told {
+			continue
 		}
 		if err := stream.Send(&controllerv1.WatchMachinesResponse{
 			Type: controllerv1.WatchMachinesResponse_TYPE_CHANGED, Machine: m.message(found),

@@ -6,8 +6,11 @@ import (
 
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +23,7 @@ import (
 	"mctl/internal/controller/agentlink"
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/ca"
+	"mctl/internal/controller/credential"
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
 	machines "mctl/internal/controller/machine"
@@ -42,6 +46,8 @@ type world struct {
 	socket    string
 	address   string
 	shutdowns chan struct{}
+	estate    *estate
+	stop      context.CancelFunc // ends both servers, as the test's end does
 }
 
 func newWorld(t testing.TB, change ...func(*Config)) *world {
@@ -59,17 +65,19 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	if w.ca, err = ca.Open(t.Context(), ca.Config{Store: store, Sealer: sealer, Now: w.now, Lifetimes: ca.DefaultLifetimes()}); err != nil {
 		t.Fatal(err)
 	}
-	table := table{"pretend": pretend{}}
+	w.estate = &estate{}
+	table := table{"pretend": pretend{}, "estate": w.estate}
+	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: w.now})
 	hub := quiet{}
 	if w.service, err = machines.New(machines.Config{
-		Store: store, Sealer: sealer, Drivers: table, Bootstrap: noContact{}, Hosts: hub, Authorities: w.ca, Events: w.journal,
+		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: noContact{}, Hosts: hub, Authorities: w.ca, Events: w.journal,
 		Logger: hclog.NewNullLogger(), Now: w.now, ControllerID: "c1", ProbeRepository: func(context.Context) bool { return false },
 	}); err != nil {
 		t.Fatal(err)
 	}
 	config := Config{
-		Logger: hclog.NewNullLogger(), Now: w.now, Machines: w.service, Drivers: table, Journal: w.journal, Authorities: w.ca, Verifier: w.ca,
-		Links: hub, TicketLife: time.Minute, Busy: func() int { return 0 }, Shutdown: func() { w.shutdowns <- struct{}{} },
+		Logger: hclog.NewNullLogger(), Now: w.now, Machines: w.service, Drivers: table, Credentials: credentials, Journal: w.journal, Authorities: w.ca, Verifier: w.ca,
+		Links: hub, Busy: func() int { return 0 }, Shutdown: func() { w.shutdowns <- struct{}{} },
 		Info: Info{ControllerID: "c1", Version: "dev", PID: 42, Addresses: []string{"192.0.2.1:4000"}},
 	}
 	for _, f := range change {
@@ -87,6 +95,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	}
 	w.address = tcp.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
+	w.stop = cancel
 	done := make(chan error, 2)
 	go func() { done <- w.server.ServeUnix(ctx, unix) }()
 	go func() { done <- w.server.ServeTCP(ctx, tcp, w.ca.ServerTLS()) }()
@@ -203,7 +212,7 @@ func (t table) Driver(name string) (driver.Driver, error) {
 	}
 	return nil, fault.E("test", fault.NotFound, name, fmt.Errorf("Driver %q not found", name)).WithHint("try another").WithReason(fault.ReasonUsage) //nolint:staticcheck // docker-machine's words
 }
-func (table) Names() []string { return []string{"pretend"} }
+func (t table) Names() []string { return slices.Sorted(maps.Keys(t)) }
 
 // pretend is a driver whose hosts have no login, so that they run at once.
 type pretend struct{}
@@ -234,6 +243,37 @@ func (p pretend) Start(ctx context.Context, m driver.Machine) (driver.Instance, 
 }
 func (pretend) Stop(context.Context, driver.Machine, bool) (driver.Instance, error) {
 	return driver.Instance{Power: driver.Stopped}, nil
+}
+
+// estate is a driver with a credential, which lists, removes and plans.
+type estate struct {
+	pretend
+	mu    sync.Mutex
+	made  []driver.Resource
+	shown []string // credentials
+}
+
+func (*estate) Info() driver.Info { return driver.Info{Name: "estate"} }
+func (*estate) Flags() []driver.Flag {
+	return []driver.Flag{{Name: "estate-key", Type: driver.String, Kind: driver.Credential, Scope: true}}
+}
+
+func (e *estate) List(_ context.Context, m driver.Machine) ([]driver.Resource, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shown = append(e.shown, string(m.Options.Content("estate-key")))
+	return slices.Clone(e.made), nil
+}
+
+func (e *estate) Remove(_ context.Context, _ driver.Machine, r driver.Resource) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.made = slices.DeleteFunc(e.made, func(other driver.Resource) bool { return other == r })
+	return nil
+}
+
+func (*estate) Plan(_ context.Context, m driver.Machine) ([]string, error) {
+	return []string{"instance " + m.Name}, nil
 }
 
 // step steps a machine as the loop would, until it asks for no more.

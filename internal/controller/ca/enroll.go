@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/hmac"
 	"crypto/x509"
-	"errors"
 	"strings"
 	"time"
 
@@ -27,25 +26,29 @@ const (
 
 // IssueTicket makes a single-use ticket for a subject, and its right to a certificate. Older tickets of it are void.
 func (c *CA) IssueTicket(ctx context.Context, subject string) (pki.Ticket, error) {
-	if err := c.sweep(ctx, subject); err != nil {
-		return pki.Ticket{}, err
-	}
-	if err := c.allow(ctx, subject); err != nil {
-		return pki.Ticket{}, err
-	}
 	ticket, err := pki.NewTicket(pki.SPKIDigest(c.control.current))
 	if err != nil {
 		return pki.Ticket{}, err
 	}
-	value, err := proto.Marshal(&recordv1.Ticket{
-		Id: ticket.ID, Mac: c.mac(ticket), Subject: subject,
-		ExpireTime: timestamppb.New(c.config.Now().Add(c.config.Lifetimes.Ticket)),
-	})
+	_, err = c.issue(ctx, ticket, subject)
+	return ticket, err
+}
+
+// issue stores a ticket and returns its end.
+func (c *CA) issue(ctx context.Context, ticket pki.Ticket, subject string) (time.Time, error) {
+	end := c.config.Now().Add(c.config.Lifetimes.Ticket)
+	if err := c.sweep(ctx, subject); err != nil {
+		return end, err
+	}
+	if err := c.allow(ctx, subject); err != nil {
+		return end, err
+	}
+	value, err := proto.Marshal(&recordv1.Ticket{Id: ticket.ID, Mac: c.mac(ticket), Subject: subject, ExpireTime: timestamppb.New(end)})
 	if err != nil {
-		return pki.Ticket{}, err
+		return end, err
 	}
 	_, err = c.config.Store.Create(ctx, ticketPrefix+ticket.ID, value)
-	return ticket, err
+	return end, err
 }
 
 func (c *CA) mac(ticket pki.Ticket) []byte {
@@ -70,20 +73,6 @@ func (c *CA) sweep(ctx context.Context, subject string) error {
 		}
 	}
 	return nil
-}
-
-// allow makes sure that a subject has an identity that is not revoked. A key that enrolled before stays known until
-// another one enrolls.
-func (c *CA) allow(ctx context.Context, subject string) error {
-	value, err := proto.Marshal(&recordv1.Identity{Subject: subject})
-	if err != nil {
-		return err
-	}
-	_, err = c.config.Store.Create(ctx, identityPrefix+subject, value)
-	if fault.Is(err, fault.Exists) {
-		return nil
-	}
-	return err
 }
 
 // errTicket is the one answer to every bad ticket, so that it tells a guesser nothing.
@@ -161,22 +150,11 @@ func (c *CA) burn(ctx context.Context, ticket pki.Ticket, digest []byte) (subjec
 
 // remember records which key a subject enrolled with.
 func (c *CA) remember(ctx context.Context, subject string, digest []byte) error {
-	for {
-		item, err := c.config.Store.Get(ctx, identityPrefix+subject)
-		if fault.Is(err, fault.NotFound) {
-			return errTicket() // revoked meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		value, err := proto.Marshal(&recordv1.Identity{Subject: subject, KeyDigest: digest})
-		if err != nil {
-			return err
-		}
-		if _, err = c.config.Store.Update(ctx, item.Key, value, item.Revision); !fault.Is(err, fault.Conflict) {
-			return err
-		}
+	err := c.update(ctx, subject, func(identity *recordv1.Identity) { identity.KeyDigest = digest })
+	if fault.Is(err, fault.NotFound) {
+		return errTicket() // revoked meanwhile
 	}
+	return err
 }
 
 // Renew replaces a certificate whose holder has proven possession of its key in the handshake. It may have expired within
@@ -210,61 +188,6 @@ func (c *CA) signControl(subject string, key crypto.PublicKey) (chain, authoriti
 		return nil, nil, fault.E("ca.signControl", fault.Internal, subject, err)
 	}
 	return c.control.chain(leaf), c.control.ders(), nil
-}
-
-// VerifyPeer tells whose certificate a peer showed (leaf first): one of the control authority's, meant for clients, of a
-// subject that is not revoked and still has that key. expired says that all is right but its end is past, within the
-// grace: good for Renew alone. Anything else is fault.Denied.
-func (c *CA) VerifyPeer(ctx context.Context, chain []*x509.Certificate) (subject string, expired bool, err error) {
-	denied := func(why string) (string, bool, error) {
-		return "", false, fault.New("ca.VerifyPeer", fault.Denied, "", why)
-	}
-	if len(chain) == 0 {
-		return denied("this needs a client certificate")
-	}
-	leaf, now := chain[0], c.config.Now()
-	at := now
-	if expired = now.After(leaf.NotAfter); expired {
-		if now.After(leaf.NotAfter.Add(c.config.Lifetimes.Grace)) {
-			return denied("the client certificate expired too long ago")
-		}
-		at = leaf.NotAfter.Add(-time.Second)
-	}
-	if _, err := leaf.Verify(x509.VerifyOptions{
-		Roots: pki.Pool(c.control.certificates...), CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}); err != nil {
-		return denied("the client certificate is not one of this controller's")
-	}
-	subject, err = pki.SubjectOf(leaf)
-	if err != nil || subject == pki.ControllerURI().Host {
-		return denied("the client certificate names no client")
-	}
-	item, err := c.config.Store.Get(ctx, identityPrefix+subject)
-	if fault.Is(err, fault.NotFound) {
-		return denied("the right of " + subject + " was taken away")
-	}
-	if err != nil {
-		return "", false, err
-	}
-	var record recordv1.Identity
-	if err := proto.Unmarshal(item.Value, &record); err != nil {
-		return "", false, fault.E("ca.VerifyPeer", fault.Internal, subject, err)
-	}
-	digest := pki.SPKIDigest(leaf)
-	if record.GetRevoked() || !hmac.Equal(record.GetKeyDigest(), digest[:]) {
-		return denied("the right of " + subject + " was taken away, or it enrolled anew")
-	}
-	return subject, expired, nil
-}
-
-// Revoke takes a subject's right and tickets away, at once. A subject without any is success.
-func (c *CA) Revoke(ctx context.Context, subject string) error {
-	err := c.sweep(ctx, subject)
-	_, deleted := c.config.Store.Delete(ctx, identityPrefix+subject, 0)
-	if fault.Is(deleted, fault.NotFound) {
-		deleted = nil
-	}
-	return errors.Join(err, deleted)
 }
 
 func requestKey(csr []byte) (crypto.PublicKey, []byte, error) {

@@ -22,6 +22,7 @@ type Machine struct {
 	Status     Status
 	SSHKey     Secret // PEM, PKCS #8: the controller's own key to hosts that it makes
 	Revision   store.Revision
+	Size       int // of the record, in bytes
 	requests   request.Memory
 }
 

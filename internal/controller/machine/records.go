@@ -63,7 +63,7 @@ func (c codec) decode(item store.Item, open bool) (*Machine, error) {
 	}
 	m := &Machine{
 		UID: record.GetUid(), Name: record.GetName(), Generation: record.GetGeneration(),
-		Created: record.GetCreateTime().AsTime(), Revision: item.Revision,
+		Created: record.GetCreateTime().AsTime(), Revision: item.Revision, Size: len(item.Value),
 		Spec: decodeSpec(record.GetSpec()), Status: decodeStatus(record.GetStatus()),
 	}
 	if f := m.Status.Failure; f != nil && f.Generation < m.Generation {

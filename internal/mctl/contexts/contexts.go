@@ -188,7 +188,7 @@ func invite(ctx context.Context, env *cli.Env, user string) error {
 	if err != nil {
 		return err
 	}
-	made, err := client.Access.CreateInvitation(ctx, &controllerv1.CreateInvitationRequest{User: user})
+	made, err := client.Access.CreateInvitation(ctx, &controllerv1.CreateInvitationRequest{RequestId: cli.RequestID(), User: user})
 	if err != nil {
 		return err
 	}

@@ -150,8 +150,10 @@ func (x *IssueClientCertificateResponse) GetExpireTime() *timestamppb.Timestamp 
 
 // CreateInvitationRequest names the user to be.
 type CreateInvitationRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	User  string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The same id again within a day returns the same ticket.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +191,13 @@ func (*CreateInvitationRequest) Descriptor() ([]byte, []int) {
 func (x *CreateInvitationRequest) GetUser() string {
 	if x != nil {
 		return x.User
+	}
+	return ""
+}
+
+func (x *CreateInvitationRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -268,9 +277,11 @@ const file_mctl_controller_v1_access_service_proto_rawDesc = "" +
 	"\x02ca\x18\x02 \x01(\fR\x02ca\x12\x1c\n" +
 	"\tauthority\x18\x03 \x01(\tR\tauthority\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"-\n" +
+	"expireTime\"L\n" +
 	"\x17CreateInvitationRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\"\x8d\x01\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\x8d\x01\n" +
 	"\x18CreateInvitationResponse\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12;\n" +

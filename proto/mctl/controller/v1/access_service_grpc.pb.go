@@ -33,7 +33,8 @@ type AccessServiceClient interface {
 	// IssueClientCertificate signs a certificate for the docker CLI against the engines of one authority. INVALID_ARGUMENT
 	// for a bad request, NOT_FOUND for an unknown machine. May be repeated; each call makes a certificate.
 	IssueClientCertificate(ctx context.Context, in *IssueClientCertificateRequest, opts ...grpc.CallOption) (*IssueClientCertificateResponse, error)
-	// CreateInvitation makes a single-use ticket with which a user enrolls at the TCP port. INVALID_ARGUMENT for a bad name. May be repeated; each call makes a ticket.
+	// CreateInvitation makes a single-use ticket with which a user enrolls at the TCP port; older ones of the user are void.
+	// INVALID_ARGUMENT for a bad name. Repeatable by request_id; NOT_FOUND when the ticket that it made was used or has expired.
 	CreateInvitation(ctx context.Context, in *CreateInvitationRequest, opts ...grpc.CallOption) (*CreateInvitationResponse, error)
 }
 
@@ -75,7 +76,8 @@ type AccessServiceServer interface {
 	// IssueClientCertificate signs a certificate for the docker CLI against the engines of one authority. INVALID_ARGUMENT
 	// for a bad request, NOT_FOUND for an unknown machine. May be repeated; each call makes a certificate.
 	IssueClientCertificate(context.Context, *IssueClientCertificateRequest) (*IssueClientCertificateResponse, error)
-	// CreateInvitation makes a single-use ticket with which a user enrolls at the TCP port. INVALID_ARGUMENT for a bad name. May be repeated; each call makes a ticket.
+	// CreateInvitation makes a single-use ticket with which a user enrolls at the TCP port; older ones of the user are void.
+	// INVALID_ARGUMENT for a bad name. Repeatable by request_id; NOT_FOUND when the ticket that it made was used or has expired.
 	CreateInvitation(context.Context, *CreateInvitationRequest) (*CreateInvitationResponse, error)
 	mustEmbedUnimplementedAccessServiceServer()
 }

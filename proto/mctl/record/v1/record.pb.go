@@ -1194,8 +1194,10 @@ type Identity struct {
 	// machine:<uid> or user:<name>.
 	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
 	// SHA-256 of the public key that enrolled.
-	KeyDigest     []byte `protobuf:"bytes,2,opt,name=key_digest,json=keyDigest,proto3" json:"key_digest,omitempty"`
-	Revoked       bool   `protobuf:"varint,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	KeyDigest []byte `protobuf:"bytes,2,opt,name=key_digest,json=keyDigest,proto3" json:"key_digest,omitempty"`
+	Revoked   bool   `protobuf:"varint,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// The newest invitations by request id.
+	Requests      []*Request `protobuf:"bytes,4,rep,name=requests,proto3" json:"requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1249,6 +1251,13 @@ func (x *Identity) GetRevoked() bool {
 		return x.Revoked
 	}
 	return false
+}
+
+func (x *Identity) GetRequests() []*Request {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
 }
 
 // Settings is what the controller chose once.
@@ -1649,12 +1658,13 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"expireTime\x12\x1f\n" +
 	"\vwrong_tries\x18\x05 \x01(\rR\n" +
 	"wrongTries\x12\x17\n" +
-	"\aused_by\x18\x06 \x01(\fR\x06usedBy\"]\n" +
+	"\aused_by\x18\x06 \x01(\fR\x06usedBy\"\x92\x01\n" +
 	"\bIdentity\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x1d\n" +
 	"\n" +
 	"key_digest\x18\x02 \x01(\fR\tkeyDigest\x12\x18\n" +
-	"\arevoked\x18\x03 \x01(\bR\arevoked\"C\n" +
+	"\arevoked\x18\x03 \x01(\bR\arevoked\x123\n" +
+	"\brequests\x18\x04 \x03(\v2\x17.mctl.record.v1.RequestR\brequests\"C\n" +
 	"\bSettings\x12#\n" +
 	"\rcontroller_id\x18\x01 \x01(\tR\fcontrollerId\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\"}\n" +
@@ -1731,17 +1741,18 @@ var file_mctl_record_v1_record_proto_depIdxs = []int32{
 	16, // 14: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 15: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
 	16, // 16: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	16, // 17: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
-	14, // 18: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
-	16, // 19: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	16, // 20: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	16, // 21: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	14, // 22: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	14, // 17: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
+	16, // 18: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
+	14, // 19: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
+	16, // 20: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	16, // 21: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	16, // 22: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	14, // 23: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	machines "mctl/internal/controller/machine"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+func TestHealthAndReflectionAnswer(t *testing.T) {
+	w := newWorld(t)
+	conn := w.local()
+	health, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+		t.Errorf("%v, %v", health, err)
+	}
+	stream, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := stream.Recv()
+	if err != nil || !strings.Contains(listed.String(), "mctl.controller.v1.MachineService") {
+		t.Errorf("%v, %v", listed, err)
+	}
+}
+
+func create(t *testing.T, client controllerv1.MachineServiceClient, name string, labels ...string) {
+	t.Helper()
+	if _, err := client.CreateMachine(t.Context(), &controllerv1.CreateMachineRequest{
+		Name: name, Spec: &controllerv1.MachineSpec{Driver: "pretend", Engine: &controllerv1.EngineSpec{Labels: labels}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Callers must be able to tell a controller that stops from their own end, and it must not wait for those who wait.
+func TestAStopEndsStreamsAndWaitsAtOnceAndSaysSo(t *testing.T) {
+	w := newWorld(t)
+	conn := w.local()
+	client := controllerv1.NewMachineServiceClient(conn)
+	create(t, client, "web")
+	watch, err := client.WatchMachines(t.Context(), &controllerv1.WatchMachinesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := controllerv1.NewEventServiceClient(conn).WatchEvents(t.Context(), &controllerv1.WatchEventsRequest{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the picture
+		if _, err := watch.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ends := make(chan error, 3)
+	go func() {
+		_, err := client.WaitMachine(t.Context(), &controllerv1.WaitMachineRequest{Name: "web"})
+		ends <- err
+	}()
+	go func() { _, err := watch.Recv(); ends <- err }()
+	go func() { _, err := events.Recv(); ends <- err }()
+	select {
+	case err := <-ends:
+		t.Fatalf("before the stop: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	began := time.Now()
+	w.stop()
+	for range 3 {
+		if err := <-ends; status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "stopping") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if took := time.Since(began); took > stopLimit/2 {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestWhatACallerMaySendIsBounded(t *testing.T) {
+	w := newWorld(t)
+	client := controllerv1.NewMachineServiceClient(w.local())
+	if _, err := client.GetMachine(t.Context(), &controllerv1.GetMachineRequest{Name: strings.Repeat("x", maxMessage+1)}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a message: %v", status.Code(err))
+	}
+	if _, err := client.GetMachine(t.Context(), &controllerv1.GetMachineRequest{Name: strings.Repeat("x", 1<<20)}); status.Code(err) != codes.NotFound {
+		t.Errorf("a name: %v", status.Code(err))
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x", strings.Repeat("x", maxHeaders))
+	if _, err := client.GetMachine(ctx, &controllerv1.GetMachineRequest{Name: "web"}); status.Code(err) == codes.NotFound {
+		t.Error("headers without measure reached the handler")
+	}
+	if _, err := client.CreateMachine(t.Context(), &controllerv1.CreateMachineRequest{Name: "web", Spec: &controllerv1.MachineSpec{
+		Driver: "pretend", TlsSans: manyOf(250, strings.Repeat("x", 3000)),
+	}}); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "together") {
+		t.Errorf("a spec: %v", err)
+	}
+	if _, err := client.CreateMachine(t.Context(), &controllerv1.CreateMachineRequest{Name: "web", Spec: &controllerv1.MachineSpec{
+		Driver: "pretend", DriverOptions: []*controllerv1.DriverOption{{Name: "\x1b[2J"}},
+	}}); status.Code(err) != codes.InvalidArgument || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("an option's name: %v", err)
+	}
+}
+
+func manyOf(n int, text string) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = text
+	}
+	return all
+}
+
+func TestAPageFitsWhatClientsTake(t *testing.T) {
+	w := newWorld(t)
+	client := controllerv1.NewMachineServiceClient(w.local()) // with gRPC's own limit of 4 MiB
+	label := "a=" + strings.Repeat("x", 4000)
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"}
+	for _, name := range names {
+		create(t, client, name, manyOf(100, label)...)
+	}
+	var seen []string
+	pages := 0
+	for token := ""; ; {
+		page, err := client.ListMachines(t.Context(), &controllerv1.ListMachinesRequest{PageToken: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages++
+		for _, m := range page.GetMachines() {
+			seen = append(seen, m.GetName())
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	if strings.Join(seen, "") != strings.Join(names, "") || pages < 2 {
+		t.Errorf("%v on %d pages", seen, pages)
+	}
+}
+
+// A watcher sees the states of a record in the order in which they were, whatever live facts are told in between.
+func TestAWatchNeverGoesBack(t *testing.T) {
+	w := newWorld(t)
+	client := controllerv1.NewMachineServiceClient(w.local())
+	create(t, client, "web")
+	watch, err := client.WatchMachines(t.Context(), &controllerv1.WatchMachinesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const edits = 200
+	go func() {
+		for range edits {
+			if _, err := w.service.Edit(t.Context(), "", "retry", "web", 0, func(s *machines.Spec) { s.Retry++ }); err != nil {
+				t.Error(err)
+				return
+			}
+			w.server.Touch("web")
+		}
+	}()
+	last := uint64(0)
+	for last < edits+1 {
+		seen, err := watch.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen.GetType() == controllerv1.WatchMachinesResponse_TYPE_SYNCED {
+			continue
+		}
+		if now := seen.GetMachine().GetGeneration(); now < last {
+			t.Fatalf("generation %d after %d", now, last)
+		} else {
+			last = now
+		}
+	}
+}
