@@ -10,7 +10,8 @@ import (
 )
 
 // Resolve checks given options against a schema and fills in defaults. An option that no flag declares, a value of the
-// wrong type and a missing required flag are fault.Invalid with fault.ReasonUsage.
+// wrong type, a secret that is sent as a value, which would not be sealed, and a missing required flag are fault.Invalid with
+// fault.ReasonUsage.
 func Resolve(name string, flags []Flag, given Options) (Options, error) {
 	resolved := Options{}
 	for _, flag := range flags {
@@ -41,6 +42,12 @@ func checkOption(flag Flag, option Option) error {
 			hint = "give the flag or set " + flag.Env
 		}
 		return usage(flag.Name, fmt.Errorf("--%s is required", flag.Name), hint)
+	}
+	switch {
+	case flag.Kind == Value && option.Content != nil:
+		return usage(flag.Name, fmt.Errorf("--%s takes a value, and no content", flag.Name), "")
+	case flag.Kind != Value && len(option.Values) > 0:
+		return usage(flag.Name, fmt.Errorf("--%s takes its content, and no value", flag.Name), "send what the file has, or the secret, as content")
 	}
 	if flag.Type != StringList && len(option.Values) > 1 {
 		return usage(flag.Name, fmt.Errorf("--%s takes one value", flag.Name), "")

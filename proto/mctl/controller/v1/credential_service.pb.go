@@ -104,7 +104,7 @@ func (x *Credential) GetMachines() []string {
 // CreateCredentialRequest carries a credential.
 type CreateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The same id again returns the first result.
+	// The same id again within a day changes nothing and returns what is stored.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Name      string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Driver    string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`

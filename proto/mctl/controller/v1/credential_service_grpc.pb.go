@@ -32,11 +32,12 @@ const (
 // Contents go in and never come out.
 type CredentialServiceClient interface {
 	// CreateCredential stores a credential. With replace one of the same name and driver is replaced, and machines that name it use the new content from
-	// their next step on. ALREADY_EXISTS, INVALID_ARGUMENT for a bad name, an unknown driver and one that takes none. May be repeated.
+	// their next step on. ALREADY_EXISTS; INVALID_ARGUMENT for a bad name and a driver that takes none; NOT_FOUND for an unknown
+	// driver. Repeatable by request_id.
 	CreateCredential(ctx context.Context, in *CreateCredentialRequest, opts ...grpc.CallOption) (*CreateCredentialResponse, error)
 	// ListCredentials returns all, without contents. May be repeated.
 	ListCredentials(ctx context.Context, in *ListCredentialsRequest, opts ...grpc.CallOption) (*ListCredentialsResponse, error)
-	// DeleteCredential forgets one. FAILED_PRECONDITION while machines name it, NOT_FOUND. May be repeated.
+	// DeleteCredential forgets one. FAILED_PRECONDITION while machines name it, NOT_FOUND. Repeatable by request_id.
 	DeleteCredential(ctx context.Context, in *DeleteCredentialRequest, opts ...grpc.CallOption) (*DeleteCredentialResponse, error)
 }
 
@@ -86,11 +87,12 @@ func (c *credentialServiceClient) DeleteCredential(ctx context.Context, in *Dele
 // Contents go in and never come out.
 type CredentialServiceServer interface {
 	// CreateCredential stores a credential. With replace one of the same name and driver is replaced, and machines that name it use the new content from
-	// their next step on. ALREADY_EXISTS, INVALID_ARGUMENT for a bad name, an unknown driver and one that takes none. May be repeated.
+	// their next step on. ALREADY_EXISTS; INVALID_ARGUMENT for a bad name and a driver that takes none; NOT_FOUND for an unknown
+	// driver. Repeatable by request_id.
 	CreateCredential(context.Context, *CreateCredentialRequest) (*CreateCredentialResponse, error)
 	// ListCredentials returns all, without contents. May be repeated.
 	ListCredentials(context.Context, *ListCredentialsRequest) (*ListCredentialsResponse, error)
-	// DeleteCredential forgets one. FAILED_PRECONDITION while machines name it, NOT_FOUND. May be repeated.
+	// DeleteCredential forgets one. FAILED_PRECONDITION while machines name it, NOT_FOUND. Repeatable by request_id.
 	DeleteCredential(context.Context, *DeleteCredentialRequest) (*DeleteCredentialResponse, error)
 	mustEmbedUnimplementedCredentialServiceServer()
 }

@@ -35,10 +35,11 @@ type DriverServiceClient interface {
 	ListDrivers(ctx context.Context, in *ListDriversRequest, opts ...grpc.CallOption) (*ListDriversResponse, error)
 	// GetDriver returns one driver with its flags. NOT_FOUND. May be repeated.
 	GetDriver(ctx context.Context, in *GetDriverRequest, opts ...grpc.CallOption) (*GetDriverResponse, error)
-	// ListOrphans asks a driver for what carries this controller's id and belongs to no machine. UNIMPLEMENTED where the driver
-	// cannot list. May be repeated.
+	// ListOrphans asks a driver for what carries this controller's id and belongs to no machine. FAILED_PRECONDITION where the
+	// driver cannot list. May be repeated.
 	ListOrphans(ctx context.Context, in *ListOrphansRequest, opts ...grpc.CallOption) (*ListOrphansResponse, error)
-	// DeleteOrphan removes one orphan, after looking once more whether it is one. NOT_FOUND when it is none, or gone. May be repeated.
+	// DeleteOrphan removes one orphan, after looking once more whether it is one. NOT_FOUND when it is none, or gone. Repeatable by
+	// request_id as long as the controller runs.
 	DeleteOrphan(ctx context.Context, in *DeleteOrphanRequest, opts ...grpc.CallOption) (*DeleteOrphanResponse, error)
 }
 
@@ -100,10 +101,11 @@ type DriverServiceServer interface {
 	ListDrivers(context.Context, *ListDriversRequest) (*ListDriversResponse, error)
 	// GetDriver returns one driver with its flags. NOT_FOUND. May be repeated.
 	GetDriver(context.Context, *GetDriverRequest) (*GetDriverResponse, error)
-	// ListOrphans asks a driver for what carries this controller's id and belongs to no machine. UNIMPLEMENTED where the driver
-	// cannot list. May be repeated.
+	// ListOrphans asks a driver for what carries this controller's id and belongs to no machine. FAILED_PRECONDITION where the
+	// driver cannot list. May be repeated.
 	ListOrphans(context.Context, *ListOrphansRequest) (*ListOrphansResponse, error)
-	// DeleteOrphan removes one orphan, after looking once more whether it is one. NOT_FOUND when it is none, or gone. May be repeated.
+	// DeleteOrphan removes one orphan, after looking once more whether it is one. NOT_FOUND when it is none, or gone. Repeatable by
+	// request_id as long as the controller runs.
 	DeleteOrphan(context.Context, *DeleteOrphanRequest) (*DeleteOrphanResponse, error)
 	mustEmbedUnimplementedDriverServiceServer()
 }

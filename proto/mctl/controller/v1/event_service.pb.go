@@ -149,12 +149,13 @@ func (x *WatchEventsResponse) GetEvent() *Event {
 
 // Event is one thing that happened. The controller keeps the newest in memory.
 type Event struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Grows, also over restarts of the controller.
 	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Time     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	Machine  string                 `protobuf:"bytes,3,opt,name=machine,proto3" json:"machine,omitempty"`
 	// PROGRESS, PHASE_CHANGED, FAILED, AGENT_CONNECTED, AGENT_LOST, ENGINE_UP, ENGINE_DOWN, CONTAINER_DIED, CONTAINER_OOM,
-	// CONTAINER_UNHEALTHY, DUPLICATE_IDENTITY.
+	// CONTAINER_UNHEALTHY, DUPLICATE_IDENTITY, DELETED.
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
 	// One line for people.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`

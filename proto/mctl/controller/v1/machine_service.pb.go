@@ -227,7 +227,7 @@ func (x *GetMachineResponse) GetMachine() *Machine {
 // ListMachinesRequest asks for one page.
 type ListMachinesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Zero means 1000, the most that is returned.
+	// Zero means 1000, the most that is returned. A page of large machines is shorter.
 	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// How much of each machine is returned.
@@ -1404,7 +1404,7 @@ func (x *WatchMachinesRequest) GetSinceResourceVersion() string {
 type WatchMachinesResponse struct {
 	state protoimpl.MessageState     `protogen:"open.v1"`
 	Type  WatchMachinesResponse_Type `protobuf:"varint,1,opt,name=type,proto3,enum=mctl.controller.v1.WatchMachinesResponse_Type" json:"type,omitempty"`
-	// Absent with SYNCED; only name and uid with DELETED.
+	// Absent with SYNCED; only the name with DELETED.
 	Machine         *Machine `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
 	ResourceVersion string   `protobuf:"bytes,3,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
 	unknownFields   protoimpl.UnknownFields

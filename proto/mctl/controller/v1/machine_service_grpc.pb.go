@@ -40,18 +40,21 @@ const (
 //
 // MachineService is everything that can be asked of machines.
 //
-// Every write takes a request_id (a UUID or any text up to 128 bytes): the same id again within a day returns the first
-// result, so every write may be repeated. Writes return as soon as the wish is stored; watch to see it come true.
+// Every write takes a request_id (a UUID or any text up to 128 bytes): the same id again changes nothing and returns the
+// machine as it is then, so every write may be repeated. A machine remembers its newest 64 writes, for a day, and so long also
+// when it is gone. Writes return as soon as the wish is stored; watch to see it come true.
 // Every RPC may fail with UNAVAILABLE while the controller starts or stops, and PERMISSION_DENIED.
 type MachineServiceClient interface {
 	// GetMachine returns one machine. NOT_FOUND. May be repeated.
 	GetMachine(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*GetMachineResponse, error)
-	// ListMachines returns machines by name in natural order, a page at a time. INVALID_ARGUMENT for a bad page token. May be repeated.
+	// ListMachines returns machines by name in natural order, a page at a time. May be repeated.
 	ListMachines(ctx context.Context, in *ListMachinesRequest, opts ...grpc.CallOption) (*ListMachinesResponse, error)
 	// CreateMachine checks the wish (30 s at most) and stores it. INVALID_ARGUMENT for a bad name or option, ALREADY_EXISTS,
-	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id.
+	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id; NOT_FOUND when
+	// the machine that it made was removed since.
 	CreateMachine(ctx context.Context, in *CreateMachineRequest, opts ...grpc.CallOption) (*CreateMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable.
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
+	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(ctx context.Context, in *DeleteMachineRequest, opts ...grpc.CallOption) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
 	StartMachine(ctx context.Context, in *StartMachineRequest, opts ...grpc.CallOption) (*StartMachineResponse, error)
@@ -227,18 +230,21 @@ func (c *machineServiceClient) WaitMachine(ctx context.Context, in *WaitMachineR
 //
 // MachineService is everything that can be asked of machines.
 //
-// Every write takes a request_id (a UUID or any text up to 128 bytes): the same id again within a day returns the first
-// result, so every write may be repeated. Writes return as soon as the wish is stored; watch to see it come true.
+// Every write takes a request_id (a UUID or any text up to 128 bytes): the same id again changes nothing and returns the
+// machine as it is then, so every write may be repeated. A machine remembers its newest 64 writes, for a day, and so long also
+// when it is gone. Writes return as soon as the wish is stored; watch to see it come true.
 // Every RPC may fail with UNAVAILABLE while the controller starts or stops, and PERMISSION_DENIED.
 type MachineServiceServer interface {
 	// GetMachine returns one machine. NOT_FOUND. May be repeated.
 	GetMachine(context.Context, *GetMachineRequest) (*GetMachineResponse, error)
-	// ListMachines returns machines by name in natural order, a page at a time. INVALID_ARGUMENT for a bad page token. May be repeated.
+	// ListMachines returns machines by name in natural order, a page at a time. May be repeated.
 	ListMachines(context.Context, *ListMachinesRequest) (*ListMachinesResponse, error)
 	// CreateMachine checks the wish (30 s at most) and stores it. INVALID_ARGUMENT for a bad name or option, ALREADY_EXISTS,
-	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id.
+	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id; NOT_FOUND when
+	// the machine that it made was removed since.
 	CreateMachine(context.Context, *CreateMachineRequest) (*CreateMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable.
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
+	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
 	StartMachine(context.Context, *StartMachineRequest) (*StartMachineResponse, error)

@@ -29,7 +29,8 @@ const (
 // SessionService carries what belongs to the caller's running session.
 type SessionServiceClient interface {
 	// OfferSigner lends the caller's ssh-agent to one machine's bootstrap: the controller asks for signatures for as long as
-	// the stream is open. NOT_FOUND for an unknown machine, ALREADY_EXISTS when another caller lends one. May be repeated.
+	// the stream is open, which may begin before the machine is created. INVALID_ARGUMENT for a bad offer, ALREADY_EXISTS when
+	// another caller lends one. May be repeated.
 	OfferSigner(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OfferSignerRequest, OfferSignerResponse], error)
 }
 
@@ -61,7 +62,8 @@ type SessionService_OfferSignerClient = grpc.BidiStreamingClient[OfferSignerRequ
 // SessionService carries what belongs to the caller's running session.
 type SessionServiceServer interface {
 	// OfferSigner lends the caller's ssh-agent to one machine's bootstrap: the controller asks for signatures for as long as
-	// the stream is open. NOT_FOUND for an unknown machine, ALREADY_EXISTS when another caller lends one. May be repeated.
+	// the stream is open, which may begin before the machine is created. INVALID_ARGUMENT for a bad offer, ALREADY_EXISTS when
+	// another caller lends one. May be repeated.
 	OfferSigner(grpc.BidiStreamingServer[OfferSignerRequest, OfferSignerResponse]) error
 	mustEmbedUnimplementedSessionServiceServer()
 }

@@ -65,7 +65,7 @@ type GetInfoResponse struct {
 	// Identifies the store; labels what this controller makes.
 	ControllerId string `protobuf:"bytes,1,opt,name=controller_id,json=controllerId,proto3" json:"controller_id,omitempty"`
 	Version      string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Digest of the build; another one with no work under way is restarted by mctl.
+	// Stamp of the program's file (size and time of change) at the start; another one with no work under way is restarted by mctl.
 	Build     string                 `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
 	Pid       int64                  `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
