@@ -23,7 +23,7 @@ func (d *Driver) Create(ctx context.Context, m driver.Machine) (driver.Instance,
 }
 
 func (d *Driver) create(ctx context.Context, m driver.Machine, p *progress) (driver.Instance, error) {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return driver.Instance{}, err
 	}
@@ -34,16 +34,17 @@ func (d *Driver) create(ctx context.Context, m driver.Machine, p *progress) (dri
 		return driver.Instance{}, err
 	}
 	defer d.rules.use(c)()
+	var found *compute.Instance
 	if c.Existing {
-		if err := c.takeOver(ctx); err != nil {
-			return driver.Instance{}, err
-		}
-	} else if err := c.make(ctx, p); err != nil {
+		err = c.takeOver(ctx)
+	} else {
+		found, err = c.make(ctx, p)
+	}
+	if err != nil {
 		return driver.Instance{}, err
 	}
 	c.m.State = p.state()
-	found, err := c.turnOn(ctx)
-	if err != nil {
+	if found, err = c.turnOn(ctx, found); err != nil {
 		return driver.Instance{ID: m.Name}, err
 	}
 	return c.told(found), nil
@@ -57,22 +58,22 @@ type parts struct {
 }
 
 // make finds or makes the instance. It may not run yet.
-func (c *call) make(ctx context.Context, p *progress) error {
+func (c *call) make(ctx context.Context, p *progress) (*compute.Instance, error) {
 	found, err := c.parts(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if found.instance != nil {
-		return c.mine(found.instance)
+		return found.instance, c.mine(found.instance)
 	}
 	c.warn(ctx)
 	for range maxAttempts {
-		again, err := c.insert(ctx, found, p)
+		made, again, err := c.insert(ctx, found, p)
 		if !again {
-			return err
+			return made, err
 		}
 	}
-	return fault.E("google.make", fault.Unavailable, c.m.Name, fmt.Errorf("the instance %q is made and gone again and again", c.m.Name))
+	return nil, fault.E("google.make", fault.Unavailable, c.m.Name, fmt.Errorf("the instance %q is made and gone again and again", c.m.Name))
 }
 
 // maxAttempts bounds the request ids that one call goes through. Only a machine that lost its state needs more than one.
@@ -80,18 +81,18 @@ const maxAttempts = 10
 
 // insert makes the instance under the present request id. The API remembers an id for long: where it answers with an operation that
 // had ended before, and there is no instance, the next id is to be tried.
-func (c *call) insert(ctx context.Context, found parts, p *progress) (again bool, err error) {
+func (c *call) insert(ctx context.Context, found parts, p *progress) (made *compute.Instance, again bool, err error) {
 	op, err := c.Begin(ctx, p.requestID(c.m), func(ctx context.Context, id string) (*compute.Operation, error) {
 		return c.Instances.Insert(c.Project, c.Zone, c.Instance(c.m, found.disk, found.address)).RequestId(id).Context(ctx).Do()
 	})
 	if fault.Is(err, fault.Unavailable) {
-		return false, err // the same request id finds out what came of it
+		return nil, false, err // the same request id finds out what came of it
 	}
 	old := err == nil && cloud.Ended(op)
 	if err == nil {
 		p.Insert = op.Name
 		if op, err = c.End(ctx, op); err != nil {
-			return false, err
+			return nil, false, err
 		}
 		err = cloud.Failure(op)
 	}
@@ -102,9 +103,9 @@ func (c *call) insert(ctx context.Context, found parts, p *progress) (again bool
 	p.Insert = ""
 	if fault.Is(err, fault.Exists) {
 		// Something of the name came between: the next call finds what it is.
-		return false, fault.E("google.insert", fault.Conflict, c.m.Name, err)
+		return nil, false, fault.E("google.insert", fault.Conflict, c.m.Name, err)
 	}
-	return old && p.Attempt < maxAttempts, c.elsewhere(ctx, err)
+	return nil, old && p.Attempt < maxAttempts, c.elsewhere(ctx, err)
 }
 
 // parts looks for everything at once, and makes the firewall rules and the address where they are missing.
@@ -144,7 +145,7 @@ func taken(kind, name, zone string, labels map[string]string) error {
 
 // appear waits until an instance whose making has ended is to be seen. One that does not appear was taken away again, and is made
 // anew under another request id.
-func (c *call) appear(ctx context.Context, op *compute.Operation, old bool, p *progress) (again bool, err error) {
+func (c *call) appear(ctx context.Context, op *compute.Operation, old bool, p *progress) (made *compute.Instance, again bool, err error) {
 	limit := time.Now().Add(c.Limits.Settle)
 	if old {
 		limit = c.settled(op)
@@ -152,18 +153,18 @@ func (c *call) appear(ctx context.Context, op *compute.Operation, old bool, p *p
 	for {
 		found, err := c.instance(ctx)
 		if err == nil {
-			return false, c.mine(found)
+			return found, false, c.mine(found)
 		}
 		if !fault.Is(err, fault.NotFound) {
-			return false, err
+			return nil, false, err
 		}
 		if time.Now().After(limit) {
 			p.Attempt++
 			p.Insert = ""
-			return true, nil
+			return nil, true, nil
 		}
 		if err := cloud.Pause(ctx, c.Limits.Pause); err != nil {
-			return false, fault.E("google.appear", fault.Unavailable, c.m.Name, err)
+			return nil, false, fault.E("google.appear", fault.Unavailable, c.m.Name, err)
 		}
 	}
 }

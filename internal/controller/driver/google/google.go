@@ -60,12 +60,12 @@ type call struct {
 }
 
 // call reads the machine's options and finds the way to its project.
-func (d *Driver) call(m driver.Machine) (*call, error) {
+func (d *Driver) call(ctx context.Context, m driver.Machine) (*call, error) {
 	s, err := spec.Parse(m.Options)
 	if err != nil {
 		return nil, err
 	}
-	client, err := d.pool.Client(s.Place)
+	client, err := d.pool.Client(ctx, s.Place)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (c *call) unseen(ctx context.Context) error {
 
 // Inspect asks how the instance is.
 func (d *Driver) Inspect(ctx context.Context, m driver.Machine) (driver.Instance, error) {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return driver.Instance{}, err
 	}
@@ -188,7 +188,7 @@ func power(status string) driver.Power {
 
 // Delete removes the instance and all that was made for it, and the firewall rules with the last machine that used them.
 func (d *Driver) Delete(ctx context.Context, m driver.Machine) error {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -246,13 +246,16 @@ const (
 	enough
 )
 
-// until looks at the instance until it is as wanted, which act says, and does something about.
-func (c *call) until(ctx context.Context, act func(ctx context.Context, i *compute.Instance) (next, error)) (*compute.Instance, error) {
+// until looks at the instance until it is as wanted, which act says, and does something about. seen is how it was seen last; nil to look.
+func (c *call) until(ctx context.Context, seen *compute.Instance, act func(ctx context.Context, i *compute.Instance) (next, error)) (*compute.Instance, error) {
 	limited, cancel := context.WithTimeout(ctx, c.Limits.OperationLimit)
 	defer cancel()
 	status := "unseen"
 	for {
-		found, err := c.own(limited)
+		found, err := seen, error(nil)
+		if seen = nil; found == nil {
+			found, err = c.own(limited)
+		}
 		then := wait
 		if err == nil {
 			status = found.Status

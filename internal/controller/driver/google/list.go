@@ -23,7 +23,7 @@ const (
 
 // List lists what the controller made in the project, in every zone: instances, disks, addresses, then firewall rules.
 func (d *Driver) List(ctx context.Context, m driver.Machine) ([]driver.Resource, error) {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (d *Driver) List(ctx context.Context, m driver.Machine) ([]driver.Resource,
 
 // Remove removes one of them. Whose it is is asked once more: a name may be another's by now.
 func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource) error {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource
 
 // Plan says what Create would make.
 func (d *Driver) Plan(ctx context.Context, m driver.Machine) ([]string, error) {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return nil, err
 	}

@@ -17,14 +17,11 @@ import (
 
 // Start turns the instance on. Its external address may be another one then.
 func (d *Driver) Start(ctx context.Context, m driver.Machine) (driver.Instance, error) {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return driver.Instance{}, err
 	}
-	if _, err := c.own(ctx); err != nil {
-		return driver.Instance{}, err
-	}
-	found, err := c.turnOn(ctx)
+	found, err := c.turnOn(ctx, nil)
 	if err != nil {
 		return driver.Instance{}, err
 	}
@@ -33,12 +30,12 @@ func (d *Driver) Start(ctx context.Context, m driver.Machine) (driver.Instance, 
 
 // Stop turns the instance off. Google knows one way, which cuts the power after a minute and a half.
 func (d *Driver) Stop(ctx context.Context, m driver.Machine, _ bool) (driver.Instance, error) {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return driver.Instance{}, err
 	}
 	asked := false
-	found, err := c.until(ctx, func(ctx context.Context, i *compute.Instance) (next, error) {
+	found, err := c.until(ctx, nil, func(ctx context.Context, i *compute.Instance) (next, error) {
 		switch now := power(i.Status); {
 		case now == driver.Stopped:
 			return enough, nil
@@ -56,10 +53,10 @@ func (d *Driver) Stop(ctx context.Context, m driver.Machine, _ bool) (driver.Ins
 	return c.told(found), nil
 }
 
-// turnOn has an instance that is there run, and waits for its address.
-func (c *call) turnOn(ctx context.Context) (*compute.Instance, error) {
+// turnOn has an instance that is there run, and waits for its address. seen is how it was seen last; nil to look.
+func (c *call) turnOn(ctx context.Context, seen *compute.Instance) (*compute.Instance, error) {
 	asked := ""
-	return c.until(ctx, func(ctx context.Context, i *compute.Instance) (next, error) {
+	return c.until(ctx, seen, func(ctx context.Context, i *compute.Instance) (next, error) {
 		switch now := power(i.Status); {
 		case now == driver.Running && c.complete(i):
 			return enough, nil

@@ -19,7 +19,7 @@ import (
 // Preflight asks whether Create could work: credentials, project, names, and what stands in the way. Everything is asked at once; of
 // several things that are wrong the first in this order is told.
 func (d *Driver) Preflight(ctx context.Context, m driver.Machine) error {
-	c, err := d.call(m)
+	c, err := d.call(ctx, m)
 	if err != nil {
 		return err
 	}

@@ -127,12 +127,6 @@ func (s *stub) set(p string, o object) {
 	s.put(p, o)
 }
 
-func (s *stub) remove(p string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.objects, p)
-}
-
 func (s *stub) asked(match func(request string) bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

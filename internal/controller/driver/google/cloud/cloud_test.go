@@ -60,7 +60,7 @@ func newAPI(t *testing.T) *api {
 
 func (a *api) client(t *testing.T, credential []byte) *Client {
 	t.Helper()
-	c, err := NewPool(Config{Transport: a.Client().Transport, Pause: time.Millisecond}).Client(Place{Endpoint: a.URL + "/compute/v1/", Project: "proj", Credential: credential})
+	c, err := NewPool(Config{Transport: a.Client().Transport, Pause: time.Millisecond}).Client(t.Context(), Place{Endpoint: a.URL + "/compute/v1/", Project: "proj", Credential: credential})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestCredentialsThatCannotBeUsedAreRefused(t *testing.T) {
 		"half a user": `{"type":"authorized_user","client_secret":"` + canary + `"}`, "half an account": `{"type":"service_account","private_key":"` + canary + `"}`,
 		"a token_uri that is none": `{"type":"service_account","client_email":"a@b","private_key":"x","token_uri":"` + canary + `"}`,
 	} {
-		_, err := pool.Client(Place{Project: "proj", Credential: []byte(content)})
+		_, err := pool.Client(t.Context(), Place{Project: "proj", Credential: []byte(content)})
 		if !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -178,7 +178,7 @@ func TestWithoutEncryptionNoCredentialIsSentOrNeeded(t *testing.T) {
 	defer server.Close()
 	for _, credential := range []string{"", `{"type":"authorized_user"}`} {
 		pool := NewPool(Config{Transport: server.Client().Transport})
-		c, err := pool.Client(Place{Endpoint: server.URL + "/compute/v1", Project: "proj", Credential: []byte(credential)})
+		c, err := pool.Client(t.Context(), Place{Endpoint: server.URL + "/compute/v1", Project: "proj", Credential: []byte(credential)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestAnswersThatAreNotTheAPIsAreSaidToBeNone(t *testing.T) {
 				fmt.Fprint(w, c.body)
 			}))
 			defer server.Close()
-			client, err := NewPool(Config{Transport: server.Client().Transport, Pause: time.Millisecond}).Client(Place{Endpoint: server.URL, Project: "proj"})
+			client, err := NewPool(Config{Transport: server.Client().Transport, Pause: time.Millisecond}).Client(t.Context(), Place{Endpoint: server.URL, Project: "proj"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +241,7 @@ func TestAnswersThatAreNotTheAPIsAreSaidToBeNone(t *testing.T) {
 func TestAnEndpointThatDoesNotAnswerIsTold(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
-	c, err := NewPool(Config{Pause: time.Millisecond}).Client(Place{Endpoint: server.URL, Project: "proj"})
+	c, err := NewPool(Config{Pause: time.Millisecond}).Client(t.Context(), Place{Endpoint: server.URL, Project: "proj"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestAnEndpointThatDoesNotAnswerIsTold(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer silent.Close()
 	transport := silent.Client().Transport
-	c, err = NewPool(Config{Transport: transport, Pause: time.Millisecond}).Client(Place{Endpoint: silent.URL, Project: "proj"})
+	c, err = NewPool(Config{Transport: transport, Pause: time.Millisecond}).Client(t.Context(), Place{Endpoint: silent.URL, Project: "proj"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestARetryAfterKeepsEverybodyAway(t *testing.T) {
 			}
 			return answer(200, nil, `{"name":"proj"}`)
 		})
-		c, err := NewPool(Config{Transport: transport}).Client(Place{Endpoint: "http://api", Project: "proj"})
+		c, err := NewPool(Config{Transport: transport}).Client(t.Context(), Place{Endpoint: "http://api", Project: "proj"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +315,7 @@ func TestTheProjectsPaceIsKeptByAll(t *testing.T) {
 		done := make(chan error)
 		for range 25 {
 			go func() {
-				c, err := pool.Client(Place{Endpoint: "http://api", Project: "proj"})
+				c, err := pool.Client(t.Context(), Place{Endpoint: "http://api", Project: "proj"})
 				if err == nil {
 					_, err = project(t.Context(), c)
 				}
@@ -344,7 +344,7 @@ func TestAWaitThatReturnsEarlyIsMadeAgain(t *testing.T) {
 			}
 			return answer(200, nil, `{"name":"op","zone":"https://api/projects/proj/zones/z","selfLink":"https://api/projects/proj/zones/z/operations/op","status":"`+status+`"}`)
 		})
-		c, err := NewPool(Config{Transport: transport}).Client(Place{Endpoint: "http://api", Project: "proj"})
+		c, err := NewPool(Config{Transport: transport}).Client(t.Context(), Place{Endpoint: "http://api", Project: "proj"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -372,7 +372,7 @@ func TestAWriteThatWasSentIsHeardOut(t *testing.T) {
 				return nil, r.Context().Err()
 			}
 		})
-		c, err := NewPool(Config{Transport: transport}).Client(Place{Endpoint: "http://api", Project: "proj"})
+		c, err := NewPool(Config{Transport: transport}).Client(t.Context(), Place{Endpoint: "http://api", Project: "proj"})
 		if err != nil {
 			t.Fatal(err)
 		}

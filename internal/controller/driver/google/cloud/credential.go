@@ -29,7 +29,7 @@ type source struct {
 
 // newSource reads a credential. Only kinds that hold all that is needed are taken: others name files and programs, which
 // are the caller's and not the controller's.
-func newSource(content []byte, transport http.RoundTripper) (*source, error) {
+func newSource(ctx context.Context, content []byte, transport http.RoundTripper) (*source, error) {
 	refuse := func(sentence, hint string) (*source, error) {
 		return nil, fault.New("cloud.newSource", fault.Precondition, "", sentence).WithHint(hint)
 	}
@@ -44,7 +44,7 @@ func newSource(content []byte, transport http.RoundTripper) (*source, error) {
 	if json.Unmarshal(content, &kind) != nil {
 		return refuse("the credentials for Google Cloud are no JSON", login)
 	}
-	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: tokenLimit})
+	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: tokenLimit})
 	var fresh func() oauth2.TokenSource
 	switch kind.Type {
 	case "service_account":

@@ -87,11 +87,11 @@ type Client struct {
 	memory   *memory
 }
 
-// forgotten is how many clients a pool keeps at most; more are only there when credentials come and go.
-const forgotten = 256
+// maxClients is how many a pool keeps; more are only there when credentials come and go.
+const maxClients = 256
 
-// Client returns the place's client. Credentials that cannot be used are fault.Precondition; nothing is asked.
-func (p *Pool) Client(place Place) (*Client, error) {
+// Client returns the place's client, which outlives ctx. Credentials that cannot be used are fault.Precondition; nothing is asked.
+func (p *Pool) Client(ctx context.Context, place Place) (*Client, error) {
 	if place.Endpoint == "" {
 		place.Endpoint = DefaultEndpoint
 	}
@@ -108,20 +108,20 @@ func (p *Pool) Client(place Place) (*Client, error) {
 	}
 	transport := p.config.Transport
 	if !plain {
-		source, err := newSource(place.Credential, transport)
+		source, err := newSource(ctx, place.Credential, transport)
 		if err != nil {
 			return nil, err
 		}
 		transport = &signed{next: transport, source: source}
 	}
-	service, err := compute.NewService(context.Background(), option.WithEndpoint(place.Endpoint), option.WithHTTPClient(&http.Client{
+	service, err := compute.NewService(context.WithoutCancel(ctx), option.WithEndpoint(place.Endpoint), option.WithHTTPClient(&http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}))
 	if err != nil {
 		return nil, err
 	}
-	if len(p.clients) >= forgotten {
+	if len(p.clients) >= maxClients {
 		clear(p.clients)
 	}
 	made := &Client{
