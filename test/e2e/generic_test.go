@@ -196,68 +196,6 @@ func TestAnAdoptedHostKeepsItsContainersAndIsGivenBack(t *testing.T) {
 	}
 }
 
-func TestAHostThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
-	l := newLab(t)
-	h := newBareHost(t, "refuser", "")
-	other := newKey(t)
-	tooOpen := newKey(t)
-	if err := os.Chmod(tooOpen, 0o644); err != nil { //nolint:gosec // that is the test
-		t.Fatal(err)
-	}
-	locked := filepath.Join(t.TempDir(), "locked")
-	if output, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "passphrase", "-f", locked).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	generic := func(args ...string) []string {
-		return append([]string{"create", "--driver", "generic"}, append(args, "refused")...)
-	}
-	cases := []struct {
-		name    string
-		prepare string // on the host
-		restore string
-		args    []string
-		code    int
-		says    string
-	}{
-		{name: "missing required flag", args: generic(), code: 2, says: "generic-ip-address"},
-		{name: "unknown flag", args: generic("--generic-nothing", "x"), code: 2, says: "generic-nothing"},
-		{name: "unknown driver", args: []string{"create", "--driver", "nowhere", "refused"}, code: 2, says: "nowhere"},
-		{name: "bad name", args: []string{"create", "--driver", "generic", "--generic-ip-address", h.address, "--generic-ssh-key", h.key, "bad_name"}, code: 1, says: "Invalid hostname"},
-		{name: "unreachable", args: generic("--generic-ip-address", "127.0.0.1", "--generic-ssh-port", "1", "--generic-ssh-key", h.key), code: 3},
-		{name: "wrong key", args: generic("--generic-ip-address", h.address, "--generic-ssh-key", other), code: 3},
-		{name: "key file missing", args: generic("--generic-ip-address", h.address, "--generic-ssh-key", "/nowhere/key"), code: 3},
-		{name: "key file too open", args: generic("--generic-ip-address", h.address, "--generic-ssh-key", tooOpen), code: 3, says: "too open"},
-		{name: "key with a passphrase", args: generic("--generic-ip-address", h.address, "--generic-ssh-key", locked), code: 3, says: "passphrase"},
-		{name: "unknown distribution", prepare: "sed -i.keep 's/^ID=.*/ID=plan9/; /^ID_LIKE/d' /etc/os-release", restore: "mv /etc/os-release.keep /etc/os-release", args: generic("--generic-ip-address", h.address, "--generic-ssh-key", h.key), code: 3},
-		{name: "port taken", prepare: "systemd-socket-activate -l 2376 sleep 1000 >/dev/null 2>&1 </dev/null & sleep 1", restore: "pkill -f systemd-socket-activate", args: generic("--generic-ip-address", h.address, "--generic-ssh-key", h.key), code: 3, says: "2376"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			if c.prepare != "" {
-				h.run(c.prepare)
-				defer h.run(c.restore)
-			}
-			r := l.run(c.args...)
-			lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
-			if r.code != c.code || !strings.Contains(r.stderr, c.says) || r.stderr == "" || len(lines) > 3 {
-				t.Errorf("want exit %d and a sentence with %q: %s", c.code, c.says, r)
-			}
-			if strings.Contains(r.stderr, "rpc error") || strings.Contains(r.stderr, "goroutine") {
-				t.Errorf("that is no sentence for people: %s", r)
-			}
-			if listed := l.must("ls", "-q"); listed != "" {
-				t.Errorf("a record is left: %q", listed)
-			}
-			if found, _ := filepath.Glob(filepath.Join(l.state, "machines", "*")); len(found) > 0 {
-				t.Errorf("a folder is left: %v", found)
-			}
-			if found := h.run("ls -d /var/lib/mctl /usr/local/bin/mctl-agent 2>/dev/null || true"); found != "" {
-				t.Errorf("the host was touched: %s", found)
-			}
-		})
-	}
-}
-
 func newKey(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "key")

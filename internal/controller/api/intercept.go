@@ -8,7 +8,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"mctl/internal/buildinfo"
 	"mctl/internal/fault"
@@ -94,11 +96,17 @@ func (s *Server) panicked(method string, p any) error {
 func (s *Server) log(method string, began time.Time, err error) {
 	took := s.config.Now().Sub(began)
 	switch {
-	case err == nil || errors.Is(err, context.Canceled): // canceled: the caller went away, as the end of most streams is
+	case err == nil || gone(err):
 		s.config.Logger.Debug("call", "method", method, "took", took, "error", err)
 	case fault.Is(err, fault.Internal):
 		s.config.Logger.Error("call failed", "method", method, "took", took, "error", err, "op", fault.OpOf(err))
 	default:
 		s.config.Logger.Info("call refused", "method", method, "took", took, "kind", fault.KindOf(err), "error", err)
 	}
+}
+
+// gone reports whether a call ended because the caller went away, as most streams end: by a fault of gRPC's own, not of ours.
+func gone(err error) bool {
+	code := status.Code(err)
+	return errors.Is(err, context.Canceled) || code == codes.Canceled || code == codes.Unavailable
 }
