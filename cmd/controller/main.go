@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -69,10 +70,26 @@ func parse(args []string) (config controller.Config, ready func(controller.Readi
 		os.Exit(2)
 	}
 	config.SealKey = os.Getenv("MCTL_SEAL_KEY")
-	config.Logger = hclog.New(&hclog.LoggerOptions{
-		Name: "controller", Level: hclog.LevelFromString(*level), Output: os.Stderr, JSONFormat: *format == "json", TimeFormat: time.RFC3339Nano,
-	})
+	logger, err := newLogger(os.Stderr, *format, *level)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	config.Logger = logger
 	return config, reporter(*readyFD), version
+}
+
+func newLogger(output io.Writer, format, level string) (hclog.Logger, error) {
+	threshold := hclog.LevelFromString(level)
+	if threshold == hclog.NoLevel {
+		return nil, fmt.Errorf("--log-level: %q is none of trace, debug, info, warn and error", level)
+	}
+	if format != "text" && format != "json" {
+		return nil, fmt.Errorf("--log-format: %q is neither text nor json", format)
+	}
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "controller", Level: threshold, Output: output, JSONFormat: format == "json", TimeFormat: time.RFC3339Nano,
+	}), nil
 }
 
 // reporter writes the first readiness to a file descriptor and closes it, since whoever started us waits for its end.

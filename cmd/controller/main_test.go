@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"strings"
 	"syscall"
@@ -32,4 +34,28 @@ func TestReadinessIsToldOnceAndThenTheDescriptorEnds(t *testing.T) {
 		t.Errorf("it is still open: %d, %v", n, err)
 	}
 	reporter(-1)(controller.Readiness{}) // nobody asked
+}
+
+func TestLogsAreTextOrJSONAndNothingElse(t *testing.T) {
+	var text, document bytes.Buffer
+	for format, output := range map[string]*bytes.Buffer{"text": &text, "json": &document} {
+		logger, err := newLogger(output, format, "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		logger.Named("part").Info("something happened", "machine", "web")
+		logger.Debug("nobody asked for this")
+	}
+	if !strings.Contains(text.String(), "controller.part: something happened: machine=web") || strings.Count(text.String(), "\n") != 1 {
+		t.Errorf("text %q", text.String())
+	}
+	var line map[string]any
+	if err := json.Unmarshal(document.Bytes(), &line); err != nil || line["machine"] != "web" || line["@module"] != "controller.part" {
+		t.Errorf("JSON %q: %v", document.String(), err)
+	}
+	for _, bad := range [][2]string{{"yaml", "info"}, {"text", "loud"}, {"", ""}} {
+		if _, err := newLogger(&text, bad[0], bad[1]); err == nil {
+			t.Errorf("%v is taken", bad)
+		}
+	}
 }

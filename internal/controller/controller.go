@@ -34,13 +34,13 @@ import (
 
 // Config is everything that flags and the environment decide.
 type Config struct {
-	StateDir      string // holds mctl/ with the store, and the drivers' files
-	Socket        string // path of the unix socket, in a directory that is its owner's alone
-	Listen        string // host:port for agents and users far away; empty for the port chosen once
-	Advertise     []string
-	AgentDir      string // holds agent-linux-amd64 and agent-linux-arm64
-	SealKey       string // base64; empty for the key file
-	RepositoryKey string // an address that Docker's package repository answers at; empty to never ask
+	StateDir      string   // holds mctl/ with the store, and the drivers' files
+	Socket        string   // path of the unix socket, in a directory that is its owner's alone
+	Listen        string   // host:port for agents and users far away; empty for the port chosen once
+	Advertise     []string // host or host:port each, where hosts are told to find us; empty for our end of the SSH connection
+	AgentDir      string   // holds agent-linux-amd64 and agent-linux-arm64
+	SealKey       string   // base64; empty for the key file
+	RepositoryKey string   // an address that Docker's package repository answers at; empty to never ask
 	Lifetimes     ca.Lifetimes
 	Logger        hclog.Logger
 	// Ready is told once, when the controller serves or can't.
@@ -97,6 +97,7 @@ func Run(ctx context.Context, config Config) error {
 	}
 	defer unix.Close()
 	port := tcp.Addr().(*net.TCPAddr).Port
+	advertise := advertised(config.Advertise, port)
 
 	// The parts that answer each other's questions hold the service and the server by these names.
 	var service *machine.Service
@@ -133,9 +134,13 @@ func Run(ctx context.Context, config Config) error {
 	service, err = machine.New(machine.Config{ //nolint:contextcheck // what it asks once outlives every caller
 		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: contact, Hosts: hub, Authorities: authorities, Events: journal,
 		Logger: logger.Named("machine"), Now: now, ControllerID: settings.GetControllerId(), ControlPort: uint16(port),
-		Advertise: config.Advertise, ProbeRepository: probeRepository(config.RepositoryKey),
+		Advertise: advertise, ProbeRepository: probeRepository(config.RepositoryKey),
 	})
 	if err != nil {
+		return err
+	}
+	// Agents may connect at once, and what they tell is told under their machines' names.
+	if _, _, err := service.List(ctx); err != nil {
 		return err
 	}
 	loop = reconcile.New(reconcile.Config{Step: service.Step, Keys: service.Names, Logger: logger.Named("reconcile")})
@@ -146,7 +151,7 @@ func Run(ctx context.Context, config Config) error {
 		Authorities: authorities, Verifier: authorities, Links: hub, Busy: loop.Busy, Shutdown: shutdown,
 		Info: api.Info{
 			ControllerID: settings.GetControllerId(), Version: buildinfo.Version(), Build: ownStamp(), PID: os.Getpid(),
-			Started: now(), Addresses: addresses(config.Advertise, port),
+			Started: now(), Addresses: addresses(advertise, port),
 		},
 	})
 

@@ -152,9 +152,25 @@ func TestThePortIsChosenOnceAndAStrangerOnItIsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if ports[0] != ports[1] {
+	config.Listen = "127.0.0.1:0" // on another address it is the same port
+	config.Advertise = []string{"mctl.example", "mctl.example:1", "2001:db8::1", "[2001:db8::1]"}
+	_, stop := start(t, config)
+	info, err := controllerv1.NewSystemServiceClient(dial(t, socket)).GetInfo(t.Context(), &controllerv1.GetInfoRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	advertised := info.GetListenAddresses()
+	_, port, _ := net.SplitHostPort(advertised[0])
+	if ports = append(ports, port); ports[0] != ports[1] || ports[0] != ports[2] {
 		t.Fatalf("ports %v", ports)
 	}
+	if advertised[1] != "mctl.example:1" || advertised[2] != "[2001:db8::1]:"+port || advertised[3] != advertised[2] {
+		t.Errorf("advertised %v", advertised)
+	}
+	config.Listen, config.Advertise = "", nil
 	stranger, err := net.Listen("tcp", ":"+ports[0])
 	if err != nil {
 		t.Fatal(err)
@@ -211,8 +227,9 @@ func TestTwentyStartsAtOnceMakeOneController(t *testing.T) {
 
 func TestAStateThatCannotBeUsedIsASentence(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, state string){
-		"a file in the way": func(t *testing.T, state string) { write(t, state, "mctl", "x") },
-		"a corrupt store":   func(t *testing.T, state string) { write(t, state, "mctl/store.db", strings.Repeat("garbage", 10_000)) },
+		"a file where the socket shall be": func(*testing.T, string) {},
+		"a file in the way":                func(t *testing.T, state string) { write(t, state, "mctl", "x") },
+		"a corrupt store":                  func(t *testing.T, state string) { write(t, state, "mctl/store.db", strings.Repeat("garbage", 10_000)) },
 		"an open seal key": func(t *testing.T, state string) {
 			write(t, state, "mctl/seal.key", "x")
 			if err := os.Chmod(filepath.Join(state, "mctl/seal.key"), 0o644); err != nil { //nolint:gosec // that is the test
@@ -222,7 +239,16 @@ func TestAStateThatCannotBeUsedIsASentence(t *testing.T) {
 	} {
 		state := t.TempDir()
 		prepare(t, state)
-		ready, _ := start(t, newConfig(state, filepath.Join(t.TempDir(), "s")))
+		socket := filepath.Join(t.TempDir(), "s")
+		if name == "a file where the socket shall be" {
+			write(t, filepath.Dir(socket), "s", "precious")
+		}
+		ready, _ := start(t, newConfig(state, socket))
+		if name == "a file where the socket shall be" {
+			if content, err := os.ReadFile(socket); err != nil || string(content) != "precious" {
+				t.Errorf("%s: it became %q, %v", name, content, err)
+			}
+		}
 		if ready.Error == "" || ready.Hint == "" || strings.Contains(ready.Error, "goroutine") {
 			t.Errorf("%s: %+v", name, ready)
 		}

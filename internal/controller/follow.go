@@ -2,9 +2,11 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"mctl/internal/buildinfo"
 	"mctl/internal/controller/machine"
@@ -53,8 +55,16 @@ func follow(ctx context.Context, service *machine.Service, loop *reconcile.Loop)
 // listenUnix opens the socket for this computer's users. One that a dead controller left is removed: the lock on the
 // state directory says that none is alive.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	switch info, err := os.Lstat(path); {
+	case os.IsNotExist(err):
+	case err != nil:
 		return nil, unusable(path, err)
+	case info.Mode().Type() != os.ModeSocket:
+		return nil, unusable(path, fmt.Errorf("%s is there, and no socket", path))
+	default:
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			return nil, unusable(path, err)
+		}
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	if err != nil {
@@ -64,6 +74,18 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 		return nil, unusable(path, err)
 	}
 	return listener, nil
+}
+
+// advertised completes addresses that are told to hosts: one without a port gets ours.
+func advertised(addresses []string, port int) []string {
+	var complete []string
+	for _, address := range addresses {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			address = net.JoinHostPort(strings.Trim(address, "[]"), strconv.Itoa(port))
+		}
+		complete = append(complete, address)
+	}
+	return complete
 }
 
 // addresses is where users far away find this controller: what it was told to say, else every address of this computer.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"syscall"
 
 	"google.golang.org/protobuf/proto"
@@ -50,11 +51,14 @@ func openSealer(ctx context.Context, s store.Store, path, given string) (*seal.S
 	return seal.Open(path, given)
 }
 
-// listen opens the TCP port for agents and users far away. Where no address is asked for it is the port that was chosen
-// once: hosts were told it, so another program on it is an error and no reason to choose anew.
+// listen opens the TCP port for agents and users far away. Where no port is asked for, or port 0, it is the one that was
+// chosen once: hosts were told it, so another program on it is an error and no reason to choose anew.
 func listen(ctx context.Context, s store.Store, settings *recordv1.Settings, address string) (net.Listener, error) {
 	if address == "" {
-		address = fmt.Sprintf(":%d", settings.GetPort())
+		address = ":0"
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil && port == "0" {
+		address = net.JoinHostPort(host, strconv.Itoa(int(settings.GetPort())))
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -67,16 +71,23 @@ func listen(ctx context.Context, s store.Store, settings *recordv1.Settings, add
 	if settings.GetPort() != 0 {
 		return listener, nil
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	settings.Port = uint32(port)
+	settings.Port = uint32(listener.Addr().(*net.TCPAddr).Port)
+	if err := keep(ctx, s, settings); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+func keep(ctx context.Context, s store.Store, settings *recordv1.Settings) error {
 	value, err := proto.Marshal(settings)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	item, err := s.Get(ctx, settingsKey)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, err = s.Update(ctx, settingsKey, value, item.Revision)
-	return listener, err
+	return err
 }

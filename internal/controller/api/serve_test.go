@@ -1,11 +1,14 @@
 package api
 
 import (
+	"context"
+	"crypto/tls"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -32,6 +35,32 @@ func TestHealthAndReflectionAnswer(t *testing.T) {
 	listed, err := stream.Recv()
 	if err != nil || !strings.Contains(listed.String(), "mctl.controller.v1.MachineService") {
 		t.Errorf("%v, %v", listed, err)
+	}
+}
+
+func TestOlderTLSAndPlaintextAreRefused(t *testing.T) {
+	w := newWorld(t)
+	user := w.enrolled("user:alice")
+	for name, change := range map[string]func(*tls.Config){
+		"TLS 1.2":          func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 },
+		"another protocol": func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} },
+		"TLS 1.3":          func(*tls.Config) {},
+	} {
+		config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{*user}}
+		change(config)
+		conn, err := tls.Dial("tcp", w.address, config)
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != (name == "TLS 1.3") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	plain := w.dial(w.address, insecure.NewCredentials())
+	if _, err := controllerv1.NewSystemServiceClient(plain).GetInfo(ctx, &controllerv1.GetInfoRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("plaintext: %v", err)
 	}
 }
 
