@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,6 +196,55 @@ func TestAnAdoptedHostKeepsItsContainersAndIsGivenBack(t *testing.T) {
 		t.Errorf("after rm: %s", line)
 	}
 }
+
+// withAgent starts an ssh-agent that has the key, and returns what leads to it.
+func withAgent(t *testing.T, key string) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "agent")
+	agent := exec.Command("ssh-agent", "-D", "-a", socket)
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = agent.Process.Kill()
+		_ = agent.Wait()
+	})
+	variable := "SSH_AUTH_SOCK=" + socket
+	eventually(t, 10*time.Second, "the ssh-agent has the key", func() bool {
+		add := exec.Command("ssh-add", "-q", key)
+		add.Env = append(os.Environ(), variable)
+		return add.Run() == nil
+	})
+	return variable
+}
+
+func TestABareHostAdoptedThroughTheSSHAgentIsGivenBackWithoutTheDockerThatWeInstalled(t *testing.T) {
+	l := newLab(t)
+	h := newBareHost(t, "bare", "")
+	h.run("systemctl is-system-running --wait")
+	before := h.snapshot()
+	agent := []string{withAgent(t, h.key)}
+	for _, args := range [][]string{
+		{"create", "--driver", "generic", "--generic-ip-address", h.address, "adopted"}, {"rm", "-y", "--purge-engine", "adopted"},
+	} {
+		if r := l.execEnv(agent, nil, filepath.Join(l.bin, "mctl"), args...); r.code != 0 || r.stderr != "" {
+			t.Fatal(r)
+		}
+		if args[0] == "create" {
+			l.mustDocker("adopted", nil, "version")
+		}
+	}
+	for _, line := range differences(before, h.snapshot()) {
+		if !ofPackages.MatchString(line) {
+			t.Errorf("after rm --purge-engine: %s", line)
+		}
+	}
+}
+
+// ofPackages are the traces of the package manager, and what Docker's own package leaves when it is purged: its group, the
+// engine's key, rules and sockets that go with the next boot.
+var ofPackages = regexp.MustCompile(`/var/(lib|cache)/apt/|/var/lib/dpkg/status-old|/etc/g(roup|shadow)-?$|user docker:|/run/adduser|` +
+	`/etc/cni|/etc/docker $|/etc/docker/key.json|/run/(docker|containerd|docker.sock)$|left: rule ([*:]|.*(DOCKER|docker0))|unit (network-online.target|systemd-networkd-wait-online.service)`)
 
 func newKey(t *testing.T) string {
 	t.Helper()

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -427,5 +429,20 @@ func TestABasicViewSaysInEachFieldWhatTheFullOneSays(t *testing.T) {
 	proto.Merge(merged, basic)
 	if !proto.Equal(merged, full) {
 		t.Errorf("basic %v\nfull %v", basic, full)
+	}
+}
+
+func TestACallerThatGoesAwayIsNoErrorInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	s := &Server{config: Config{Logger: hclog.New(&hclog.LoggerOptions{Output: &log}), Now: time.Now}}
+	for _, err := range []error{nil, context.Canceled, status.Error(codes.Canceled, "context canceled")} {
+		s.log("/a", time.Now(), err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("it was logged: %s", &log)
+	}
+	s.log("/a", time.Now(), errors.New("ours"))
+	if !strings.Contains(log.String(), "[ERROR]") {
+		t.Errorf("our own mistake was logged as %q", &log)
 	}
 }

@@ -332,6 +332,7 @@ func TestTheLastWordOfAnAgentThatGaveItsHostBackCountsAfterItsSession(t *testing
 	w := newWorld(t)
 	m := w.create("old", "lent")
 	w.running("old")
+	w.ssh.remove = fault.New("ssh", fault.Denied, "", "there is no key to log in with")
 	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
 		t.Fatal(err)
 	}
@@ -344,10 +345,23 @@ func TestTheLastWordOfAnAgentThatGaveItsHostBackCountsAfterItsSession(t *testing
 	o := w.hosts.observed[m.UID]
 	o.Applied, o.Connected = host.Applied{Released: true}, false
 	w.hosts.observed[m.UID] = o
-	w.ssh.remove = fault.New("ssh", fault.Denied, "", "there is no key to log in with")
+	tries := w.ssh.removed
 	w.gone("old")
-	if w.ssh.removed != 0 {
-		t.Error("it was logged in to")
+	if w.ssh.removed != tries {
+		t.Error("it was logged in to once more")
+	}
+}
+
+func TestAHostWhoseOwnerLendsAKeyIsGivenBackOverSSHAlthoughItsAgentIsConnected(t *testing.T) {
+	w := newWorld(t)
+	m := w.create("old", "lent")
+	w.running("old")
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+		t.Fatal(err)
+	}
+	w.gone("old")
+	if w.ssh.removed != 1 || w.hosts.wishes[m.UID].Desired.Release != nil {
+		t.Errorf("removed %d times over SSH, the agent was asked for %+v", w.ssh.removed, w.hosts.wishes[m.UID].Desired.Release)
 	}
 }
 

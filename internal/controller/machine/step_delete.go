@@ -64,7 +64,8 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 	return d.Delete(ctx, told)
 }
 
-// release gives an adopted host back: through its agent where one is connected, since that needs no login, else over SSH.
+// release gives an adopted host back: over SSH where somebody has a key, the caller with a lent ssh-agent too, because then
+// it is certain that nothing is left. Else through its agent where one is connected, which needs no login.
 func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machine) error {
 	if m.Status.SSH.Address == "" {
 		return nil // it was never touched
@@ -76,11 +77,12 @@ func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machin
 	ctx, cancel := context.WithTimeout(ctx, releaseLimit)
 	defer cancel()
 	observed, _ := s.config.Hosts.Observed(m.UID)
-	switch {
-	case observed.Applied.Released: // its last word: the session may have ended since
+	if observed.Applied.Released { // its last word: the session may have ended since
 		return nil
-	case target.Key != nil || !observed.Connected:
-		return s.config.Bootstrap.Remove(ctx, target, m.Spec.PurgeEngine, s.reporter(m))
+	}
+	err = s.config.Bootstrap.Remove(ctx, target, m.Spec.PurgeEngine, s.reporter(m))
+	if target.Key != nil || !observed.Connected || !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Unavailable) {
+		return err
 	}
 	s.config.Hosts.SetDesired(m.UID, agentlink.Wish{Name: m.Name, Authority: m.Status.Authority, Desired: host.Desired{
 		Generation: m.Generation, Release: &host.Release{PurgeEngine: m.Spec.PurgeEngine},
