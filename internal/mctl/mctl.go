@@ -5,7 +5,10 @@ package mctl
 import (
 	"context"
 	"errors"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,6 +27,15 @@ import (
 	"mctl/internal/mctl/shell"
 	"mctl/internal/mctl/transfer"
 )
+
+// Main runs the command line of this process and returns the exit code. An interrupt ends what is being waited for; a second
+// one ends the process as if there were no first.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return Run(ctx, cli.OSEnv())
+}
 
 // Run runs one command line and returns the exit code. It prints its errors itself.
 func Run(ctx context.Context, env *cli.Env) int {
@@ -97,6 +109,7 @@ func normalize(env *cli.Env, root *cobra.Command, args []string) []string {
 	command := root
 	var done []string
 	for {
+		command.InitDefaultHelpFlag() // which cobra does only when it parses
 		find := argv.Finder(command.Flags(), root.PersistentFlags())
 		at, next := nextCommand(command, args, find)
 		for word := range argv.Words(args[:at], find) {

@@ -57,12 +57,8 @@ func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
 	}
 	m.learnInstance(instance)
 	m.Status.Power = driver.Running
-	switch {
-	case m.Status.SSH.Address == "":
-		m.Status.ObservedGeneration = m.Generation
-		return outcome{next: Booting}, nil
-	case m.Status.AppliedDigest == "":
-		// It was stopped before it was ever ready.
+	if m.Status.SSH.Address == "" || m.Status.AppliedDigest == "" {
+		// It has no login, or was stopped before it was ever ready.
 		return outcome{next: Booting}, nil
 	}
 	if observed.Connected && observed.Since.After(m.Status.PhaseTime) {

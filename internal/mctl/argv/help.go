@@ -27,7 +27,7 @@ func Help(app string, command *cobra.Command, flags *pflag.FlagSet) string {
 	path := app + strings.TrimPrefix(command.CommandPath(), command.Root().Name())
 	_, arguments, _ := strings.Cut(command.Use, " ")
 	options := ""
-	if flags.HasAvailableFlags() {
+	if anyShown(flags) {
 		options = " [OPTIONS]"
 	}
 	if command.HasAvailableSubCommands() {
@@ -41,7 +41,7 @@ func Help(app string, command *cobra.Command, flags *pflag.FlagSet) string {
 		fmt.Fprintf(&text, "\nCommands:\n")
 		writeCommands(&text, command)
 	}
-	if flags.HasAvailableFlags() {
+	if anyShown(flags) {
 		fmt.Fprintf(&text, "\nOptions:\n\n")
 		writeFlags(&text, flags)
 	}
@@ -80,7 +80,7 @@ func writeFlags(out io.Writer, flags *pflag.FlagSet) {
 	var names, usages []string
 	width := 0
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden {
+		if !shown(f) {
 			return
 		}
 		name := "--" + f.Name
@@ -106,6 +106,14 @@ func writeFlags(out io.Writer, flags *pflag.FlagSet) {
 	for i, name := range names {
 		fmt.Fprintf(out, "   %-*s  %s\n", width, name, usages[i])
 	}
+}
+
+// shown reports whether help has the flag. That there is help, its reader knows.
+func shown(f *pflag.Flag) bool { return !f.Hidden && f.Name != "help" }
+
+func anyShown(flags *pflag.FlagSet) (found bool) {
+	flags.VisitAll(func(f *pflag.Flag) { found = found || shown(f) })
+	return found
 }
 
 func indent(text string) string { return "   " + strings.ReplaceAll(text, "\n", "\n   ") }

@@ -23,6 +23,8 @@ const (
 	answerLimit = 30 * time.Second
 	// maxFailures is how often in a row a broken stream is opened again.
 	maxFailures = 5
+	// drainLimit is how long the last events may take.
+	drainLimit = 2 * time.Second
 	// pause is between two attempts to open a broken stream.
 	pause = 200 * time.Millisecond
 )
@@ -51,14 +53,29 @@ func gone(name string) error {
 // Machine returns the machine when the goal is reached: nil for one that is deleted. A machine that is parked is its
 // failure, with its hint. The end of ctx is ctx's error.
 func Machine(ctx context.Context, client *dial.Client, goal Goal) (*controllerv1.Machine, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	telling, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var seen uint64
 	var group errgroup.Group
-	group.Go(func() error { tell(ctx, client, goal); return nil })
+	group.Go(func() error { seen = tell(telling, client, goal); return nil })
 	m, err := watch(ctx, client, goal)
 	cancel()
 	_ = group.Wait()
+	drain(ctx, client, goal, seen)
 	return m, err
+}
+
+// drain shows the events that were on their way when the goal was reached.
+func drain(ctx context.Context, client *dial.Client, goal Goal, seen uint64) {
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	stream, err := client.Events.WatchEvents(ctx, &controllerv1.WatchEventsRequest{Machine: goal.Name, AfterSequence: seen})
+	for err == nil {
+		var response *controllerv1.WatchEventsResponse
+		if response, err = stream.Recv(); err == nil {
+			show(goal, response.GetEvent())
+		}
+	}
 }
 
 // watch follows the record, over broken streams and restarts of the controller.
@@ -143,9 +160,8 @@ func parkedFault(m *controllerv1.Machine) error {
 	return fault.E("follow", fault.Kind(f.GetKind()), m.GetName(), parked{f.GetMessage()}).WithHint(f.GetHint())
 }
 
-// tell shows the events of a wish as they come, over broken streams, until ctx ends.
-func tell(ctx context.Context, client *dial.Client, goal Goal) {
-	var seen uint64
+// tell shows the events of a wish as they come, over broken streams, until ctx ends. It returns the last one's sequence.
+func tell(ctx context.Context, client *dial.Client, goal Goal) (seen uint64) {
 	for failures := 0; failures < maxFailures && ctx.Err() == nil; failures++ {
 		stream, err := client.Events.WatchEvents(ctx, &controllerv1.WatchEventsRequest{Machine: goal.Name, AfterSequence: seen, Follow: true})
 		for err == nil {
@@ -155,11 +171,12 @@ func tell(ctx context.Context, client *dial.Client, goal Goal) {
 				show(goal, response.GetEvent())
 			}
 		}
-		if fault.Is(err, fault.Resync) || fault.Is(err, fault.Unavailable) {
+		if ctx.Err() == nil && (fault.Is(err, fault.Resync) || fault.Is(err, fault.Unavailable)) {
 			seen = 0 // a controller that was started anew counts from the start
 		}
 		_ = wait(ctx, pause)
 	}
+	return seen
 }
 
 func show(goal Goal, e *controllerv1.Event) {
