@@ -69,11 +69,11 @@ func TestFileOfAFlagIsReadOrRefusedInOneSentence(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ path, sentence, hint string }{
-		"missing":       {dir + "/nosuch", `the file of --key does not exist: "` + dir + `/nosuch"`, "check the path"},
+		"missing":       {dir + "/nosuch", "the file of --key does not exist: '" + dir + "/nosuch'", "check the path"},
 		"a directory":   {dir, "'" + dir + "' is not readable", "name a regular file"},
 		"a pipe":        {pipe, "'" + pipe + "' is not readable", "name a regular file"},
 		"below a file":  {file("f", nil, 0o600) + "/x", "'" + dir + "/f/x' is not readable", "check its owner and mode"},
-		"too open":      {file("open", pair.Private, 0o644), "permissions 0644 for '" + dir + "/open' are too open", "chmod 600 " + dir + "/open"},
+		"too open":      {file("open", pair.Private, 0o644), "permissions 0644 for '" + dir + "/open' are too open", "chmod 600 '" + dir + "/open'"},
 		"a passphrase":  {file("locked", locked(t), 0o600), "the key '" + dir + "/locked' has a passphrase", "ssh-add"},
 		"broken":        {file("broken", []byte("-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n"), 0o600), "'" + dir + "/broken' holds no private key that can be read", "check the path"},
 		"far too large": {file("large", bytes.Repeat([]byte("x"), 257<<10), 0o600), "'" + dir + "/large' is too large: more than 256 kB", "check the path"},
