@@ -49,7 +49,7 @@ type Leaf struct {
 	NotAfter   time.Time
 }
 
-// Sign issues a certificate for public under an authority.
+// Sign issues a certificate for public under an authority. It ends with the authority at the latest.
 func Sign(leaf Leaf, public crypto.PublicKey, authority *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {
@@ -63,6 +63,9 @@ func Sign(leaf Leaf, public crypto.PublicKey, authority *x509.Certificate, key c
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           leaf.Usage,
 		BasicConstraintsValid: true,
+	}
+	if template.NotAfter.After(authority.NotAfter) {
+		template.NotAfter = authority.NotAfter // so that its holder renews it in time
 	}
 	if leaf.URI != nil {
 		template.URIs = []*url.URL{leaf.URI}

@@ -85,6 +85,21 @@ func TestRenewalIsAtHalfLifeGiveOrTakeATenth(t *testing.T) {
 	}
 }
 
+func TestNoCertificateOutlivesItsAuthority(t *testing.T) {
+	key, _ := NewKey()
+	now := time.Now()
+	ca, err := NewAuthority("test", key, now, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for life, want := range map[time.Duration]time.Time{time.Minute: now.Add(time.Minute), 2 * time.Hour: ca.NotAfter} {
+		c, err := Sign(Leaf{CommonName: "x", NotBefore: now, NotAfter: now.Add(life)}, key.Public(), ca, key)
+		if err != nil || c.NotAfter.Sub(want).Abs() > time.Second {
+			t.Errorf("for %s: it ends %s, %v; want %s", life, c.NotAfter, err, want)
+		}
+	}
+}
+
 func TestSubjectsComeBackFromURIs(t *testing.T) {
 	key, _ := NewKey()
 	now := time.Now()

@@ -92,7 +92,8 @@ func (s *Server) panicked(method string, p any) error {
 	return fault.New("api", fault.Internal, method, "internal error, see the controller's log")
 }
 
-// log writes one line a call. Only our own mistakes are errors; what a client does wrong is information.
+// log writes one line a call. Only our own mistakes are errors; what a client does wrong is information, as long as it is
+// no flood.
 func (s *Server) log(method string, began time.Time, err error) {
 	took := s.config.Now().Sub(began)
 	switch {
@@ -100,8 +101,8 @@ func (s *Server) log(method string, began time.Time, err error) {
 		s.config.Logger.Debug("call", "method", method, "took", took, "error", err)
 	case fault.Is(err, fault.Internal):
 		s.config.Logger.Error("call failed", "method", method, "took", took, "error", err, "op", fault.OpOf(err))
-	default:
-		s.config.Logger.Info("call refused", "method", method, "took", took, "kind", fault.KindOf(err), "error", err)
+	case s.loud.Allow():
+		s.config.Logger.Info("call refused", "method", method, "took", took, "kind", fault.KindOf(err), "error", brief(err.Error()))
 	}
 }
 

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -36,6 +39,42 @@ func TestHealthAndReflectionAnswer(t *testing.T) {
 	if err != nil || !strings.Contains(listed.String(), "mctl.controller.v1.MachineService") {
 		t.Errorf("%v, %v", listed, err)
 	}
+}
+
+func TestRefusedCallsDoNotFillTheLog(t *testing.T) {
+	var log lockedBuffer
+	w := newWorld(t, func(c *Config) { c.Logger = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info}) })
+	client := controllerv1.NewSystemServiceClient(w.remote(nil))
+	for range 2 * refusals {
+		if _, err := client.GetInfo(t.Context(), &controllerv1.GetInfoRequest{}); status.Code(err) != codes.PermissionDenied {
+			t.Fatal(err)
+		}
+	}
+	machine := controllerv1.NewMachineServiceClient(w.local())
+	if _, err := machine.GetMachine(t.Context(), &controllerv1.GetMachineRequest{Name: strings.Repeat("x", 1<<20)}); status.Code(err) != codes.NotFound {
+		t.Fatal(err)
+	}
+	text := log.String()
+	if lines := strings.Count(text, "call refused"); lines < refusals || lines > refusals*3/2 || len(text) > lines*1000+4*maxBrief {
+		t.Errorf("%d lines, %d bytes", lines, len(text))
+	}
+}
+
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func TestOlderTLSAndPlaintextAreRefused(t *testing.T) {

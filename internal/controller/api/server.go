@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
@@ -37,6 +38,8 @@ const (
 	handshake   = 10 * time.Second
 	bufferSize  = 4 << 10 // bytes for each direction of a connection; thousands of agents are mostly idle
 	stopLimit   = 10 * time.Second
+	refusalRate = 20 // lines of log a second about refused calls, which anybody can make
+	refusals    = 200
 	minPingTime = 3 * time.Second
 )
 
@@ -89,11 +92,12 @@ type Server struct {
 	config  Config
 	Signers *Signers
 	live    *pulse
+	loud    *rate.Limiter // of what is logged about refused calls
 }
 
 // New makes the API.
 func New(config Config) *Server {
-	return &Server{config: config, Signers: newSigners(), live: newPulse()}
+	return &Server{config: config, Signers: newSigners(), live: newPulse(), loud: rate.NewLimiter(refusalRate, refusals)}
 }
 
 // Touch tells watchers that the live facts of a machine changed. It never blocks.

@@ -351,6 +351,48 @@ func TestTheControllersCertificateIsPinnedByTicketsAndRenewsItself(t *testing.T)
 	}
 }
 
+func TestLifetimesAreThoseOfTheDesign(t *testing.T) {
+	f := newFixture(t)
+	const day = 24 * time.Hour
+	agent, _ := f.enrolled("machine:1")
+	user, _ := f.enrolled("user:alice")
+	_, csr := newRequest(t)
+	server, err := f.SignEngineServer(t.Context(), DefaultEngine, "web", []string{"web"}, csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _, end, err := f.SignEngineClient(t.Context(), DefaultEngine, "user:local", csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := pki.DecodeCertificates(text)
+	if err != nil || !client[0].NotAfter.Equal(end) {
+		t.Fatal(end, err)
+	}
+	own, err := f.serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := f.engine(t.Context(), DefaultEngine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		certificate *x509.Certificate
+		life        time.Duration
+	}{
+		"control authority": {f.control.current, 3650 * day}, "engine authority": {engine.current, 3650 * day}, "controller": {own.Leaf, 90 * day},
+		"agent": {agent, 90 * day}, "user": {user, 400 * day}, "engine": {parse(t, server[0]), 400 * day}, "docker client": {client[0], 400 * day},
+	} {
+		if from, to := c.certificate.NotBefore, c.certificate.NotAfter; !from.Equal(f.now.Add(-time.Hour)) || !to.Equal(f.now.Add(c.life)) {
+			t.Errorf("%s: from %s to %s", name, from, to)
+		}
+		if key, ok := c.certificate.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
+			t.Errorf("%s: its key is %T", name, c.certificate.PublicKey)
+		}
+	}
+}
+
 func TestEngineAuthoritiesAreApart(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{control, "unknown"} {

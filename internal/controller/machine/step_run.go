@@ -80,8 +80,8 @@ func (s *Service) runningUnseen(ctx context.Context, m *Machine, observed host.O
 	case fault.Is(err, fault.NotFound):
 		return outcome{}, fault.E("machine.running", fault.NotFound, m.Name, fmt.Errorf("the host of %q is gone at its provider", m.Name)).
 			WithHint(fmt.Sprintf("`mctl rm %s` removes what is left", m.Name))
-	case err != nil:
-		s.config.Logger.Info("inspect failed", "machine", m.Name, "error", err)
+	case err != nil: // as often as it is asked; ls says that the agent is lost
+		s.config.Logger.Debug("inspect failed", "machine", m.Name, "error", err)
 	default:
 		m.learnInstance(instance)
 		lost := s.config.Now().Sub(observed.Since) >= settleTime
