@@ -21,10 +21,6 @@ import (
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/ca"
 	"mctl/internal/controller/credential"
-	"mctl/internal/controller/driver/fake"
-	"mctl/internal/controller/driver/generic"
-	"mctl/internal/controller/driver/google"
-	"mctl/internal/controller/driver/nspawn"
 	"mctl/internal/controller/event"
 	"mctl/internal/controller/machine"
 	"mctl/internal/controller/reconcile"
@@ -119,14 +115,7 @@ func Run(ctx context.Context, config Config) error {
 			})
 		},
 	})
-	table := drivers{
-		"generic": generic.New(),
-		"google":  google.New(google.Config{}),
-		"nspawn":  nspawn.New(nspawn.Config{StateDir: filepath.Join(own, "nspawn"), ControllerID: settings.GetControllerId(), Logger: logger.Named("nspawn")}),
-	}
-	if buildinfo.Development() {
-		table["fake"] = fake.New(new(fake.Cloud))
-	}
+	table := newDrivers(own, settings.GetControllerId(), logger)
 	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: now})
 	contact := bootstrap.New(bootstrap.Config{
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },

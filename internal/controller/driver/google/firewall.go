@@ -21,11 +21,23 @@ import (
 type rules struct {
 	mu     sync.Mutex
 	held   map[hold]time.Time   // until when; the zero time while it is made
-	seen   map[string]time.Time // when a rule was last seen to be there, by its path
-	making sync.Map             // *semaphore by path: one rule is made or swept by one call at a time
+	seen   map[string]time.Time // when a rule was last seen to be there
+	making sync.Map             // semaphore by rule: each is made or swept by one call at a time
 }
 
-type hold struct{ controller, uid string }
+// hold is a machine that is being made, and where its rules are.
+type hold struct {
+	controller, uid, endpoint, project string
+}
+
+// ruleKey tells rules of all clouds apart.
+func (c *call) ruleKey(rule *compute.Firewall) string {
+	return c.Place.Endpoint + " " + c.Network.Project + "/" + rule.Name
+}
+
+func (c *call) hold() hold {
+	return hold{c.m.ControllerID, c.m.UID, c.Place.Endpoint, c.Network.Project}
+}
 
 // semaphore is a lock that a context can give up on.
 type semaphore chan struct{}
@@ -43,7 +55,7 @@ func (r *rules) lock(ctx context.Context, key string) (unlock func(), err error)
 
 // use keeps the controller's rules while a machine is made and for as long afterwards as it may be missing from lists.
 func (r *rules) use(c *call) (done func()) {
-	key := hold{c.m.ControllerID, c.m.UID}
+	key := c.hold()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held[key] = time.Time{}
@@ -59,9 +71,11 @@ func (r *rules) use(c *call) (done func()) {
 func (r *rules) others(c *call) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.held, hold{c.m.ControllerID, c.m.UID})
+	mine := c.hold()
+	delete(r.held, mine)
 	for key, until := range r.held {
-		if key.controller == c.m.ControllerID && (until.IsZero() || until.After(time.Now())) {
+		key.uid = mine.uid
+		if key == mine && (until.IsZero() || until.After(time.Now())) {
 			return true
 		}
 	}
@@ -78,7 +92,7 @@ func (c *call) ensureRules(ctx context.Context) error {
 }
 
 func (c *call) ensureRule(ctx context.Context, rule *compute.Firewall) error {
-	r, key := &c.driver.rules, c.Network.Project+"/"+rule.Name
+	r, key := &c.driver.rules, c.ruleKey(rule)
 	unlock, err := r.lock(ctx, key)
 	if err != nil {
 		return err
@@ -131,7 +145,7 @@ func (c *call) sweep(ctx context.Context) error {
 
 // removeUnused removes a rule after a second look, while no call of this controller makes it.
 func (c *call) removeUnused(ctx context.Context, rule *compute.Firewall) error {
-	r, key := &c.driver.rules, c.Network.Project+"/"+rule.Name
+	r, key := &c.driver.rules, c.ruleKey(rule)
 	unlock, err := r.lock(ctx, key)
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ func call[T any](ctx context.Context, c *Client, limit time.Duration, do func(ct
 	var last error
 	for try := 1; ; try++ {
 		if err := c.pace.wait(ctx); err != nil {
-			return none, first(last, ended(err))
+			return none, first(last, c.faultOf(err))
 		}
 		limited, cancel := context.WithTimeout(ctx, limit)
 		value, err := do(limited)

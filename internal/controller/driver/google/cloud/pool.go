@@ -121,6 +121,7 @@ func (p *Pool) Client(ctx context.Context, place Place) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	service.UserAgent = "mctl"
 	if len(p.clients) >= maxClients {
 		clear(p.clients)
 	}
@@ -130,13 +131,6 @@ func (p *Pool) Client(ctx context.Context, place Place) (*Client, error) {
 	}
 	p.clients[key] = made
 	return made, nil
-}
-
-// Close lets go of connections that nobody uses.
-func (p *Pool) Close() {
-	if transport, ok := p.config.Transport.(*http.Transport); ok {
-		transport.CloseIdleConnections()
-	}
 }
 
 // Hasty returns the client with less patience, for questions that somebody waits for.
@@ -186,7 +180,7 @@ func Remember[T any](ctx context.Context, c *Client, key string, ask func(ctx co
 	var none T
 	select {
 	case <-ctx.Done():
-		return none, ctx.Err()
+		return none, c.faultOf(ctx.Err())
 	case result := <-answer:
 		if result.Err != nil {
 			return none, result.Err
