@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 
@@ -224,8 +223,7 @@ func (c *call) checkExisting(ctx context.Context) error {
 	return c.takeable(found)
 }
 
-// warn tells of what will likely be missed: tags that no rule of the network matches, and a network where nothing lets SSH in. It is no
-// reason to stop.
+// warn tells of what will likely be missed. It is no reason to stop.
 func (c *call) warn(ctx context.Context) {
 	for _, line := range c.warnings(ctx) {
 		c.m.Progress("Warning: " + line)
@@ -239,31 +237,5 @@ func (c *call) warnings(ctx context.Context) []string {
 	if err != nil {
 		return nil
 	}
-	ingress := slices.DeleteFunc(slices.Clone(all), func(rule *compute.Firewall) bool {
-		return rule.Disabled || rule.Direction == "EGRESS" || len(rule.Allowed) == 0 || !spec.SameNetwork(rule.Network, c.Network.Path())
-	})
-	var lines []string
-	for _, tag := range c.Tags {
-		if !slices.ContainsFunc(ingress, func(rule *compute.Firewall) bool { return slices.Contains(rule.TargetTags, tag) }) {
-			lines = append(lines, fmt.Sprintf("no ingress rule of network %s matches the tag %s; if you cannot connect, check the firewall", c.Network.Name, tag))
-		}
-	}
-	if !slices.ContainsFunc(ingress, c.letsSSHIn) {
-		lines = append(lines, fmt.Sprintf("no ingress rule of network %s lets SSH in; if the machine cannot be reached, check the firewall", c.Network.Name))
-	}
-	return lines
-}
-
-func (c *call) letsSSHIn(rule *compute.Firewall) bool {
-	if len(rule.TargetTags) > 0 && !slices.ContainsFunc(rule.TargetTags, func(tag string) bool { return slices.Contains(c.AllTags(c.m.ControllerID), tag) }) {
-		return false
-	}
-	return slices.ContainsFunc(rule.Allowed, func(allowed *compute.FirewallAllowed) bool {
-		if allowed.IPProtocol == "all" {
-			return true
-		}
-		// Ranges are rare, and a warning too few does no harm.
-		return (allowed.IPProtocol == "tcp" || allowed.IPProtocol == "6") &&
-			(len(allowed.Ports) == 0 || slices.ContainsFunc(allowed.Ports, func(p string) bool { return p == "22" || strings.Contains(p, "-") }))
-	})
+	return c.Warnings(c.m.ControllerID, all)
 }
