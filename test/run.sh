@@ -33,7 +33,10 @@ notes+=(
 	"against transcripts only: Ubuntu, the RPM family, Docker's own repository, the install script"
 	"by cross-build and choice of binary only: arm64"
 )
-[ -d /run/systemd/system ] || notes+=("not checked: nspawn hosts as transient units (systemd is not process 1 here)")
+[ -d /run/systemd/system ] || notes+=(
+	"on a host made for it: nspawn hosts that are systemd's units (systemd is not process 1 here)"
+	"not checked: the limits of such hosts"
+)
 echo
 printf '%s\n' "${notes[@]}"
 [ "$failed" = 0 ] && echo "all tests passed" || echo "some tests FAILED"

@@ -113,14 +113,14 @@ func TestAHostOutlivesItsController(t *testing.T) {
 	if err := unix.Pipe(handed); err != nil { // as a process is handed by its parent: open after exec
 		t.Fatal(err)
 	}
-	instance := w.create(w.machine("web", nil))
+	client := w.login(w.create(w.machine("web", nil)))
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ownGroups := map[string]bool{}
 	for line := range strings.Lines(string(own)) {
-		ownGroups[line] = true
+		ownGroups[line] = !strings.HasSuffix(line, ":/\n") // nobody ends the root of a hierarchy
 	}
 	pids := w.inside(driver.Machine{ControllerID: "outlive", UID: "uid-web"})
 	if len(pids) < 3 {
@@ -142,7 +142,7 @@ func TestAHostOutlivesItsController(t *testing.T) {
 			t.Errorf("process %d is in the controller's session", pid)
 		}
 	}
-	w.must(w.login(instance), "true")
+	w.must(client, "true")
 }
 
 func sessionOf(t *testing.T, pid int) int {

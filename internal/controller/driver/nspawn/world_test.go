@@ -114,15 +114,19 @@ func (w *world) list(ctx context.Context) ([]string, error) {
 		found = append(found, "host "+dir)
 		w.ids[hostID(w.config.ControllerID, filepath.Base(dir))] = true
 	}
+	commands := map[string][]string{
+		"process": {"ps", "-ww", "-eo", "pid,args"}, "mount": {"cat", "/proc/self/mountinfo"}, "link": {"ip", "-o", "link"},
+		"rule": {"iptables-save"}, "cgroup": {"find", "/sys/fs/cgroup", "-maxdepth", "4", "-type", "d"},
+		"directory": {"find", "/run/systemd/nspawn", "-maxdepth", "2"},
+	}
+	if systemdIsProcess1() {
+		commands["unit"] = []string{"systemctl", "list-units", "--all", "--no-legend", "--plain"}
+	}
 	marks := []string{w.driver().network.Bridge(), w.config.StateDir}
 	for id := range w.ids {
 		marks = append(marks, id)
 	}
-	for what, command := range map[string][]string{
-		"process": {"ps", "-ww", "-eo", "pid,args"}, "mount": {"cat", "/proc/self/mountinfo"}, "link": {"ip", "-o", "link"},
-		"rule": {"iptables-save"}, "cgroup": {"find", "/sys/fs/cgroup", "-path", "*/mctl/*", "-maxdepth", "3", "-type", "d"},
-		"directory": {"find", "/run/systemd/nspawn", "-maxdepth", "2"},
-	} {
+	for what, command := range commands {
 		output, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
 		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) { // find complains of what vanishes
 			return nil, err
@@ -139,8 +143,30 @@ func (w *world) list(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
+// systemdIsProcess1 tells which of the two ways hosts are kept in here.
+func systemdIsProcess1() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
+
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `[`, `\[`, `*`, `\*`, `?`, `\?`).Replace(path)
+}
+
+// until waits for what has no event.
+func (w *world) until(what string, met func() bool) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !met() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			w.Fatalf("never: %s", what)
+		}
+	}
 }
 
 // inside lists the processes of a host.

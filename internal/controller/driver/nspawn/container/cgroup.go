@@ -85,17 +85,10 @@ func (g group) make(b Boot) error {
 			return fmt.Errorf("cgroup: %w", err)
 		}
 	}
-	if b.Memory > 0 {
-		value := strconv.FormatInt(b.Memory, 10)
-		if err := g.limit("memory", [][2]string{{"memory.max", value}, {"memory.limit_in_bytes", value}}); err != nil {
+	for _, l := range b.limits() {
+		if err := g.limit(l); err != nil && !l.optional {
 			return err
 		}
-		// No escape into swap, where swap is accounted at all.
-		_ = g.limit("swap", [][2]string{{"memory.swap.max", "0"}, {"memory.memsw.limit_in_bytes", value}})
-	}
-	if b.CPUs > 0 {
-		quota := strconv.Itoa(int(b.CPUs * cpuPeriod))
-		return g.limit("cpu", [][2]string{{"cpu.max", fmt.Sprintf("%s %d", quota, cpuPeriod)}, {"cpu.cfs_quota_us", quota}})
 	}
 	return nil
 }
@@ -149,21 +142,20 @@ func delegate(dir string) {
 }
 
 // limit writes the first of the knobs that is there.
-func (g group) limit(what string, knobs [][2]string) error {
+func (g group) limit(l limit) error {
 	for _, tree := range g.trees {
-		for _, knob := range knobs {
+		for _, knob := range l.knobs {
 			file := filepath.Join(g.dir(tree), knob[0])
 			if _, err := os.Stat(file); err != nil {
 				continue
 			}
 			if err := os.WriteFile(file, []byte(knob[1]), 0o644); err != nil {
-				return fmt.Errorf("limit of %s: %w", what, err)
+				return fmt.Errorf("limit of %s: %w", l.what, err)
 			}
 			return nil
 		}
 	}
-	return fault.E("container.limit", fault.Precondition, what, fmt.Errorf("this computer cannot limit %s: the cgroup controller is missing", what)).
-		WithHint("leave the limit out, or enable the controller in the kernel")
+	return l.impossible()
 }
 
 // join moves a process into the cgroups. On version 2 it gets a leaf of its own, since only leaves may hold processes.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -133,5 +134,41 @@ func TestArgumentsKeepTheirColons(t *testing.T) {
 	arguments := Container{ID: "mctl-abc", Dir: `/a:b\c`, Hostname: "web"}.arguments("bridge")
 	if !slices.Contains(arguments, `--bind=/a\:b\\c/docker:/var/lib/docker`) || !slices.Contains(arguments, `/a:b\c/root`) {
 		t.Errorf("got %q", arguments)
+	}
+}
+
+func TestALimitBitesOnlyWhereACgroupHasIt(t *testing.T) {
+	boot := Boot{Memory: 512 << 20, CPUs: 0.29}
+	for name, c := range map[string]struct {
+		files       map[string]string
+		memory, cpu bool
+	}{
+		"version 2":            {map[string]string{"memory.max": "536870912", "cpu.max": "29000 100000"}, true, true},
+		"version 1":            {map[string]string{"memory.limit_in_bytes": "536870912", "cpu.cfs_quota_us": "29000"}, true, true},
+		"a page less":          {map[string]string{"memory.max": "536866816"}, true, false},
+		"no bound, version 2":  {map[string]string{"memory.max": "max", "cpu.max": "max 100000"}, false, false},
+		"no bound, version 1":  {map[string]string{"memory.limit_in_bytes": "9223372036854771712", "cpu.cfs_quota_us": "-1"}, false, false},
+		"no controller at all": {nil, false, false},
+	} {
+		dir := t.TempDir()
+		for file, content := range c.files {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(content+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, l := range boot.limits() {
+			want := map[string]bool{"memory": c.memory, "cpu": c.cpu}[l.what]
+			if got := l.bites([]string{filepath.Join(dir, "none"), dir}); !l.optional && got != want {
+				t.Errorf("%s: the limit of %s bites: %t, want %t", name, l.what, got, want)
+			}
+		}
+	}
+}
+
+func TestPartsOfAPercentReachSystemd(t *testing.T) {
+	for cpus, want := range map[float64]string{0.5: "50%", 2: "200%", 0.29: "29%", 0.015: "1.5%", 0.01: "1%"} {
+		if got := (Boot{CPUs: cpus}).unit(Container{}, ""); !slices.Contains(got, "--property=CPUQuota="+want) {
+			t.Errorf("%v CPUs: %q lacks %s", cpus, got, want)
+		}
 	}
 }

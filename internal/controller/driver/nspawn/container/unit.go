@@ -5,6 +5,8 @@ package container
 import (
 	"context"
 	"fmt"
+	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -37,8 +39,39 @@ func (k units) start(ctx context.Context, c Container, b Boot) error {
 	if err != nil {
 		return err
 	}
-	_, err = system.Run(ctx, "systemd-run", append(b.unit(c, nspawn), literal(append([]string{unshare}, launch...))...)...)
-	return err
+	if _, err = system.Run(ctx, "systemd-run", append(b.unit(c, nspawn), literal(append([]string{unshare}, launch...))...)...); err != nil {
+		return err
+	}
+	return k.limited(ctx, c, b)
+}
+
+// limited makes sure that the limits bite: systemd says nothing where a controller is missing, or is not its own. A host
+// that could take everything is ended again.
+func (k units) limited(ctx context.Context, c Container, b Boot) error {
+	if len(b.limits()) == 0 {
+		return nil
+	}
+	output, err := system.Run(ctx, "systemctl", "show", "--property=ControlGroup", "--value", unitName(c))
+	if err != nil {
+		return err
+	}
+	trees, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	var dirs []string
+	for _, tree := range trees {
+		dirs = append(dirs, filepath.Join(tree.path, strings.TrimSpace(output)))
+	}
+	for _, l := range b.limits() {
+		if !l.optional && !l.bites(dirs) {
+			if err := k.end(ctx, c); err != nil {
+				return err
+			}
+			return l.impossible()
+		}
+	}
+	return nil
 }
 
 // unit is how systemd shall run the host: with a cgroup that is the host's to manage, and limits.
@@ -56,7 +89,8 @@ func (b Boot) unit(c Container, nspawn string) []string {
 		properties = append(properties, fmt.Sprintf("MemoryMax=%d", b.Memory), "MemorySwapMax=0")
 	}
 	if b.CPUs > 0 {
-		properties = append(properties, fmt.Sprintf("CPUQuota=%.0f%%", b.CPUs*100))
+		// As few digits as can be: older ones take whole percents alone.
+		properties = append(properties, "CPUQuota="+strconv.FormatFloat(math.Round(b.CPUs*10000)/100, 'f', -1, 64)+"%")
 	}
 	for _, property := range properties {
 		arguments = append(arguments, "--property="+property)
