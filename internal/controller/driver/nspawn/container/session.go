@@ -66,7 +66,6 @@ func (k sessions) start(ctx context.Context, c Container, b Boot) error {
 		return err
 	}
 	keepToOurselves()
-	system.KeepToOurselves()
 	if err := command.Start(); err != nil {
 		ahead.Close()
 		return err
