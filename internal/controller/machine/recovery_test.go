@@ -308,6 +308,22 @@ func TestToProvisionAHostWhoseAgentIsLostIsToLogInAnew(t *testing.T) {
 	}
 }
 
+func TestWhoAsksWhileAStepFailsIsGivenTheWholeTimeAnew(t *testing.T) {
+	w := newWorld(t)
+	w.create("web", "cloud")
+	w.stepUntil("web", Booting)
+	w.now = w.now.Add(time.Hour)
+	w.ssh.during = func() { w.retry("web") }
+	w.ssh.install = fault.New("ssh", fault.Unavailable, "", "no answer")
+	if m, err := w.step("web"); err != nil || m.Status.Failure != nil || !m.Status.PhaseTime.Equal(w.now) {
+		t.Fatalf("%+v, %v", m.Status, err)
+	}
+	w.ssh.during = nil
+	if m, err := w.step("web"); !fault.Is(err, fault.Unavailable) || m.Status.Failure != nil {
+		t.Errorf("the next try: %+v, %v", m.Status.Failure, err)
+	}
+}
+
 func TestARollbackIsMadeAlsoOverAKill(t *testing.T) {
 	w := newWorld(t)
 	w.create("web", "cloud", func(s *Spec) { s.Rollback = true })

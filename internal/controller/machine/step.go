@@ -94,14 +94,13 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 	case out.next != "":
 		m.Status.Phase, m.Status.PhaseTime = out.next, s.config.Now()
 	}
-	parked := m.Status.Failure != nil
 	if err := s.save(ctx, m); err != nil {
 		return reconcile.Result{}, err
 	}
 	if stepErr != nil {
 		return reconcile.Result{}, stepErr
 	}
-	if parked {
+	if m.Status.Failure != nil { // and nobody asked meanwhile
 		s.config.Logger.Info("machine parked", "machine", m.Name, "phase", from, "error", m.Status.Failure.Message)
 		s.emit(m, event.Failed, m.Status.Failure.Message)
 		return s.rollback(ctx, m)
@@ -139,6 +138,10 @@ func (s *Service) save(ctx context.Context, m *Machine) error {
 	saved, err := s.write(ctx, m.Name, 0, func(now *Machine) (bool, error) {
 		if now.UID != m.UID {
 			return false, errGone
+		}
+		if f := m.Status.Failure; f != nil && f.Generation < now.Generation {
+			// Somebody asked once more while the step failed: that counts as having unparked it.
+			m.Status.Failure, m.Status.PhaseTime = nil, s.config.Now()
 		}
 		if sameStatus(now.Status, m.Status) && bytes.Equal(now.SSHKey, m.SSHKey) {
 			return false, nil

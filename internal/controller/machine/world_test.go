@@ -282,6 +282,7 @@ func (a adopter) Target(driver.Machine) (driver.Target, error) {
 // login is first contact.
 type login struct {
 	check, install, remove error
+	during                 func() // called by Install; may be nil
 	installed              []bootstrap.Payload
 	removed                int
 }
@@ -289,6 +290,9 @@ type login struct {
 func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
 func (l *login) Install(_ context.Context, _ bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
 	l.installed = append(l.installed, p)
+	if l.during != nil {
+		l.during()
+	}
 	return bootstrap.Result{HostKeys: []string{"ssh-ed25519 AAAA"}, Endpoints: []string{"192.0.2.1:4000"}, Arch: "amd64"}, l.install
 }
 func (l *login) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error {
