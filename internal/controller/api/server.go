@@ -154,7 +154,7 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 			ctx, unhook := endWith(stream.Context(), ending)
 			defer unhook()
-			return s.stream(srv, streamWithContext{stream, ctx}, info, handle)
+			return s.stream(srv, streamWithContext{stream, ctx}, info, handle) //nolint:contextcheck // the stream has it
 		}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),
 		grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),

@@ -59,9 +59,9 @@ func weight(e Event) int {
 // falls behind what is kept gets fault.Resync. A sequence from the future, as of a clock that was set back, counts as none.
 func (j *Journal) Watch(ctx context.Context, after uint64, follow bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		started := false
+		after := j.begin(after)
 		for {
-			events, wake, err := j.after(after, started)
+			events, wake, err := j.after(after)
 			if err != nil {
 				yield(Event{}, err)
 				return
@@ -72,7 +72,6 @@ func (j *Journal) Watch(ctx context.Context, after uint64, follow bool) iter.Seq
 					return
 				}
 			}
-			started = true
 			if len(events) > 0 {
 				continue
 			}
@@ -88,19 +87,27 @@ func (j *Journal) Watch(ctx context.Context, after uint64, follow bool) iter.Seq
 	}
 }
 
-func (j *Journal) after(sequence uint64, started bool) ([]Event, <-chan struct{}, error) {
+// begin is the sequence after which a watch that asks for those after a sequence begins.
+func (j *Journal) begin(after uint64) uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if sequence > j.last {
-		sequence = 0
+	if first := j.first(); after < first || after > j.last {
+		return first
 	}
-	first := j.last - uint64(len(j.events)) // sequence before the oldest that is kept
+	return after
+}
+
+// first is the sequence before the oldest event that is kept. The lock is held.
+func (j *Journal) first() uint64 { return j.last - uint64(len(j.events)) }
+
+// after returns the events after a sequence, and what to wait on when there are none.
+func (j *Journal) after(sequence uint64) ([]Event, <-chan struct{}, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first := j.first()
 	if sequence < first {
-		if started {
-			return nil, nil, fault.New("event.Watch", fault.Resync, "", "events were missed because they were read too slowly").
-				WithHint("watch again from the last sequence seen")
-		}
-		sequence = first
+		return nil, nil, fault.New("event.Watch", fault.Resync, "", "events were missed because they were read too slowly").
+			WithHint("watch again from the last sequence seen")
 	}
 	return j.events[sequence-first : len(j.events) : len(j.events)], j.wake, nil
 }

@@ -37,6 +37,32 @@ func emit(j *Journal, from, to int) {
 	}
 }
 
+func TestAWatchMayBeginBeforeTheFirstEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := NewJournal(noon)
+		var seen []string
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for e, err := range j.Watch(ctx, 0, true) {
+				if err != nil {
+					t.Error(err)
+				}
+				seen = append(seen, e.Message)
+			}
+		}()
+		synctest.Wait()
+		emit(j, 0, 3)
+		synctest.Wait()
+		cancel()
+		<-done
+		if got := strings.Join(seen, " "); got != "0 1 2" {
+			t.Errorf("seen %s", got)
+		}
+	})
+}
+
 func TestAWatchSeesWhatIsKeptAndWhatIsToCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := NewJournal(noon)
@@ -142,7 +168,10 @@ func TestAWatchGoesOnOverARestartAndMissesNothing(t *testing.T) {
 	before := NewJournal(noon)
 	emit(before, 0, 500)
 	var last uint64
-	for e := range before.Watch(t.Context(), 0, false) {
+	for e, err := range before.Watch(t.Context(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		last = e.Sequence
 	}
 	after := NewJournal(noon.Add(time.Second)) // another process
@@ -160,7 +189,10 @@ func TestAWatchGoesOnOverARestartAndMissesNothing(t *testing.T) {
 func TestAWatchEndsWithItsLoop(t *testing.T) {
 	j := NewJournal(noon)
 	emit(j, 0, 2)
-	for range j.Watch(t.Context(), 0, true) {
+	for e, err := range j.Watch(t.Context(), 0, true) {
+		if err != nil || e.Message != "0" {
+			t.Errorf("%+v, %v", e, err)
+		}
 		break
 	}
 }
