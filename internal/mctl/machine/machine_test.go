@@ -1,0 +1,271 @@
+package machine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/controllertest"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestNamesAreOrderedAsPeopleDo(t *testing.T) {
+	want := []string{"", "a", "A1", "a02", "a2b", "a10", "a10.1", "a10.2", "b", "n2", "N10", "n010x"}
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortStableFunc(got, naturalCompare)
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for _, pair := range [][2]string{{"a", "A"}, {"x1", "X1"}} {
+		if naturalCompare(pair[0], pair[1]) != 0 {
+			t.Errorf("%q and %q differ", pair[0], pair[1])
+		}
+	}
+}
+
+func TestFiltersKeepWhatTheyNamed(t *testing.T) {
+	m := controllertest.Running("web-1", "10.0.0.1")
+	m.Spec.Driver = "Generic"
+	m.Spec.Engine = &controllerv1.EngineSpec{Labels: []string{"tier=web", "bare", "a=b=c"}}
+	for filters, want := range map[string]bool{
+		"":                                  true,
+		"name=web":                          true,
+		"name=^1":                           false,
+		"name=^x name=1$":                   true,
+		"NAME=web state=running":            true,
+		"state=Stopped":                     false,
+		"state=stopped state=RUNNING":       true,
+		"driver=generic":                    true,
+		"driver=generic state=stopped":      false,
+		"label=tier=WEB":                    true,
+		"label=Tier=web":                    false,
+		"label=tier=":                       false,
+		"label=bare":                        true,
+		"label=a=b=c":                       true,
+		"swarm=x":                           false,
+		"label=x=y label=tier=web driver=x": false,
+	} {
+		f, err := parseFilters(strings.Fields(filters))
+		if err != nil || f.matches(m) != want {
+			t.Errorf("%q: %v, %v", filters, f.matches(m), err)
+		}
+	}
+}
+
+func TestSinceIsATimeOrAgo(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for text, want := range map[string]time.Time{"10m": now.Add(-10 * time.Minute), "2026-01-01T00:00:00Z": time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		if got, err := parseSince(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	if _, err := parseSince("yesterday", now); fault.ReasonOf(err) != fault.ReasonUsage {
+		t.Errorf("%v", err)
+	}
+}
+
+// run calls a command as the root does and returns what it printed.
+func run(ctx context.Context, env *cli.Env, args ...string) (string, error) {
+	for _, command := range Commands(env) {
+		if command.Name() == args[0] {
+			command.SetArgs(args[1:])
+			command.SilenceErrors, command.SilenceUsage = true, true
+			err := command.ExecuteContext(ctx)
+			return env.Out.(*bytes.Buffer).String(), err
+		}
+	}
+	return "", errors.New("no such command")
+}
+
+func TestListShowsEnginesErrorsAndNothingThatSteersATerminal(t *testing.T) {
+	c := controllertest.New(t)
+	m := controllertest.Running("web", "10.0.0.1")
+	m.Status.Engine = &controllerv1.EngineStatus{Version: "29.1.0"}
+	m.Status.Error = "disk\nis \x1b[31mfull"
+	c.Put(m)
+	got, err := run(t.Context(), c.Env(), "ls")
+	want := "NAME   ACTIVE   DRIVER   STATE     URL                   SWARM   DOCKER    ERRORS\n" +
+		"web    -        fake     Running   tcp://10.0.0.1:2376           v29.1.0   disk is [31mfull\n"
+	if err != nil || got != want {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestRemovalIsOneOfEachAndAtOnce(t *testing.T) {
+	c := controllertest.New(t)
+	for i := range 5 {
+		m := controllertest.Running(fmt.Sprint("m", i), "10.0.0.1")
+		c.Put(m)
+		if err := c.Dir().Machine(m.GetName()).Claim(m.GetUid()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Act = func(_ string, m *controllerv1.Machine) {
+		if m.GetName() == "m3" {
+			c.Change("m3", controllertest.Park(fault.Denied, "it may not go", "ask"))
+			return
+		}
+		c.Remove(m.GetName())
+	}
+	got, err := run(t.Context(), c.Env(), "rm", "-y", "m0", "m1", "m2", "m3", "m1", "nosuch")
+	if err == nil || !strings.Contains(err.Error(), `Error removing host "m3": it may not go`) || !strings.Contains(err.Error(), `Error removing host "nosuch": Docker machine "nosuch" does not exist`) {
+		t.Errorf("%v", err)
+	}
+	if n := strings.Count(got, "Successfully removed"); n != 3 || !strings.HasPrefix(got, "About to remove m0, m1, m2, m3, nosuch\nWARNING: This action will delete both local reference and remote instance.\n") {
+		t.Errorf("%q", got)
+	}
+	if names, _ := c.Dir().Folders(); !slices.Equal(names, []string{"m3", "m4"}) {
+		t.Errorf("folders %q", names)
+	}
+}
+
+func TestForceIsNeverAFailureAndForgetsFiles(t *testing.T) {
+	c := controllertest.New(t)
+	if err := c.Dir().Machine("gone").Claim("uid"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(c.Dir().Machine("foreign").Path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	env := c.Env()
+	if _, err := run(t.Context(), env, "rm", "-f", "gone", "foreign"); err != nil {
+		t.Error(err)
+	}
+	if names, _ := c.Dir().Folders(); !slices.Equal(names, []string{"foreign"}) || !strings.Contains(env.Err.(*bytes.Buffer).String(), "does not exist") {
+		t.Errorf("folders %q, %q", names, env.Err)
+	}
+}
+
+func TestRemovalThatIsInterruptedGoesOn(t *testing.T) {
+	c := controllertest.New(t)
+	c.Put(controllertest.Running("web", "10.0.0.1"))
+	ctx, cancel := context.WithCancel(t.Context())
+	c.Act = func(string, *controllerv1.Machine) { cancel() }
+	_, err := run(ctx, c.Env(), "rm", "-y", "web")
+	var exit cli.Exit
+	if !errors.As(err, &exit) || exit.Code != cli.ExitInterrupted || !strings.Contains(exit.Hint, "`mctl wait --deleted web`") {
+		t.Errorf("%#v", err)
+	}
+}
+
+func TestWaitPicksUpWhereItWasLeft(t *testing.T) {
+	c := controllertest.New(t)
+	m := controllertest.Running("web", "127.0.0.1")
+	m.Generation, m.Status.State, m.Status.Phase, m.Status.Progress = 2, "Starting", controllerv1.Phase_PHASE_INSTALLING, "installing Docker"
+	c.Put(m)
+	env := c.Env()
+	type outcome struct {
+		out string
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() { out, err := run(t.Context(), env, "wait", "web"); done <- outcome{out, err} }()
+	c.Wait("it watches", func() bool { return slices.Contains(c.Calls(), "WatchMachines") })
+	c.Change("web", controllertest.Reach)
+	if o := <-done; o.err != nil || o.out != "(web) installing Docker\nThe host of \"web\" runs.\n" {
+		t.Errorf("%q, %v", o.out, o.err)
+	}
+	c.Put(controllertest.Running("off", ""))
+	c.Change("off", func(m *controllerv1.Machine) {
+		m.Spec.Power = controllerv1.PowerState_POWER_STATE_STOPPED
+		controllertest.Reach(m)
+	})
+	if out, err := run(t.Context(), c.Env(), "wait", "off"); err != nil || out != "Machine \"off\" is Stopped.\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestWaitHasALimitAndAFailureIsTold(t *testing.T) {
+	c := controllertest.New(t)
+	m := controllertest.Running("web", "127.0.0.1")
+	m.Generation = 2
+	c.Put(m)
+	_, err := run(t.Context(), c.Env(), "wait", "--timeout", "50ms", "web")
+	if !fault.Is(err, fault.Unavailable) || !regexp.MustCompile(`^machine "web" did not get there in time$`).MatchString(err.Error()) {
+		t.Errorf("%v", err)
+	}
+	c.Change("web", controllertest.Park(fault.Quota, "no room", "remove one"))
+	if _, err := run(t.Context(), c.Env(), "wait", "web"); err == nil || err.Error() != "no room" || fault.HintOf(err) != "remove one" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWaitForWhatShallBeGoneWaitsForAllOfThem(t *testing.T) {
+	c := controllertest.New(t)
+	c.Put(controllertest.Running("web", "127.0.0.1"))
+	if err := c.Dir().Machine("web").Claim("uid-web"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { _, err := run(t.Context(), c.Env(), "wait", "--deleted", "gone", "web"); done <- err }()
+	c.Wait("it watches", func() bool { return slices.Contains(c.Calls(), "WatchMachines") })
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait for the second: %v", err)
+	default:
+	}
+	c.Remove("web")
+	if err := <-done; err != nil || c.Dir().Machine("web").Exists() {
+		t.Errorf("%v, the folder is there: %v", err, c.Dir().Machine("web").Exists())
+	}
+}
+
+func TestRetryGoesOnAndFollows(t *testing.T) {
+	c := controllertest.New(t)
+	m := controllertest.Running("web", "127.0.0.1")
+	controllertest.Park(fault.Denied, "no", "")(m)
+	c.Put(m)
+	if out, err := run(t.Context(), c.Env(), "retry", "web"); err != nil || !strings.HasSuffix(out, "The host of \"web\" runs.\n") {
+		t.Errorf("%q, %v", out, err)
+	}
+	if !slices.Contains(c.Calls(), "RetryMachine") {
+		t.Errorf("%q", c.Calls())
+	}
+}
+
+func TestEventsEndWhenThereAreNoMoreOrNobodyWatches(t *testing.T) {
+	c := controllertest.New(t)
+	c.Emit(&controllerv1.Event{Machine: "web", Type: "AGENT_LOST", Message: "gone\x1b[2J away"})
+	out, err := run(t.Context(), c.Env(), "events")
+	if err != nil || !regexp.MustCompile(`^\S+Z  AGENT_LOST          web               gone \[2J away\n$`).MatchString(out) {
+		t.Errorf("%q, %v", out, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	reader, writer := io.Pipe()
+	env := c.Env()
+	env.Out = writer
+	done := make(chan error, 1)
+	go func() {
+		command := newEvents(env)
+		command.SetArgs([]string{"--follow"})
+		done <- command.ExecuteContext(ctx)
+	}()
+	line := make([]byte, 1000)
+	if n, err := reader.Read(line); err != nil || !strings.Contains(string(line[:n]), "AGENT_LOST") {
+		t.Errorf("%q, %v", line[:n], err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+	c = controllertest.New(t)
+	c.Refuse = func(string) error { return fault.New("test", fault.Denied, "", "no").WithHint("h") }
+	if _, err := run(t.Context(), c.Env(), "events"); !fault.Is(err, fault.Denied) {
+		t.Errorf("%v", err)
+	}
+}
