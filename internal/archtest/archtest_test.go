@@ -145,6 +145,7 @@ var large = map[string]string{
 	"internal/controller/api":        "one file a service; the converters are half of it",
 	"internal/agent/front":           "one process; a third of it is comment on why the sockets are treated as they are",
 	"internal/agent/link":            "one end of one stream: dial, enroll, session, outbox",
+	"internal/agent/engine/packages": "one family of distributions a file, and the lock and the script that they share",
 	"internal/controller/store/bolt": "one backend: file, writer, watches, and whom a locked file belongs to",
 	"internal/mctl/dial":             "one way to a controller on each of three roads, two systems apart",
 	"internal/mctl/machine":          "one verb a file",

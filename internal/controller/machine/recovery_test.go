@@ -229,6 +229,28 @@ func TestARestartIsMadeOnceAlsoOverAKill(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatIsFasterThanItsProviderIsSeen(t *testing.T) {
+	w := newWorld(t)
+	m := w.create("web", "cloud")
+	w.hosts.boot(m.UID, "boot-1", w.now)
+	w.running("web")
+	w.edit("web", func(s *Spec) { s.Restart++ })
+	w.now = w.now.Add(time.Second)
+	w.stepUntil("web", Starting)
+	w.cloud.booted = func() { // it connects while the provider is still at it
+		w.now = w.now.Add(time.Second)
+		w.hosts.boot(m.UID, "boot-2", w.now)
+		w.now = w.now.Add(time.Second)
+	}
+	if _, err := w.step("web"); err != nil {
+		t.Fatal(err)
+	}
+	w.cloud.booted = nil
+	if got, err := w.step("web"); err != nil || got.Status.Phase != Installing {
+		t.Errorf("%s, %v", got.Status.Phase, err)
+	}
+}
+
 func TestARestartIsMadeWhenTheAgentTellsNothing(t *testing.T) {
 	w := newWorld(t)
 	m := w.create("web", "cloud")

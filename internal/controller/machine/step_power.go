@@ -108,9 +108,10 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 		return d.Start(ctx, told)
 	}
 	s.report(m, "Restarting the host...")
+	began := s.config.Now()
 	if restarter, ok := d.(driver.Restarter); ok {
 		instance, err := restarter.Restart(ctx, told)
-		return instance, s.restarted(m, err)
+		return instance, m.restarted(began, err)
 	}
 	instance, err := d.Stop(ctx, told, false)
 	if err != nil {
@@ -119,13 +120,13 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 	m.learnInstance(instance)
 	told.State = m.Status.ProviderState
 	instance, err = d.Start(ctx, told)
-	return instance, s.restarted(m, err)
+	return instance, m.restarted(began, err)
 }
 
-// restarted notes a restart. Only a session that begins after it is of the new boot.
-func (s *Service) restarted(m *Machine, err error) error {
+// restarted notes a restart. Only a session that began since can be of the new boot.
+func (m *Machine) restarted(began time.Time, err error) error {
 	if err == nil {
-		m.Status.DoneRestart, m.Status.PhaseTime = m.Spec.Restart, s.config.Now()
+		m.Status.DoneRestart, m.Status.PhaseTime = m.Spec.Restart, began
 	}
 	return err
 }

@@ -159,6 +159,7 @@ type cloud struct {
 	checked   func()        // called by Preflight; may be nil
 	block     chan struct{} // Create waits for it, or for its context
 	starts    int           // of stopped ones
+	booted    func()        // called before Start returns; may be nil
 }
 
 func (c *cloud) fault() error {
@@ -266,6 +267,9 @@ func (c *cloud) power(m driver.Machine, power driver.Power) (driver.Instance, er
 		instance.Addresses = nil
 	}
 	instance.Power = power
+	if power == driver.Running && c.booted != nil {
+		c.booted()
+	}
 	return *instance, nil
 }
 
