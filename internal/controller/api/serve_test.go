@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	machines "mctl/internal/controller/machine"
 	controllerv1 "mctl/proto/mctl/controller/v1"
@@ -151,6 +152,61 @@ func TestAStopEndsStreamsAndWaitsAtOnceAndSaysSo(t *testing.T) {
 	}
 	if took := time.Since(began); took > stopLimit/2 {
 		t.Errorf("it took %s", took)
+	}
+}
+
+func TestWhoFallsBehindIsToldOrLooksAnew(t *testing.T) {
+	w := newWorld(t)
+	client := controllerv1.NewMachineServiceClient(w.local())
+	create(t, client, "web")
+	w.store.behind.Store(1)
+	watch, err := client.WatchMachines(t.Context(), &controllerv1.WatchMachinesRequest{SinceResourceVersion: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.Recv(); status.Code(err) != codes.OutOfRange {
+		t.Errorf("a watch: %v", err)
+	}
+	w.store.behind.Store(3)
+	waited := make(chan error, 1)
+	go func() {
+		_, err := client.WaitMachine(t.Context(), &controllerv1.WaitMachineRequest{Name: "web"})
+		waited <- err
+	}()
+	for w.store.behind.Load() >= 0 { // it looked three times in vain
+		select {
+		case err := <-waited:
+			t.Fatalf("a wait: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	w.step("web")
+	if err := <-waited; err != nil {
+		t.Errorf("a wait: %v", err)
+	}
+}
+
+func TestWaitsThatNothingEnds(t *testing.T) {
+	w := newWorld(t)
+	client := controllerv1.NewMachineServiceClient(w.local())
+	create(t, client, "web")
+	wait := func(r *controllerv1.WaitMachineRequest) codes.Code {
+		r.Timeout = durationpb.New(50 * time.Millisecond)
+		_, err := client.WaitMachine(t.Context(), r)
+		return status.Code(err)
+	}
+	for name, c := range map[string]struct {
+		request *controllerv1.WaitMachineRequest
+		code    codes.Code
+	}{
+		"nothing happens":       {&controllerv1.WaitMachineRequest{Name: "web"}, codes.DeadlineExceeded},
+		"it is not removed":     {&controllerv1.WaitMachineRequest{Name: "web", Deleted: true}, codes.DeadlineExceeded},
+		"unknown":               {&controllerv1.WaitMachineRequest{Name: "none"}, codes.NotFound},
+		"unknown, so it's gone": {&controllerv1.WaitMachineRequest{Name: "none", Deleted: true}, codes.OK},
+	} {
+		if got := wait(c.request); got != c.code {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }
 

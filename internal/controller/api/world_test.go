@@ -6,6 +6,7 @@ import (
 
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net"
 	"path/filepath"
@@ -27,6 +28,7 @@ import (
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
 	machines "mctl/internal/controller/machine"
+	"mctl/internal/controller/store"
 	"mctl/internal/controller/store/bolt"
 	"mctl/internal/controller/store/seal"
 	"mctl/internal/fault"
@@ -47,6 +49,7 @@ type world struct {
 	address   string
 	shutdowns chan struct{}
 	estate    *estate
+	store     *fickle
 	stop      context.CancelFunc // ends both servers, as the test's end does
 }
 
@@ -54,10 +57,12 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, journal: event.NewJournal(time.Now()), shutdowns: make(chan struct{}, 10)}
 	w.set(time.Now())
-	store, err := bolt.Open(t.Context(), bolt.Config{Path: filepath.Join(t.TempDir(), "store.db"), Logger: hclog.NewNullLogger()})
+	file, err := bolt.Open(t.Context(), bolt.Config{Path: filepath.Join(t.TempDir(), "store.db"), Logger: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := &fickle{Store: file}
+	w.store = store
 	sealer, err := seal.Open(filepath.Join(t.TempDir(), "seal.key"), "")
 	if err != nil {
 		t.Fatal(err)
@@ -274,6 +279,21 @@ func (e *estate) Remove(_ context.Context, _ driver.Machine, r driver.Resource) 
 
 func (*estate) Plan(_ context.Context, m driver.Machine) ([]string, error) {
 	return []string{"instance " + m.Name}, nil
+}
+
+// fickle is a store whose watches fall behind as often as it is told.
+type fickle struct {
+	store.Store
+	behind atomic.Int32
+}
+
+func (f *fickle) Watch(ctx context.Context, prefix string, from store.Revision) iter.Seq2[store.Change, error] {
+	if f.behind.Add(-1) < 0 {
+		return f.Store.Watch(ctx, prefix, from)
+	}
+	return func(yield func(store.Change, error) bool) {
+		yield(store.Change{}, fault.New("fickle", fault.Resync, "", "too slow").WithHint("list again"))
+	}
 }
 
 // step steps a machine as the loop would, until it asks for no more.
