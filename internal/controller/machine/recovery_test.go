@@ -313,6 +313,23 @@ func TestTheAddressOfAHostThatBootedBehindOurBackIsFollowed(t *testing.T) {
 	}
 }
 
+func TestAHostThatIsResumedBehindOurBackRuns(t *testing.T) {
+	w := newWorld(t)
+	m := w.create("web", "cloud")
+	w.hosts.boot(m.UID, "boot-1", w.now)
+	w.running("web")
+	w.hosts.lose(m.UID, w.now)
+	w.now = w.now.Add(time.Minute)
+	w.cloud.instances[m.UID].Power = driver.Paused
+	if got, _ := w.step("web"); w.service.View(got).State != "Paused" {
+		t.Fatalf("%+v", got.Status)
+	}
+	w.hosts.boot(m.UID, "boot-1", w.now)
+	if got, err := w.step("web"); err != nil || w.service.View(got).State != "Running" {
+		t.Errorf("%+v, %v", got.Status, err)
+	}
+}
+
 func TestToProvisionAHostWhoseAgentIsLostIsToLogInAnew(t *testing.T) {
 	w := newWorld(t)
 	m := w.create("web", "cloud")

@@ -33,6 +33,7 @@ func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 	if !observed.Connected {
 		return s.runningUnseen(ctx, m, observed)
 	}
+	m.Status.Power = driver.Running // whatever the provider said while the agent was away
 	if wish.Desired.Digest() != m.Status.AppliedDigest {
 		return outcome{next: Installing}, nil
 	}
@@ -61,7 +62,7 @@ func (s *Service) runningAgain(ctx context.Context, m *Machine, observed host.Ob
 	default:
 		m.learnInstance(instance)
 	}
-	m.Status.Power, m.Status.Host.BootID = driver.Running, observed.Facts.BootID
+	m.Status.Host.BootID = observed.Facts.BootID
 	return outcome{}, nil
 }
 
