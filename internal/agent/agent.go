@@ -110,22 +110,33 @@ func Run(ctx context.Context, config Config) error {
 // leave takes everything away, this agent included, and tries again as long as something prevents it.
 func (c Config) leave(ctx context.Context, parting leaving) error {
 	c.Logger.Info("the host is given back, taking everything away")
-	timer := time.NewTimer(leaveAgain)
-	defer timer.Stop()
 	for {
-		// Stopping our own unit ends this process's context; the removal must go on.
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
-		err := c.Release(limited, parting.PurgeEngine)
-		cancel()
+		err := c.remove(ctx, parting)
 		if err == nil || ctx.Err() != nil {
-			return err
+			return nil
 		}
 		c.Logger.Warn("not everything could be taken away yet", "error", err)
-		timer.Reset(leaveAgain)
+		timer := time.NewTimer(leaveAgain)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			return err
+			timer.Stop()
+			return nil
 		}
+	}
+}
+
+// remove waits for the removal, but not when this agent is told to end: the removal itself does that first, and goes on when it
+// has ended.
+func (c Config) remove(ctx context.Context, parting leaving) error {
+	limited, cancel := context.WithTimeout(ctx, releaseLimit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- c.Release(limited, parting.PurgeEngine) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

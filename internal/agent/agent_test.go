@@ -387,6 +387,24 @@ func TestAnAgentThatWasKilledWhileItLeftGoesOnUntilAllIsAway(t *testing.T) {
 	})
 }
 
+func TestAnAgentThatIsStoppedByItsRemovalDoesNotKeepItWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		if err := (leaving{Told: true}).write(filepath.Join(dir, "leaving.json")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		err := Run(ctx, Config{Dir: dir, Logger: hclog.NewNullLogger(), Release: func(ctx context.Context, _ bool) error {
+			stop() // as systemd does with the agent's unit
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestADamagedRecordMeansDoingAllOnceMore(t *testing.T) {
 	within(t, func(b *bench) {
 		b.ask(b.wish(1))

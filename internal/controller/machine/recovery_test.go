@@ -420,6 +420,36 @@ func TestAHostWhoseOwnerLendsAKeyIsGivenBackOverSSHAlthoughItsAgentIsConnected(t
 	}
 }
 
+func TestAHostThatLetsNobodyInIsGivenBackByItsAgent(t *testing.T) {
+	w := newWorld(t)
+	m := w.create("old", "adopt")
+	w.running("old")
+	w.ssh.remove = fault.New("ssh", fault.Denied, "", "the host key has changed")
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+		t.Fatal(err)
+	}
+	w.hosts.lose(m.UID, w.now)
+	for range 2 {
+		if _, err := w.step("old"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if parked, err := w.service.Get(t.Context(), "old"); err != nil || parked.Status.Failure == nil || parked.Status.Failure.Message != "the host key has changed" {
+		t.Fatalf("without its agent: %+v, %v", parked, err)
+	}
+	w.hosts.connect(m.UID, w.now)
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.step("old"); !fault.Is(err, fault.Unavailable) || w.hosts.wishes[m.UID].Desired.Release == nil {
+		t.Fatalf("its agent was not asked: %v", err)
+	}
+	o := w.hosts.observed[m.UID]
+	o.Applied = host.Applied{Released: true}
+	w.hosts.observed[m.UID] = o
+	w.gone("old")
+}
+
 func TestAHostIsGivenBackOnceAlsoWhenWhatFollowsFails(t *testing.T) {
 	w := newWorld(t)
 	w.create("old", "adopt")

@@ -127,7 +127,11 @@ func (s *Service) park(m *Machine, err error) {
 		Kind: string(fault.KindOf(err)), Message: err.Error(), Hint: fault.HintOf(err),
 		Time: s.config.Now(), Generation: m.Generation,
 	}
-	if m.Status.Failure.Hint == "" {
+	switch {
+	case m.Status.Failure.Hint != "":
+	case fault.Is(err, fault.Invalid):
+		m.Status.Failure.Hint = fmt.Sprintf("`mctl rm %s` removes it; create it with another value then", m.Name)
+	default:
 		m.Status.Failure.Hint = fmt.Sprintf("`mctl retry %s` goes on where it stopped, `mctl rm %s` removes it", m.Name, m.Name)
 	}
 }

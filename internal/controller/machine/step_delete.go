@@ -65,7 +65,8 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 }
 
 // release gives an adopted host back: over SSH where somebody has a key, the caller with a lent ssh-agent too, because then
-// it is certain that nothing is left. Else through its agent where one is connected, which needs no login.
+// it is certain that nothing is left. Else, also where the host lets nobody in or shows another key than the pinned one,
+// through its agent, if one is connected: who that is was proven otherwise.
 func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machine) error {
 	if m.Status.SSH.Address == "" {
 		return nil // it was never touched
@@ -81,7 +82,8 @@ func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machin
 		return nil
 	}
 	err = s.config.Bootstrap.Remove(ctx, target, m.Spec.PurgeEngine, s.reporter(m))
-	if target.Key != nil || !observed.Connected || !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Unavailable) {
+	noLogin := fault.Is(err, fault.Denied) || target.Key == nil && fault.Is(err, fault.Unavailable)
+	if !noLogin || !observed.Connected {
 		return err
 	}
 	s.config.Hosts.SetDesired(m.UID, agentlink.Wish{Name: m.Name, Authority: m.Status.Authority, Desired: host.Desired{
