@@ -91,6 +91,7 @@ func (i *Installer) Install(ctx context.Context, target Target, payload Payload,
 	}
 	defer c.Close()
 	i.checked.forget(target.MachineUID) // the caller keeps them from now on
+	progress("Detecting the provisioner...")
 	result := Result{HostKeys: c.HostKeys}
 	f, err := i.settled(ctx, c, target, progress)
 	if err != nil {

@@ -43,8 +43,11 @@ func Words() map[string][]string {
 			"Detecting operating system of created instance...",
 			"Waiting for SSH to be available...",
 		},
-		"joining":    {"Detecting the provisioner..."},
-		"installing": {"Provisioning with mctl-agent..."},
+		"installing": {
+			"Copying certs to the local machine directory...",
+			"Copying certs to the remote machine...",
+			"Setting Docker configuration on the remote daemon...",
+		},
 	}
 }
 
@@ -102,7 +105,7 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 	}
 	progress.Step("Creating machine...")
 	reached, err := follow.Machine(ctx, client, follow.Goal{
-		Name: opts.name, UID: m.GetUid(), Generation: m.GetGeneration(), Since: asked, Words: Words(), Progress: progress,
+		Name: opts.name, UID: m.GetUid(), Generation: m.GetGeneration(), Since: asked, Words: Words(), Alone: true, Progress: progress,
 	})
 	if err != nil {
 		return failure{env, client, m, progress}.of(ctx, reached, err)

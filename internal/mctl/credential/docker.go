@@ -40,8 +40,8 @@ type Docker struct {
 // authority, less than half of their life old. It claims the folder where it is missing. Nothing is asked of anybody when
 // all is well. force gets a new certificate in any case.
 func (d Docker) Ensure(ctx context.Context, m *controllerv1.Machine, force bool) (state.Folder, error) {
-	folder := d.Dir.Machine(m.GetName())
-	if err := folder.Claim(m.GetUid()); err != nil {
+	folder, err := d.Dir.Claim(m)
+	if err != nil {
 		return folder, err
 	}
 	authority := m.GetStatus().GetAuthority()

@@ -39,7 +39,9 @@ type Goal struct {
 	// Since is when the wish was made, to tell its events from older ones.
 	Since time.Time
 	// Words are the lines for a phase, by its name in lower case.
-	Words    map[string][]string
+	Words map[string][]string
+	// Alone says that no other machine's lines stand beside these, so that a phase's line needs no name in front.
+	Alone    bool
 	Progress output.Progress
 }
 
@@ -196,8 +198,17 @@ func show(goal Goal, e *controllerv1.Event) {
 			goal.Progress.Step(line)
 		}
 	case "PROGRESS":
-		goal.Progress.Step(fmt.Sprintf("(%s) %s", goal.Name, e.GetMessage()))
+		if line := e.GetMessage(); goal.Alone && isPhaseLine(line) {
+			goal.Progress.Step(line)
+		} else {
+			goal.Progress.Step(fmt.Sprintf("(%s) %s", goal.Name, line))
+		}
 	}
+}
+
+// isPhaseLine tells a line about the whole machine, written as docker-machine wrote its own, from what a host reports.
+func isPhaseLine(line string) bool {
+	return strings.HasSuffix(line, "...") && line[0] >= 'A' && line[0] <= 'Z'
 }
 
 func wait(ctx context.Context, d time.Duration) error {

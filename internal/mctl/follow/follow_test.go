@@ -266,6 +266,22 @@ func TestOnlyEventsOfThisWishAreShown(t *testing.T) {
 	}
 }
 
+func TestPhasesOfAMachineAloneNeedNoNameInFront(t *testing.T) {
+	c := controllertest.New(t)
+	c.Put(making("web"))
+	lines := new(heard)
+	for _, text := range []string{"Waiting for the agent to connect...", "installing docker.io", "Odd", "étrange..."} {
+		c.Emit(&controllerv1.Event{Machine: "web", MachineUid: "uid-web", Type: "PROGRESS", Message: text, Attributes: map[string]string{"generation": "2"}})
+	}
+	done := start(t.Context(), c, follow.Goal{Name: "web", UID: "uid-web", Generation: 2, Alone: true, Progress: lines})
+	c.Wait("it watches", func() bool { return slices.Contains(c.Calls(), "WatchMachines") })
+	c.Change("web", controllertest.Reach)
+	wait(t, done)
+	if want := []string{"Waiting for the agent to connect...", "(web) installing docker.io", "(web) Odd", "(web) étrange..."}; !slices.Equal(lines.lines, want) {
+		t.Errorf("shown %q, want %q", lines.lines, want)
+	}
+}
+
 func TestControllerHasNoSayInNamesOfFiles(t *testing.T) {
 	c := controllertest.New(t)
 	evil := controllertest.Running("../../evil", "127.0.0.1")

@@ -49,7 +49,7 @@ func wait(ctx context.Context, env *cli.Env, args []string, timeout time.Duratio
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return each(ctx, env, machines, func(m *controllerv1.Machine, progress output.Progress) (*controllerv1.Machine, error) {
-		return reach(limited, env, m, deleted, progress)
+		return reach(limited, env, m, goal{deleted: deleted, alone: len(machines) == 1}, progress)
 	})
 }
 
@@ -93,18 +93,21 @@ func each(ctx context.Context, env *cli.Env, machines []*controllerv1.Machine, d
 	return errors.Join(append(failed, env.Result(output.Messages(there)))...)
 }
 
+// goal is what is waited for: that the wish comes true, or that the machine is gone.
+type goal struct{ deleted, alone bool }
+
 // reach follows one machine and finishes what create does at its end.
-func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, deleted bool, progress output.Progress) (*controllerv1.Machine, error) {
+func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, g goal, progress output.Progress) (*controllerv1.Machine, error) {
 	client, err := env.Client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if deleted || m.GetStatus().GetObservedGeneration() < m.GetGeneration() {
+	if g.deleted || m.GetStatus().GetObservedGeneration() < m.GetGeneration() {
 		progress.Step(fmt.Sprintf("(%s) %s", m.GetName(), doing(m)))
 	}
 	reached, err := follow.Machine(ctx, client, follow.Goal{
-		Name: m.GetName(), UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: deleted, Since: env.Now(),
-		Words: create.Words(), Progress: progress,
+		Name: m.GetName(), UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: g.deleted, Since: env.Now(),
+		Words: create.Words(), Alone: g.alone, Progress: progress,
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -112,7 +115,7 @@ func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, deleted b
 			WithHint("`mctl ls` shows how it is; the work goes on")
 	case err != nil:
 		return reached, err
-	case deleted:
+	case g.deleted:
 		return nil, forget(env, m)
 	}
 	if reached.GetStatus().GetPhase() == controllerv1.Phase_PHASE_RUNNING && reached.GetStatus().GetUrl() != "" {
@@ -161,11 +164,11 @@ func retry(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	return each(ctx, env, machines, func(m *controllerv1.Machine, progress output.Progress) (*controllerv1.Machine, error) {
-		return retryOne(ctx, env, m, progress)
+		return retryOne(ctx, env, m, len(machines) == 1, progress)
 	})
 }
 
-func retryOne(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progress output.Progress) (*controllerv1.Machine, error) {
+func retryOne(ctx context.Context, env *cli.Env, m *controllerv1.Machine, alone bool, progress output.Progress) (*controllerv1.Machine, error) {
 	client, err := env.Client(ctx)
 	if err != nil {
 		return nil, err
@@ -183,5 +186,5 @@ func retryOne(ctx context.Context, env *cli.Env, m *controllerv1.Machine, progre
 	if err != nil {
 		return nil, err
 	}
-	return reach(ctx, env, response.GetMachine(), false, progress)
+	return reach(ctx, env, response.GetMachine(), goal{alone: alone}, progress)
 }

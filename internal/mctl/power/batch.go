@@ -38,8 +38,8 @@ type act struct {
 	ask func(ctx context.Context, client *dial.Client, id, name string) (*controllerv1.Machine, error)
 	// words are the lines for phases on the way.
 	words map[string][]string
-	// after is the line at the end; may be nil.
-	after func(m *controllerv1.Machine) string
+	// after is the line at the end, empty for none, of how the machine was and is; may be nil.
+	after func(was, is *controllerv1.Machine) string
 	// hint is the last line when every machine is done; empty for none.
 	hint string
 }
@@ -61,7 +61,9 @@ func batch(ctx context.Context, env *cli.Env, args []string, a act) error {
 			reached[i], failed[i] = one(ctx, env, m, a, progress)
 			progress.Done(failed[i])
 			if failed[i] == nil && a.after != nil {
-				progress.Note(a.after(reached[i]))
+				if line := a.after(m, reached[i]); line != "" {
+					progress.Note(line)
+				}
 			}
 			return nil
 		})

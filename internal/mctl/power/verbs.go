@@ -101,6 +101,7 @@ func newUpgrade(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.UpgradeMachine(ctx, &controllerv1.UpgradeMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
+				after: restarted,
 			})
 		},
 	}
@@ -128,8 +129,16 @@ func say(format string) func(*controllerv1.Machine) []string {
 	return func(m *controllerv1.Machine) []string { return []string{fmt.Sprintf(format, m.GetName())} }
 }
 
-func end(format string) func(*controllerv1.Machine) string {
-	return func(m *controllerv1.Machine) string { return fmt.Sprintf(format, m.GetName()) }
+func end(format string) func(was, is *controllerv1.Machine) string {
+	return func(_, m *controllerv1.Machine) string { return fmt.Sprintf(format, m.GetName()) }
+}
+
+// restarted tells that the engine was started anew, which it is when it got another version.
+func restarted(was, is *controllerv1.Machine) string {
+	if was.GetStatus().GetEngine().GetVersion() == is.GetStatus().GetEngine().GetVersion() {
+		return ""
+	}
+	return "Restarting docker..."
 }
 
 func newAddresses(env *cli.Env, done string) string {

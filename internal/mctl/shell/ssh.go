@@ -85,8 +85,8 @@ func HostOf(env *cli.Env, m *controllerv1.Machine) (Host, error) {
 	if err != nil {
 		return Host{}, err
 	}
-	folder := dir.Machine(m.GetName())
-	if err := folder.Claim(m.GetUid()); err != nil {
+	folder, err := dir.Claim(m)
+	if err != nil {
 		return Host{}, err
 	}
 	if err := folder.WriteKnownHosts(m.GetName(), endpoint.GetHostKeys()); err != nil {

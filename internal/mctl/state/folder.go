@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"mctl/internal/fault"
+	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // Names of the files in a machine's folder.
@@ -68,12 +69,25 @@ func (f Folder) errForeign() error {
 		WithHint("move it away, then try again")
 }
 
+// Claim makes the machine's folder ours, with the key that a create had made for it when it was killed. It is Folder.Claim and
+// Recover in one.
+func (d Dir) Claim(m *controllerv1.Machine) (Folder, error) {
+	folder := d.Machine(m.GetName())
+	if !folder.isLocal() {
+		return folder, folder.Claim(m.GetUid())
+	}
+	return folder, errors.Join(d.Recover(m.GetName(), m.GetUid(), m.GetSpec().GetSshAuthorizedKeys()), folder.Claim(m.GetUid()))
+}
+
+// isLocal reports whether the folder can't be anywhere but where machines' folders are.
+func (f Folder) isLocal() bool { return f.Name == filepath.Base(f.Name) && !strings.HasPrefix(f.Name, ".") }
+
 // Claim makes the folder ours for the machine with a uid, and makes it where it is missing. A folder that was marked for
 // another machine of that name, one that is no more, is emptied first. A foreign folder is fault.Exists. May be repeated.
 func (f Folder) Claim(uid string) error {
 	mark, ours := f.Mark()
 	switch {
-	case f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, "."):
+	case !f.isLocal():
 		return fault.New("state.Claim", fault.Invalid, f.Name, fmt.Sprintf("%q can't name a machine's folder", f.Name))
 	case ours && mark.UID == uid:
 		return nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mctl/internal/fault"
 )
@@ -249,6 +250,69 @@ func TestFolderGetsItsNameWhenTheMachineExists(t *testing.T) {
 	want := []string{"machines", "machines/web", "machines/web/.mctl={\"uid\":\"uid\"}\n", "machines/web/id_rsa=private", "machines/web/id_rsa.pub=public"}
 	if got := tree(t, dir.Root); !slices.Equal(got, want) || folder.Path != former.Path {
 		t.Errorf("%q at %s", got, folder.Path)
+	}
+}
+
+func TestKeyOfACreateThatWasKilledIsFoundAgain(t *testing.T) {
+	dir := newDir(t)
+	stage, err := dir.Stage("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stage.WriteKeys([]byte("private"), []byte("ssh-ed25519 AAAA mctl-web\n")); err != nil {
+		t.Fatal(err)
+	}
+	m := machine("web")
+	m.Spec.SshAuthorizedKeys = []string{"ssh-ed25519 BBBB another"}
+	other := machine("we")
+	other.Spec.SshAuthorizedKeys = []string{"ssh-ed25519 AAAA mctl-web"}
+	if folder, err := dir.Claim(other); err != nil || folder.HasKey() {
+		t.Errorf("another machine got the key: %v", err)
+	}
+	if folder, err := dir.Claim(m); err != nil || folder.HasKey() {
+		t.Errorf("a machine of that name which does not know the key got it: %v", err)
+	}
+	if err := dir.Machine("web").Remove(); err != nil {
+		t.Fatal(err)
+	}
+	m.Spec.SshAuthorizedKeys = other.Spec.SshAuthorizedKeys
+	for range 2 {
+		folder, err := dir.Claim(m)
+		if mark, _ := folder.Mark(); err != nil || !folder.HasKey() || mark.UID != "uid" {
+			t.Fatalf("%v, mark %v", err, mark)
+		}
+	}
+	if folder, err := stage.Settle("uid"); err != nil || !folder.HasKey() { // the create was only slow
+		t.Errorf("%v", err)
+	}
+	stage.Drop()
+	if !dir.Machine("web").HasKey() {
+		t.Error("the create that came back took the key away")
+	}
+}
+
+func TestWhatKilledCreatesLeftIsSweptAndNothingElse(t *testing.T) {
+	dir := newDir(t)
+	left, err := dir.Stage("left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := dir.Stage("fresh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir.Machines(), ".git", "config"), "theirs")
+	old := time.Now().Add(-48 * time.Hour)
+	for _, path := range []string{left.Path, filepath.Join(dir.Machines(), ".git")} {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := dir.Stage("web"); err != nil {
+		t.Fatal(err)
+	}
+	if left.Exists() || !fresh.Exists() || !exists(filepath.Join(dir.Machines(), ".git", "config")) {
+		t.Errorf("left %v, fresh %v", left.Exists(), fresh.Exists())
 	}
 }
 
