@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -89,6 +90,36 @@ func TestWhyThereIsNoConnectionIsTold(t *testing.T) {
 		if got := faults.fault("method", status.Error(code, "x")); !errors.Is(got, why) {
 			t.Errorf("%s: %v", code, got)
 		}
+	}
+}
+
+func TestCallsOutlastAControllerThatTakesConnectionsWhileItDies(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	controllerv1.RegisterSystemServiceServer(server, system{build: "well"})
+	go func() { _ = server.Serve(listener) }()
+	defer server.Stop()
+	dying := func() net.Conn {
+		ours, theirs := net.Pipe()
+		_ = theirs.Close()
+		return ours
+	}
+	died := time.Now().Add(200 * time.Millisecond)
+	client, err := newClient(dying(), func(ctx context.Context) (net.Conn, error) {
+		if time.Now().Before(died) {
+			return dying(), nil
+		}
+		return new(net.Dialer).DialContext(ctx, "unix", listener.Addr().String())
+	}, false, "the controller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if info, err := client.System.GetInfo(t.Context(), &controllerv1.GetInfoRequest{}); err != nil || info.GetBuild() != "well" {
+		t.Errorf("%v, %v", info, err)
 	}
 }
 

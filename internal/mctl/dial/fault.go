@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -31,17 +32,28 @@ func (t translator) unary(ctx context.Context, method string, request, response 
 		defer cancel()
 	}
 	// Reads may be repeated, and every write carries a request id.
-	for attempt := 1; ; attempt++ {
+	for pause := leastPause; ; pause *= 2 {
 		err := t.fault(method, invoke(withVersion(ctx), method, request, response, cc, opts...))
 		var broken broken
-		if !t.patient || attempt == maxAttempts || !errors.As(err, &broken) {
+		if !t.patient || pause > mostPause || !errors.As(err, &broken) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
 			return err
 		}
 	}
 }
 
-// maxAttempts bounds how often a call is made whose connection breaks.
-const maxAttempts = 3
+// Pauses before a call is made again whose connection broke. A controller that was killed takes connections until the kernel
+// is done with it.
+const (
+	leastPause = 20 * time.Millisecond
+	mostPause  = time.Second
+)
 
 func (t translator) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	stream, err := open(withVersion(ctx), desc, cc, method, opts...)
