@@ -78,7 +78,7 @@ func (c *CA) sweep(ctx context.Context, subject string) error {
 // errTicket is the one answer to every bad ticket, so that it tells a guesser nothing.
 func errTicket() error {
 	return fault.New("ca.Enroll", fault.Unauthenticated, "", "the join ticket is unknown, used up or expired").
-		WithHint("mctl retry makes a fresh one")
+		WithHint("`mctl retry` makes a fresh one for a host, a new invitation one for a user")
 }
 
 // Enroll gives the ticket's subject a certificate for the key of the request. The ticket is burned by the write that
