@@ -59,16 +59,15 @@ func (c *credentialService) DeleteCredential(ctx context.Context, r *controllerv
 	if err := checkRequestID(r.GetRequestId()); err != nil {
 		return nil, err
 	}
-	users, err := c.users(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if names := users[r.GetName()]; len(names) > 0 {
-		return nil, fault.E("api.DeleteCredential", fault.Precondition, r.GetName(),
-			fmt.Errorf("credential %q is used by %s", r.GetName(), strings.Join(names[:min(len(names), 5)], ", "))).
-			WithHint("remove the machines first; `mctl credential add --replace` puts another content in its place")
-	}
-	return &controllerv1.DeleteCredentialResponse{}, c.server.config.Credentials.Delete(ctx, r.GetRequestId(), r.GetName())
+	return &controllerv1.DeleteCredentialResponse{}, c.server.config.Credentials.Delete(ctx, r.GetRequestId(), r.GetName(), func(ctx context.Context) error {
+		users, err := c.users(ctx)
+		if names := users[r.GetName()]; err == nil && len(names) > 0 {
+			err = fault.E("api.DeleteCredential", fault.Precondition, r.GetName(),
+				fmt.Errorf("credential %q is used by %s", r.GetName(), strings.Join(names[:min(len(names), 5)], ", "))).
+				WithHint("remove the machines first; `mctl credential add --replace` puts another content in its place")
+		}
+		return err
+	})
 }
 
 // users are the machines' names by credential.

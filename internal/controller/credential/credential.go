@@ -3,6 +3,7 @@
 package credential
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -78,16 +79,34 @@ func (s *Service) Put(ctx context.Context, requestID, name, driver string, conte
 	})
 }
 
-// Delete forgets a credential; fault.NotFound when there is none. The same request id again is success.
-func (s *Service) Delete(ctx context.Context, requestID, name string) error {
-	_, err := s.write(ctx, requestID, "delete", name, func(record *recordv1.Credential, _ *timestamppb.Timestamp) error {
-		if !exists(record) {
+// Delete forgets a credential that nobody uses; fault.NotFound when there is none, and what unused says otherwise. The same
+// request id again is success. Whoever begins to use it meanwhile finds it gone, or is found: it is taken away first, and
+// given back when unused fails.
+func (s *Service) Delete(ctx context.Context, requestID, name string, unused func(context.Context) error) error {
+	const method = "delete"
+	taken := false
+	_, err := s.write(ctx, requestID, method, name, func(record *recordv1.Credential, _ *timestamppb.Timestamp) error {
+		if taken = exists(record); !taken {
 			return notFound(name)
 		}
-		record.SealedContent, record.Deleted = nil, true
+		record.Deleted = true
 		return nil
 	})
-	return err
+	if err != nil || !taken { // done before
+		return err
+	}
+	refused := unused(ctx)
+	// Its context may have ended; what was begun is brought to an end.
+	_, err = s.write(context.WithoutCancel(ctx), "", method, name, func(record *recordv1.Credential, _ *timestamppb.Timestamp) error {
+		if refused == nil {
+			record.SealedContent = nil
+			return nil
+		}
+		record.Deleted = false
+		record.Requests = request.Decode(record.GetRequests()).Without(requestID).Encode()
+		return nil
+	})
+	return cmp.Or(refused, err)
 }
 
 // write changes a record by read, change, write at the revision read, as often as others come between, and says what is
@@ -106,7 +125,10 @@ func (s *Service) write(ctx context.Context, requestID, method, name string, cha
 		if err := change(record, timestamppb.New(now)); err != nil {
 			return Credential{}, err
 		}
-		record.UpdateTime, record.Requests = timestamppb.New(now), done.With(requestID, method, now).Encode()
+		record.UpdateTime = timestamppb.New(now)
+		if requestID != "" {
+			record.Requests = done.With(requestID, method, now).Encode()
+		}
 		err = s.save(ctx, name, record, at)
 		if !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.Exists) && !fault.Is(err, fault.NotFound) {
 			return told(record), err

@@ -3,6 +3,7 @@ package credential
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -122,25 +123,25 @@ func TestARepeatedRequestChangesNothing(t *testing.T) {
 	if _, err := f.put("r1", "first", false); err != nil { // as it was asked at first
 		t.Error(err)
 	}
-	if err := f.Delete(t.Context(), "r1", "team"); !fault.Is(err, fault.Invalid) {
+	if err := f.Delete(t.Context(), "r1", "team", nobody); !fault.Is(err, fault.Invalid) {
 		t.Errorf("its id for another act: %v", err)
 	}
 }
 
 func TestARemovalMayComeOnceMoreAndLeavesTheNextOneAlone(t *testing.T) {
 	f := newFixture(t)
-	if err := f.Delete(t.Context(), "", "team"); !fault.Is(err, fault.NotFound) {
+	if err := f.Delete(t.Context(), "", "team", nobody); !fault.Is(err, fault.NotFound) {
 		t.Errorf("before it is there: %v", err)
 	}
 	if _, err := f.put("", "first", false); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := f.Delete(t.Context(), "d1", "team"); err != nil {
+		if err := f.Delete(t.Context(), "d1", "team", nobody); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := f.Delete(t.Context(), "d2", "team"); !fault.Is(err, fault.NotFound) {
+	if err := f.Delete(t.Context(), "d2", "team", nobody); !fault.Is(err, fault.NotFound) {
 		t.Errorf("another removal: %v", err)
 	}
 	if _, err := f.Content(t.Context(), "team", "google"); !fault.Is(err, fault.Precondition) {
@@ -153,11 +154,46 @@ func TestARemovalMayComeOnceMoreAndLeavesTheNextOneAlone(t *testing.T) {
 	if again, err := f.Put(t.Context(), "", "team", "amazonec2", []byte("second"), false); err != nil || !again.Created.Equal(f.now) {
 		t.Fatalf("made anew: %+v, %v", again, err)
 	}
-	if err := f.Delete(t.Context(), "d1", "team"); err != nil {
+	if err := f.Delete(t.Context(), "d1", "team", nobody); err != nil {
 		t.Error(err)
 	}
 	if content, err := f.Content(t.Context(), "team", "amazonec2"); err != nil || string(content) != "second" {
 		t.Errorf("the next one: %q, %v", content, err)
+	}
+}
+
+// nobody uses the credential.
+func nobody(context.Context) error { return nil }
+
+func TestOneThatIsUsedIsTakenAwayAndGivenBack(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.put("p1", "first", false); err != nil {
+		t.Fatal(err)
+	}
+	used := fault.New("test", fault.Precondition, "", "web uses it")
+	err := f.Delete(t.Context(), "d1", "team", func(ctx context.Context) error {
+		// A machine that is made now must find it gone, for this may not have seen it.
+		if _, err := f.Content(ctx, "team", "google"); !fault.Is(err, fault.Precondition) {
+			t.Errorf("while its users are looked for: %v", err)
+		}
+		return used
+	})
+	if !errors.Is(err, used) || f.content() != "first" {
+		t.Errorf("got %v, content %q", err, f.content())
+	}
+	if _, err := f.put("p1", "other", true); err != nil || f.content() != "first" {
+		t.Errorf("what it remembers is lost: %v, %q", err, f.content())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := f.Delete(ctx, "d1", "team", func(ctx context.Context) error { cancel(); return ctx.Err() }); !errors.Is(err, context.Canceled) || f.content() != "first" {
+		t.Errorf("a caller that went away: %v, content %q", err, f.content())
+	}
+	if err := f.Delete(t.Context(), "d1", "team", nobody); err != nil {
+		t.Errorf("the same request, when nobody uses it: %v", err)
+	}
+	items, _, err := f.store.List(t.Context(), "")
+	if err != nil || len(items) != 1 || len(items[0].Value) > 100 {
+		t.Errorf("its content is kept: %d items, %v", len(items), err)
 	}
 }
 
@@ -166,7 +202,7 @@ func TestWhatIsKeptOfRemovedOnesIsForgottenAfterADay(t *testing.T) {
 	if _, err := f.put("", "first", false); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Delete(t.Context(), "d1", "team"); err != nil {
+	if err := f.Delete(t.Context(), "d1", "team", nobody); err != nil {
 		t.Fatal(err)
 	}
 	for after, want := range []int{1, 0} {

@@ -77,7 +77,20 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 		return nil, err
 	}
 	s.learn(m)
-	return m, nil
+	return m, s.stillThere(ctx, m)
+}
+
+// stillThere looks once more for the credential that a stored machine names: whoever removes one takes it away before looking
+// for machines, so that one of both sees the other. A machine that lost is removed.
+func (s *Service) stillThere(ctx context.Context, m *Machine) error {
+	_, err := s.withCredential(ctx, m.Spec.Driver, m.Spec.Options, m.Spec.Credential)
+	if err == nil {
+		return nil
+	}
+	if _, err := s.Delete(context.WithoutCancel(ctx), "", m.Name, 0, true, false); err != nil {
+		s.config.Logger.Error("cannot remove a machine without its credential", "machine", m.Name, "error", err)
+	}
+	return reasoned("machine.Create", m.Name, fault.ReasonPrecheck, err)
 }
 
 // made returns the machine that a create request made before; nil where the name is free. One that another request made is

@@ -228,6 +228,20 @@ func TestACredentialIsTakenByNameAsItIsNow(t *testing.T) {
 	}
 }
 
+func TestAMachineWhoseCredentialIsRemovedWhileItIsStoredIsRefused(t *testing.T) {
+	w, e := withEstate(t)
+	w.purse = purse{"team of estate": "token"}
+	w.restart()
+	spec := place("p1")
+	spec.Credential = "team"
+	e.cloud.checked = func() { delete(w.purse, "team of estate") } // after it was read, and before the machine is stored
+	_, err := w.service.Create(t.Context(), "", "web", spec, false)
+	if !fault.Is(err, fault.Precondition) || fault.ReasonOf(err) != fault.ReasonPrecheck {
+		t.Errorf("got %v", err)
+	}
+	w.gone("web")
+}
+
 func TestACredentialThatIsNotThereOrNotWantedIsRefused(t *testing.T) {
 	w, _ := withEstate(t)
 	w.purse = purse{"team of estate": "token"}

@@ -43,6 +43,11 @@ func (m Memory) With(id, method string, now time.Time) Memory {
 	return append(m, Done{ID: id, Method: method, Time: now}).newest(now)
 }
 
+// Without returns a memory that does not know a request.
+func (m Memory) Without(id string) Memory {
+	return slices.DeleteFunc(slices.Clone(m), func(d Done) bool { return d.ID == id })
+}
+
 // And returns a memory that knows what both know.
 func (m Memory) And(other Memory, now time.Time) Memory {
 	return slices.Concat(m, other).newest(now)

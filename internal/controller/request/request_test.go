@@ -36,6 +36,13 @@ func TestARequestIsKnownForADayAndForItsOwnActAlone(t *testing.T) {
 	}
 }
 
+func TestARequestThatWasNotCarriedOutIsForgotten(t *testing.T) {
+	m := Memory(nil).With("r1", "stop", noon).With("r2", "stop", noon)
+	if without := m.Without("r1"); known(t, without, "r1") || !known(t, without, "r2") || !known(t, m, "r1") {
+		t.Errorf("%+v of %+v", without, m)
+	}
+}
+
 func TestNoIDIsNeverKnown(t *testing.T) {
 	if m := Memory(nil).With("", "stop", noon); len(m) != 0 || known(t, m, "") {
 		t.Errorf("%+v", m)
