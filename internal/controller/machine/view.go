@@ -50,15 +50,15 @@ func state(m *Machine) string {
 	switch m.Status.Phase {
 	case Running:
 		return powerState(m.Status.Power)
-	case Installing:
-		if m.Status.ObservedGeneration > 0 {
+	case Booting, Joining, Installing:
+		if m.Status.AppliedDigest != "" { // it was ready before, and runs while it is set up anew
 			return stateRunning
 		}
 	case Stopping, Deleting:
 		return stateStopping
 	case Stopped:
 		return stateStopped
-	case Pending, Creating, Booting, Joining, Starting:
+	case Pending, Creating, Starting:
 	}
 	return stateStarting
 }
