@@ -179,6 +179,7 @@ func (l *lab) bootOf(name string) string {
 }
 
 func TestTwoControllersSideBySideAndTheEndOfOnesCgroup(t *testing.T) {
+	t.Parallel()
 	a, b := newLab(t), newLab(t)
 	a.longPath()
 	session := newCgroup(t)
@@ -232,6 +233,7 @@ func TestTwoControllersSideBySideAndTheEndOfOnesCgroup(t *testing.T) {
 
 // TestAControllerOutlivesTheServiceThatStartedIt runs mctl on a host where systemd is process 1.
 func TestAControllerOutlivesTheServiceThatStartedIt(t *testing.T) {
+	t.Parallel()
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)

@@ -70,6 +70,7 @@ func (l *lab) importBusybox(name string) {
 }
 
 func TestFourCreatesAtOnceWhileAFifthIsRemoved(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.must("create", "--driver", "nspawn", "fifth")
 	var creates sync.WaitGroup
@@ -154,18 +155,19 @@ func (l *lab) servedCertificate(name string) *x509.Certificate {
 }
 
 func TestDockerThroughTheFront(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.must("create", "--driver", "nspawn", "web")
 	l.importBusybox("web")
 
 	t.Run("run", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		if got := l.mustDocker("web", nil, "run", "--rm", "busybox", "echo", "hello"); got != "hello\n" {
 			t.Errorf("got %q", got)
 		}
 	})
 	t.Run("build with 100 MB of context", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		context := t.TempDir()
 		random(t, filepath.Join(context, "blob"), 100_000_000)
 		dockerfile := "FROM busybox\nCOPY blob /blob\nRUN stat -c %s /blob > /size\n"
@@ -181,7 +183,7 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("attach", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		l.mustDocker("web", nil, "run", "-d", "-i", "--name", "attached", "busybox", "sh", "-c", "read line; echo got $line")
 		// Standard input stays open: dockerd drops output that is under way when it ends (with or without a front).
 		attach := exec.Command("docker", "attach", "attached")
@@ -198,7 +200,7 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("exec with stdin closed early", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		l.mustDocker("web", nil, "run", "-d", "--name", "sleeper", "busybox", "sleep", "1000")
 		// wc answers only after its standard input has ended: half-close has to come through, and the other half go on.
 		if got := l.mustDocker("web", []byte("12345"), "exec", "-i", "sleeper", "sh", "-c", "wc -c; sleep 1; echo after"); got != "5\nafter\n" {
@@ -206,7 +208,7 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("logs -f", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		l.mustDocker("web", nil, "run", "-d", "--name", "talker", "busybox", "sh", "-c", "echo first; until [ -e /go ]; do sleep 0.1; done; echo last")
 		logs := exec.Command("docker", "logs", "-f", "talker")
 		logs.Env = l.environment(l.dockerEnv("web")...)
@@ -230,7 +232,7 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("cp of 200 MB there and back", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		folder := t.TempDir()
 		there, back := filepath.Join(folder, "there"), filepath.Join(folder, "back")
 		random(t, there, 200_000_000)
@@ -241,7 +243,7 @@ func TestDockerThroughTheFront(t *testing.T) {
 		}
 	})
 	t.Run("session upgraded to h2c", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		conn := l.dialEngine("web")
 		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Fatal(err)

@@ -55,6 +55,7 @@ func (l *lab) killController() {
 
 // TestTheControllerKilledAt20MomentsOfACreate spreads them over two creates, so that each meets ten.
 func TestTheControllerKilledAt20MomentsOfACreate(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	random := newRandom(t)
 	began := time.Now()
@@ -198,21 +199,21 @@ func TestWhatDiesOnAHostIsSeenAndComesBack(t *testing.T) {
 	l.create("web")
 
 	t.Run("agent killed", func(t *testing.T) {
-		l, since := l.in(t), time.Now()
+		l, since := l.within(t), time.Now()
 		l.mustSignal(syscall.SIGKILL, agentLine)
 		l.sawEvent("web", "AGENT_LOST", since, 5*time.Second)
 		l.sawEvent("web", "AGENT_CONNECTED", since, 5*time.Second)
 		l.lsSaysNothing("web", 5*time.Second)
 	})
 	t.Run("dockerd killed", func(t *testing.T) {
-		l, since := l.in(t), time.Now()
+		l, since := l.within(t), time.Now()
 		l.mustSignal(syscall.SIGKILL, dockerdLine)
 		l.sawEvent("web", "ENGINE_DOWN", since, 5*time.Second)
 		l.sawEvent("web", "ENGINE_UP", since, 5*time.Second)
 		l.lsSaysNothing("web", 5*time.Second)
 	})
 	t.Run("front killed", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		longest := time.Duration(0)
 		for range 10 {
 			l.mustSignal(syscall.SIGKILL, frontLine)
@@ -227,7 +228,7 @@ func TestWhatDiesOnAHostIsSeenAndComesBack(t *testing.T) {
 		t.Logf("of ten new connections the longest waited %s", longest.Round(time.Millisecond))
 	})
 	t.Run("engine stopped by its user stays stopped", func(t *testing.T) {
-		l, since := l.in(t), time.Now()
+		l, since := l.within(t), time.Now()
 		l.ssh("web", "systemctl", "stop", "docker.service") // docker.socket would start it for whoever connects
 		l.sawEvent("web", "ENGINE_DOWN", since, 5*time.Second)
 		l.lsSays("web", "docker is not running", 5*time.Second-time.Since(since))
@@ -250,28 +251,28 @@ func TestWhatDiesOnAHostIsSeenAndComesBack(t *testing.T) {
 		l.lsSaysNothing("web", 5*time.Second)
 	})
 	t.Run("dockerd frozen", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		l.mustSignal(syscall.SIGSTOP, dockerdLine)
 		l.lsSays("web", "docker is not running", 5*time.Second)
 		l.mustSignal(syscall.SIGCONT, dockerdLine)
 		l.lsSaysNothing("web", 5*time.Second)
 	})
 	t.Run("agent frozen", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		l.mustSignal(syscall.SIGSTOP, agentLine)
 		l.lsSays("web", "agent not connected since", 15*time.Second)
 		l.mustSignal(syscall.SIGCONT, agentLine)
 		l.lsSaysNothing("web", 15*time.Second)
 	})
 	t.Run("agent stopped", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		l.ssh("web", "systemctl", "stop", "mctl-agent")
 		l.lsSays("web", "agent not connected since", 5*time.Second)
 		l.ssh("web", "systemctl", "start", "mctl-agent")
 		l.lsSaysNothing("web", 5*time.Second)
 	})
 	t.Run("kills in 10 s close no port", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		over := l.watchPort("web")
 		// systemd gives up an engine that dies so often; somebody makes it try again and again.
 		tries := make(chan result)

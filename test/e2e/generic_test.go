@@ -146,6 +146,7 @@ func (h *bareHost) connections() int {
 }
 
 func TestAnAdoptedHostKeepsItsContainersAndIsGivenBack(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	image, err := dockerImage()
 	if err != nil {
@@ -219,6 +220,7 @@ func withAgent(t *testing.T, key string) string {
 }
 
 func TestABareHostAdoptedThroughTheSSHAgentIsGivenBackWithoutTheDockerThatWeInstalled(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	h := newBareHost(t, "bare", "")
 	h.run("systemctl is-system-running --wait")

@@ -14,6 +14,7 @@ import (
 // TestGoogleAControllerKilledMidwayGoesOn kills the real controller at calls of a create. mctl starts another one, which goes on: there is one
 // instance, it becomes a Docker host, and nothing is left of it in the end.
 func TestGoogleAControllerKilledMidwayGoesOn(t *testing.T) {
+	t.Parallel()
 	g := newGoogle(t, true, front.Config{})
 	l := newLab(t)
 	for name, when := range map[string]cloud.Fault{
@@ -51,6 +52,7 @@ func TestGoogleAControllerKilledMidwayGoesOn(t *testing.T) {
 
 // TestGoogleOrphansAndDryRuns leaves an address and rules behind, by force, and cleans up after itself. No host is ever made.
 func TestGoogleOrphansAndDryRuns(t *testing.T) {
+	t.Parallel()
 	g := newGoogle(t, false, front.Config{})
 	l, other := newLab(t), newLab(t)
 	plan := l.must(g.create("web", "--google-reserve-address", "--google-open-port", "80", "--dry-run")...)

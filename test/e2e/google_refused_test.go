@@ -25,6 +25,7 @@ func sentences(r result) (sentence, hint string, good bool) {
 // TestGoogleRefusesInOneSentence gives the google driver all that can be wrong: exit 2 for flags, exit 3 before anything was made, and
 // exit 1 with the machine kept in state Error after. No host boots, so none is ever reached for.
 func TestGoogleRefusesInOneSentence(t *testing.T) {
+	t.Parallel()
 	g := newGoogle(t, false, front.Config{})
 	l := newLab(t)
 	l.must("controller", "start")

@@ -67,6 +67,7 @@ func (s *secured) user(canary string) []byte {
 }
 
 func TestNoSecretOfTheGoogleDriverIsEverSeen(t *testing.T) {
+	t.Parallel()
 	s := newSecured(t)
 	l := newLab(t)
 	mctl, secrets := filepath.Join(l.bin, "mctl"), t.TempDir()

@@ -81,10 +81,8 @@ func (g *googleCloud) create(name string, more ...string) []string {
 	return append(append([]string{"create"}, g.flags(more...)...), name)
 }
 
-// within is the lab as a test below sees it.
-func (l *lab) within(t *testing.T) *lab { return &lab{t: t, state: l.state, bin: l.bin} }
-
 func TestGoogleMachinesLiveOnRealHosts(t *testing.T) {
+	t.Parallel()
 	g := newGoogle(t, true, front.Config{})
 	l := newLab(t)
 	// Not by t.Parallel, which would run as many at once as there are processors.

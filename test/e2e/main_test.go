@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "skipped: test/e2e (make e2e runs it)")
 		os.Exit(0)
 	}
+	// What measures times runs first, one after the other; the rest runs side by side, which its labs allow.
 	code := m.Run()
 	if err := os.RemoveAll(imageDir()); err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
@@ -64,12 +65,8 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// in is the lab for a subtest, which fails alone.
-func (l *lab) in(t *testing.T) *lab {
-	inner := *l
-	inner.t = t
-	return &inner
-}
+// within is the lab as a subtest sees it, which fails alone.
+func (l *lab) within(t *testing.T) *lab { return &lab{t: t, state: l.state, bin: l.bin} }
 
 func (l *lab) logTail() {
 	log, _ := os.ReadFile(filepath.Join(l.state, "mctl", "controller.log"))

@@ -45,6 +45,7 @@ const people = `
 	echo 'limited ALL=(root) NOPASSWD: /bin/true' >/etc/sudoers.d/limited`
 
 func TestAHostThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	l, h := newLab(t), newBareHost(t, "refuser", "")
 	h.run(people)
 	l.must("controller", "start")
@@ -82,7 +83,7 @@ func TestAHostThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
 		{name: "dockerd on TCP", prepare: dockerd, restore: "systemctl stop theirs; rm /run/dockerd", says: "itself listens on tcp://0.0.0.0:2375"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l, h := l.in(t), h.in(t)
+			l, h := l.within(t), h.in(t)
 			if c.prepare != "" {
 				h.run(c.prepare)
 			}
@@ -111,6 +112,7 @@ func TestAHostThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
 
 // The tools are hidden from the controller alone, by a mount namespace of its own.
 func TestAToolThatIsMissingIsNamedBeforeAnythingIsMade(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	const hide = `mount --bind /dev/null "$(command -v systemd-nspawn)" && mount --bind /dev/null "$(command -v iptables)" && exec "$0" controller start`
 	if r := l.exec(nil, "unshare", "--mount", "sh", "-c", hide, filepath.Join(l.bin, "mctl")); r.code != 0 {

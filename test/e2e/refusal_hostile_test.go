@@ -12,6 +12,7 @@ import (
 // Where a value stands for itself, it is neither run nor read by anything on its way: not by the caller's shell, not by the
 // host's, not by systemd.
 func TestWhatAUserWritesIsLiteralOnTheHost(t *testing.T) {
+	t.Parallel()
 	image, err := dockerImage()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +69,7 @@ func TestWhatAUserWritesIsLiteralOnTheHost(t *testing.T) {
 	l.must("rm", "-y", "web.x-1")
 
 	t.Run("what dockerd itself refuses is taken back", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		for option, says := range map[string]string{
 			"log-level=$(touch /pwned)": "docker does not start: unable to parse logging level: $(touch /pwned)",
 			"nosuchflag=`touch /pwned`": "unknown flag: --nosuchflag",

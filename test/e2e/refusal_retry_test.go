@@ -44,12 +44,13 @@ func (h *bareHost) givenBack(when string, within time.Duration) {
 
 // Each stage stops the same create, and each retry gets one stage further: what was done before is not done again.
 func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
+	t.Parallel()
 	l, h := newLab(t), newBareHost(t, "poor", "")
 	const small = "mkdir -p %[1]s && mount -t tmpfs -o size=5m none %[1]s"
 	mountSmall := func(path string) { h.run(strings.ReplaceAll(small, "%[1]s", path)) }
 
 	t.Run("no room for the agent", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		mountSmall("/var/lib/mctl")
 		says := "the disk of " + h.address + ":22 is full"
 		r := l.refused(1, "Error creating machine: "+says, h.adopt("web")...)
@@ -63,14 +64,14 @@ func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
 		h.run("umount /var/lib/mctl")
 	})
 	t.Run("no room for Docker's packages", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		mountSmall("/var/cache/apt")
 		l.refused(1, "the host's disk is full", "retry", "web")
 		l.parked("web", "the host's disk is full")
 		h.run("umount /var/cache/apt && dpkg --audit")
 	})
 	t.Run("no room where Docker's packages are unpacked", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		// Where the agent is there is room.
 		h.run(`mkdir -p /small /beside && mount -t tmpfs -o size=30m none /small && mkdir /small/upper /small/work && mount --bind /usr/local /beside &&
 			mount -t overlay -o lowerdir=/usr,upperdir=/small/upper,workdir=/small/work overlay /usr && mount --bind /beside /usr/local`)
@@ -80,7 +81,7 @@ func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
 		h.run("mount -o remount,size=1g /small")
 	})
 	t.Run("no network", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		gateway := strings.Fields(h.run("ip route show default"))[2]
 		h.run("ip route del default")
 		r := l.refused(1, "no network on the host: its package repositories can't be reached", "retry", "web")
@@ -91,7 +92,7 @@ func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
 		h.run("ip route add default via " + gateway)
 	})
 	t.Run("the package manager's lock is held", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		// A real one that holds its lock until it is told to give up, and then does nothing.
 		h.run(`touch /run/hold && systemd-run -q --unit holder apt-get -y -o 'DPkg::Pre-Invoke::=while [ -e /run/hold ] ; do sleep 0.1 ; done ; false' remove openssl &&
 			until pgrep -f 'sleep 0.1' >/dev/null; do sleep 0.05; done`)
@@ -112,7 +113,7 @@ func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
 		l.mustDocker("web", nil, "version")
 	})
 	t.Run("the host's key has changed", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		h.run("mkdir /root/keys && mv /etc/ssh/ssh_host_* /root/keys/ && ssh-keygen -A >/dev/null && systemctl restart ssh && systemctl stop mctl-agent")
 		const says = "the host key of "
 		r := l.refused(1, says+h.address+" has changed", "rm", "-y", "web")
@@ -133,7 +134,7 @@ func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
 		}
 	})
 	t.Run("rolled back", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		mountSmall("/var/cache/apt")
 		l.refused(1, "the host's disk is full", h.adopt("gone", "--rollback")...)
 		if listed := l.must("ls", "-q"); listed != "" {
@@ -143,7 +144,7 @@ func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
 		h.run("umount /var/cache/apt")
 	})
 	t.Run("removed in the middle", func(t *testing.T) {
-		l, h := l.in(t), h.in(t)
+		l, h := l.within(t), h.in(t)
 		mountSmall("/var/cache/apt")
 		l.refused(1, "the host's disk is full", h.adopt("half")...)
 		l.must("rm", "-y", "half")

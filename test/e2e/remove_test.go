@@ -10,6 +10,7 @@ import (
 )
 
 func TestRemoveLeavesNothing(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.create("twice")
 	// What is looked for afterwards has to be there before.

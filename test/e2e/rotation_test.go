@@ -165,7 +165,7 @@ func (w *load) mustBeUnharmed(t *testing.T) {
 	}
 	w.marks++
 	mark := fmt.Sprintf("mark:%d", w.marks)
-	w.lab.in(t).mustDocker(w.name, nil, "tag", "busybox", mark)
+	w.lab.within(t).mustDocker(w.name, nil, "tag", "busybox", mark)
 	limit := time.NewTimer(10 * time.Second)
 	defer limit.Stop()
 	for told := false; !told; {
@@ -210,17 +210,17 @@ func TestANewCertificateDropsNoConnection(t *testing.T) {
 		}
 	}
 	t.Run("regenerate-certs", func(t *testing.T) {
-		l.in(t).must("regenerate-certs", "-f", "web")
+		l.within(t).must("regenerate-certs", "-f", "web")
 		rotated(t)
 	})
 	t.Run("regenerate-certs right after kill -9 of the agent", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		l.ssh("web", "systemctl", "kill", "-s", "KILL", "--kill-who=main", "mctl-agent")
 		l.must("regenerate-certs", "-f", "web")
 		rotated(t)
 	})
 	t.Run("kill -9 of the agent during regenerate-certs", func(t *testing.T) {
-		l := l.in(t)
+		l := l.within(t)
 		killed := make(chan result)
 		go func() {
 			killed <- l.run("ssh", "web", "for i in 1 2 3 4 5 6 7 8; do systemctl kill -s KILL --kill-who=main mctl-agent; sleep 0.2; done")
@@ -234,6 +234,7 @@ func TestANewCertificateDropsNoConnection(t *testing.T) {
 }
 
 func TestADifferentAddressAfterAStart(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.create("web")
 	before := strings.TrimSpace(l.must("ip", "web"))
