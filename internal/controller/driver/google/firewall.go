@@ -2,11 +2,9 @@ package google
 
 import (
 	"context"
-	"maps"
+	"fmt"
 	"path"
 	"slices"
-	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/api/compute/v1"
@@ -15,72 +13,6 @@ import (
 	"mctl/internal/controller/driver/google/spec"
 	"mctl/internal/fault"
 )
-
-// rules knows which firewall rules machines are being made for, so that the removal of the last machine does not take them away from the
-// next one. It is about one process alone: what was made is asked for anew.
-type rules struct {
-	mu     sync.Mutex
-	held   map[hold]time.Time   // until when; the zero time while it is made
-	seen   map[string]time.Time // when a rule was last seen to be there
-	making sync.Map             // semaphore by rule: each is made or swept by one call at a time
-}
-
-// hold is a machine that is being made, and where its rules are.
-type hold struct {
-	controller, uid, endpoint, project string
-}
-
-// ruleKey tells rules of all clouds apart.
-func (c *call) ruleKey(rule *compute.Firewall) string {
-	return c.Place.Endpoint + " " + c.Network.Project + "/" + rule.Name
-}
-
-func (c *call) hold() hold {
-	return hold{c.m.ControllerID, c.m.UID, c.Place.Endpoint, c.Network.Project}
-}
-
-// semaphore is a lock that a context can give up on.
-type semaphore chan struct{}
-
-func (r *rules) lock(ctx context.Context, key string) (unlock func(), err error) {
-	found, _ := r.making.LoadOrStore(key, make(semaphore, 1))
-	sem := found.(semaphore)
-	select {
-	case <-ctx.Done():
-		return nil, fault.E("google", fault.Unavailable, "", ctx.Err())
-	case sem <- struct{}{}:
-		return func() { <-sem }, nil
-	}
-}
-
-// use keeps the controller's rules while a machine is made and for as long afterwards as it may be missing from lists.
-func (r *rules) use(c *call) (done func()) {
-	key := c.hold()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held[key] = time.Time{}
-	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.held[key] = time.Now().Add(c.Limits.Settle)
-		maps.DeleteFunc(r.held, func(_ hold, until time.Time) bool { return !until.IsZero() && until.Before(time.Now()) })
-	}
-}
-
-// others reports whether another machine of the controller is being made or was only just made.
-func (r *rules) others(c *call) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	mine := c.hold()
-	delete(r.held, mine)
-	for key, until := range r.held {
-		key.uid = mine.uid
-		if key == mine && (until.IsZero() || until.After(time.Now())) {
-			return true
-		}
-	}
-	return false
-}
 
 // ensureRules makes the machine's rules where they are missing.
 func (c *call) ensureRules(ctx context.Context) error {
@@ -92,21 +24,16 @@ func (c *call) ensureRules(ctx context.Context) error {
 }
 
 func (c *call) ensureRule(ctx context.Context, rule *compute.Firewall) error {
-	r, key := &c.driver.rules, c.ruleKey(rule)
+	r, key := &c.driver.rules, c.ruleKey(rule.Name)
 	unlock, err := r.lock(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	r.mu.Lock()
-	fresh := time.Since(r.seen[key]) < c.Limits.Settle
-	r.mu.Unlock()
-	if fresh {
+	if r.fresh(key, c.Limits.Settle) {
 		return nil
 	}
-	_, err = cloud.Read(ctx, c.Client, func(ctx context.Context) (*compute.Firewall, error) {
-		return c.Firewalls.Get(c.Network.Project, rule.Name).Context(ctx).Do()
-	})
+	_, err = c.rule(ctx, rule.Name)
 	if fault.Is(err, fault.NotFound) {
 		err = c.Act(ctx, "", func(ctx context.Context, id string) (*compute.Operation, error) {
 			return c.Firewalls.Insert(c.Network.Project, rule).RequestId(id).Context(ctx).Do()
@@ -115,15 +42,26 @@ func (c *call) ensureRule(ctx context.Context, rule *compute.Firewall) error {
 	if err != nil && !fault.Is(err, fault.Exists) {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.seen[key] = time.Now()
+	r.see(key)
 	return nil
+}
+
+// rule asks for a firewall rule; fault.NotFound when there is none of the name.
+func (c *call) rule(ctx context.Context, name string) (*compute.Firewall, error) {
+	return cloud.Read(ctx, c.Client, func(ctx context.Context) (*compute.Firewall, error) {
+		return c.Firewalls.Get(c.Network.Project, name).Context(ctx).Do()
+	})
 }
 
 // sweep removes those of the controller's rules that no machine uses any more.
 func (c *call) sweep(ctx context.Context) error {
-	if c.driver.rules.others(c) || len(c.SourceRanges) == 0 {
+	if len(c.SourceRanges) == 0 {
+		return nil
+	}
+	if err := c.learnNetwork(ctx); err != nil && !fault.Is(err, fault.Precondition) { // a subnetwork that is gone is no reason to stay
+		return err
+	}
+	if c.driver.rules.others(c) {
 		return nil
 	}
 	if err := c.AwaitPending(ctx, c.Network.Project, "global", func(target cloud.Name) bool {
@@ -145,8 +83,8 @@ func (c *call) sweep(ctx context.Context) error {
 
 // removeUnused removes a rule after a second look, while no call of this controller makes it.
 func (c *call) removeUnused(ctx context.Context, rule *compute.Firewall) error {
-	r, key := &c.driver.rules, c.ruleKey(rule)
-	unlock, err := r.lock(ctx, key)
+	r := &c.driver.rules
+	unlock, err := r.lock(ctx, c.ruleKey(rule.Name))
 	if err != nil {
 		return err
 	}
@@ -158,27 +96,63 @@ func (c *call) removeUnused(ctx context.Context, rule *compute.Firewall) error {
 	if err != nil || !slices.ContainsFunc(unused, func(u *compute.Firewall) bool { return u.Name == rule.Name }) {
 		return err
 	}
-	r.mu.Lock()
-	delete(r.seen, key)
-	r.mu.Unlock()
 	return c.deleteRule(ctx, rule.Name)
 }
 
+// removeOrphan removes a rule that no machine has, unless one is being made for which it is there.
+func (c *call) removeOrphan(ctx context.Context, name string) error {
+	r := &c.driver.rules
+	unlock, err := r.lock(ctx, c.ruleKey(name))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	found, err := c.rule(ctx, name)
+	switch {
+	case err != nil:
+		return gone(err)
+	case !spec.OfController(found, c.m.ControllerID):
+		return foreign(kindRule, name)
+	case r.others(c):
+		return fault.E("google.Remove", fault.Conflict, name, fmt.Errorf("a machine is being made that may need firewall rule %s", name)).
+			WithHint("look again when it is made")
+	}
+	return c.deleteRule(ctx, name)
+}
+
+// deleteRule removes a rule. The caller has its turn.
 func (c *call) deleteRule(ctx context.Context, name string) error {
+	c.driver.rules.forget(c.ruleKey(name))
 	return gone(c.Act(ctx, "", func(ctx context.Context, id string) (*compute.Operation, error) {
 		return c.Firewalls.Delete(c.Network.Project, name).RequestId(id).Context(ctx).Do()
 	}))
 }
 
-// unusedRules lists the controller's rules whose tag no instance of the controller carries in the rule's network.
-func (c *call) unusedRules(ctx context.Context) ([]*compute.Firewall, error) {
+// ourRules are the controller's rules: those that are listed, and the machine's own, which a list may not show yet.
+func (c *call) ourRules(ctx context.Context) ([]*compute.Firewall, error) {
 	all, err := c.FirewallsOf(ctx, c.Network.Project)
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(rule *compute.Firewall) bool { return !spec.OfController(rule, c.m.ControllerID) })
-	if len(all) == 0 {
-		return nil, nil
+	for _, own := range c.Rules(c.m.ControllerID) {
+		if slices.ContainsFunc(all, func(rule *compute.Firewall) bool { return rule.Name == own.Name }) {
+			continue
+		}
+		found, err := c.rule(ctx, own.Name)
+		if err == nil {
+			all = append(all, found)
+		} else if !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(all, func(rule *compute.Firewall) bool { return !spec.OfController(rule, c.m.ControllerID) }), nil
+}
+
+// unusedRules are the controller's rules whose tag no instance of the controller carries in the rule's network.
+func (c *call) unusedRules(ctx context.Context) ([]*compute.Firewall, error) {
+	all, err := c.ourRules(ctx)
+	if err != nil || len(all) == 0 {
+		return nil, err
 	}
 	instances, err := c.InstancesWith(ctx, spec.LabelController, c.m.ControllerID)
 	if err != nil {

@@ -34,7 +34,7 @@ var (
 
 // New returns a driver. Nothing is asked until a machine is.
 func New(config Config) *Driver {
-	return &Driver{pool: cloud.NewPool(config), rules: rules{held: map[hold]time.Time{}, seen: map[string]time.Time{}}}
+	return &Driver{pool: cloud.NewPool(config), rules: newRules()}
 }
 
 // Info describes the driver. It is never chosen unasked, since it costs money.
@@ -192,6 +192,7 @@ func (d *Driver) Delete(ctx context.Context, m driver.Machine) error {
 	if err != nil {
 		return err
 	}
+	d.rules.release(c.hold(m.UID))
 	if err := c.deleteInstance(ctx); err != nil {
 		return err
 	}

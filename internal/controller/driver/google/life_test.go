@@ -406,6 +406,7 @@ func TestOrphansAreListedAndRemovedWhereverTheyAre(t *testing.T) {
 	s.set("zones/us-east1-b/instances/foreign", object{"labels": map[string]any{"mctl-controller": "ffffffff", "mctl-machine": "x"}})
 	s.set("regions/us-east1/addresses/foreign", object{})
 	m := machineOn(t, s, "")
+	d = New(quick(t)) // who made them is gone
 	found, err := d.List(t.Context(), m)
 	var names []string
 	for _, r := range found {

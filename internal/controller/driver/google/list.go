@@ -77,6 +77,7 @@ func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource
 	var remove func(ctx context.Context, id string) (*compute.Operation, error)
 	switch r.Kind {
 	case kindInstance:
+		d.rules.release(c.hold(r.Machine))
 		var found *compute.Instance
 		found, err = cloud.Read(ctx, c.Client, func(ctx context.Context) (*compute.Instance, error) {
 			return c.Instances.Get(c.Project, r.Location, r.ID).Context(ctx).Do()
@@ -104,14 +105,7 @@ func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource
 			return c.Addresses.Delete(c.Project, r.Location, r.ID).RequestId(id).Context(ctx).Do()
 		}
 	case kindRule:
-		var found *compute.Firewall
-		found, err = cloud.Read(ctx, c.Client, func(ctx context.Context) (*compute.Firewall, error) {
-			return c.Firewalls.Get(c.Network.Project, r.ID).Context(ctx).Do()
-		})
-		ours = err == nil && spec.OfController(found, m.ControllerID)
-		remove = func(ctx context.Context, id string) (*compute.Operation, error) {
-			return c.Firewalls.Delete(c.Network.Project, r.ID).RequestId(id).Context(ctx).Do()
-		}
+		return c.removeOrphan(ctx, r.ID)
 	default:
 		return fault.New("google.Remove", fault.Invalid, r.ID, fmt.Sprintf("the google driver makes nothing of the kind %q", r.Kind))
 	}
@@ -121,9 +115,13 @@ func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource
 	case err != nil:
 		return err
 	case !ours:
-		return fault.New("google.Remove", fault.Denied, r.ID, fmt.Sprintf("%s %s was not made by this controller", r.Kind, r.ID))
+		return foreign(r.Kind, r.ID)
 	}
 	return gone(c.Act(ctx, "", remove))
+}
+
+func foreign(kind, name string) error {
+	return fault.New("google.Remove", fault.Denied, name, fmt.Sprintf("%s %s was not made by this controller", kind, name))
 }
 
 // Plan says what Create would make.

@@ -239,6 +239,8 @@ func (s *stub) act(r *http.Request, p string) (int, any) {
 	switch {
 	case r.Method == http.MethodGet && parts[0] == "aggregated":
 		return http.StatusOK, s.aggregated(r, parts[1])
+	case r.Method == http.MethodGet && path.Base(p) == "firewalls" && s.unlisted:
+		return http.StatusOK, object{}
 	case r.Method == http.MethodGet && (p == "zones" || path.Base(p) == "operations" || path.Base(p) == "firewalls"):
 		return http.StatusOK, s.page(r, p)
 	case path.Base(path.Dir(p)) == "operations":

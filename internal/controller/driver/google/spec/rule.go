@@ -19,7 +19,7 @@ const dockerPort = "2376"
 // swarmPorts are what the hosts of a swarm tell each other, as protocol and ports.
 var swarmPorts = [][2]string{{"tcp", "2377"}, {"tcp", "7946"}, {"udp", "7946"}, {"udp", "4789"}}
 
-// base is the tag of all of a controller's machines, and how the names of its rules begin.
+// base is the tag of those of a controller's machines that open anything, and how the names of its rules begin.
 func base(controllerID string) string { return "mctl-" + controllerID }
 
 // Rules are the firewall rules of a controller's machine; none where nothing shall be opened. A rule is named after what it opens, so it is never changed, only made and removed: what
@@ -78,9 +78,10 @@ func prefixed(prefix, name string) string {
 	return prefix + "-" + name
 }
 
-// AllTags are the machine's network tags: those of its rules, then those asked for.
+// AllTags are the machine's network tags: those of its rules and those asked for. One that opens nothing has none of ours, since a rule
+// would open its ports, too, and stay for it.
 func (s *Spec) AllTags(controllerID string) []string {
-	tags := []string{base(controllerID)}
+	var tags []string
 	for _, rule := range s.Rules(controllerID) {
 		tags = append(tags, rule.TargetTags...)
 	}
