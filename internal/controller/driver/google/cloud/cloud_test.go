@@ -403,3 +403,19 @@ func TestNamesAreTakenApart(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsRememberedIsForgottenAfterAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{memory: &memory{known: map[string]known{}}}
+		for i := range 100 {
+			_, err := Remember(t.Context(), c, fmt.Sprint(i), func(context.Context) (int, error) { return i, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(lasting / 4)
+		}
+		if n := len(c.memory.known); n > 5 {
+			t.Errorf("%d answers are kept, want those of a minute", n)
+		}
+	})
+}

@@ -5,6 +5,7 @@ package cloud
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -173,6 +174,7 @@ func Remember[T any](ctx context.Context, c *Client, key string, ask func(ctx co
 		if err == nil {
 			m.mu.Lock()
 			defer m.mu.Unlock()
+			maps.DeleteFunc(m.known, func(_ string, old known) bool { return time.Now().After(old.until) })
 			m.known[key] = known{value, time.Now().Add(lasting)}
 		}
 		return value, err
