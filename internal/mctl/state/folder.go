@@ -80,7 +80,9 @@ func (d Dir) Claim(m *controllerv1.Machine) (Folder, error) {
 }
 
 // isLocal reports whether the folder can't be anywhere but where machines' folders are.
-func (f Folder) isLocal() bool { return f.Name == filepath.Base(f.Name) && !strings.HasPrefix(f.Name, ".") }
+func (f Folder) isLocal() bool {
+	return f.Name == filepath.Base(f.Name) && !strings.HasPrefix(f.Name, ".")
+}
 
 // Claim makes the folder ours for the machine with a uid, and makes it where it is missing. A folder that was marked for
 // another machine of that name, one that is no more, is emptied first. A foreign folder is fault.Exists. May be repeated.
