@@ -112,10 +112,12 @@ func (c Config) leave(ctx context.Context, parting leaving) error {
 	c.Logger.Info("the host is given back, taking everything away")
 	for {
 		err := c.remove(ctx, parting)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
 			return nil
 		}
-		c.Logger.Warn("not everything could be taken away yet", "error", err)
+		if ctx.Err() == nil {
+			c.Logger.Warn("not everything could be taken away yet", "error", err)
+		}
 		timer := time.NewTimer(leaveAgain)
 		select {
 		case <-timer.C:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -90,7 +91,7 @@ func TestRecordsThatHaveArrivedAreReadTogether(t *testing.T) {
 	}
 	must(t, client.CloseWrite())
 	hold.send(t, hold.held.Len())
-	if n, err = server.Read(got); n != 0 || err != io.EOF {
+	if n, err = server.Read(got); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("at the end %d bytes and %v", n, err)
 	}
 }
@@ -105,7 +106,7 @@ func TestAnEndBehindTheLastBytesIsNotLost(t *testing.T) {
 	if n, err := server.Read(got); err != nil || string(got[:n]) != "last words" {
 		t.Fatalf("%q, %v", got[:n], err)
 	}
-	if n, err := server.Read(got); n != 0 || err != io.EOF {
+	if n, err := server.Read(got); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("at the end %d bytes and %v", n, err)
 	}
 }
@@ -119,6 +120,6 @@ func TestADeadlineEndsTheWait(t *testing.T) {
 }
 
 func isTimeout(err error) bool {
-	timeout, ok := err.(net.Error)
-	return ok && timeout.Timeout() && err != errNotYet
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, errNotYet)
 }
