@@ -37,6 +37,7 @@ type bench struct {
 	faults    []error // of the next Converge calls
 	block     chan struct{}
 	released  int
+	keep      error // what Release says
 	answers   []host.Applied
 	issued    int
 	refuse    error
@@ -111,7 +112,7 @@ func (b *bench) Release(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.released++
-	return nil
+	return b.keep
 }
 
 func (b *bench) Report(a host.Applied) {
@@ -345,6 +346,21 @@ func TestAReleaseIsTheLastAnswer(t *testing.T) {
 		a := b.ask(b.wish(2, func(d *host.Desired) { d.Release = &host.Release{} }))
 		if !a.Released || b.released != 1 {
 			t.Errorf("answered %+v, %d times released", a, b.released)
+		}
+	})
+}
+
+func TestAnEngineThatCannotBeReleasedKeepsNoHost(t *testing.T) {
+	within(t, func(b *bench) {
+		b.keep = fault.New("e", fault.Precondition, "", "daemon.json is no JSON")
+		if a := b.ask(b.wish(1, func(d *host.Desired) { d.Release = &host.Release{} })); !a.Released || a.Failure != nil {
+			t.Errorf("answered %+v", a)
+		}
+	})
+	within(t, func(b *bench) {
+		b.keep = fault.New("e", fault.Unavailable, "", "not now")
+		if a := b.ask(b.wish(1, func(d *host.Desired) { d.Release = &host.Release{} })); a.Released || a.Failure == nil {
+			t.Errorf("answered %+v", a)
 		}
 	})
 }

@@ -194,8 +194,11 @@ var errSuperseded = fault.New("agent.fulfil", fault.Conflict, "", "a newer wish 
 // fulfil does what is not yet done, and records it after each part.
 func (c *converger) fulfil(ctx context.Context, wish *link.Wish) error {
 	if wish.Release != nil {
-		if err := c.config.Engine.Release(ctx); err != nil {
+		switch err := c.config.Engine.Release(ctx); {
+		case ctx.Err() != nil || fault.Retryable(err):
 			return err
+		case err != nil: // such as a daemon.json that somebody broke: what is not ours alone stays, and the rest goes
+			c.config.Logger.Warn("going on although the engine keeps a part of ours", "error", err)
 		}
 		return leaving{PurgeEngine: wish.Release.PurgeEngine}.write(c.config.LeavingFile)
 	}
