@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -279,9 +280,12 @@ func answer(status int, header http.Header, body string) (*http.Response, error)
 
 func TestARetryAfterKeepsEverybodyAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var asked []time.Duration
 		start := time.Now()
 		transport := transportFunc(func(*http.Request) (*http.Response, error) {
+			mu.Lock() // both callers may ask at the end of the pause
+			defer mu.Unlock()
 			asked = append(asked, time.Since(start))
 			if len(asked) == 1 {
 				return answer(429, http.Header{"Retry-After": {"7"}}, `{"error":{"code":429,"message":"slow down"}}`)
