@@ -33,7 +33,7 @@ func (d *Driver) create(ctx context.Context, m driver.Machine, p *progress) (dri
 	if err := c.learnNetwork(ctx); err != nil {
 		return driver.Instance{}, err
 	}
-	defer d.rules.use(c)()
+	defer c.useRules()()
 	var found *compute.Instance
 	if c.Existing {
 		err = c.takeOver(ctx)

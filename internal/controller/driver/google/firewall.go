@@ -10,9 +10,28 @@ import (
 	"google.golang.org/api/compute/v1"
 
 	"mctl/internal/controller/driver/google/cloud"
+	"mctl/internal/controller/driver/google/rules"
 	"mctl/internal/controller/driver/google/spec"
 	"mctl/internal/fault"
 )
+
+// rulesPlace is where the machine's rules are.
+func (c *call) rulesPlace() rules.Place {
+	return rules.Place{Controller: c.m.ControllerID, Endpoint: c.Place.Endpoint, Project: c.Network.Project}
+}
+
+func (c *call) inBook(name string) rules.Rule { return rules.Rule{Place: c.rulesPlace(), Name: name} }
+
+// others reports whether another machine of the controller is being made or was only just made.
+func (c *call) others() bool { return c.driver.book.Others(c.rulesPlace(), c.m.UID) }
+
+// useRules keeps the machine's rules while it is made, where it has any.
+func (c *call) useRules() (done func()) {
+	if len(c.SourceRanges) == 0 {
+		return func() {}
+	}
+	return c.driver.book.Use(c.rulesPlace(), c.m.UID)
+}
 
 // ensureRules makes the machine's rules where they are missing.
 func (c *call) ensureRules(ctx context.Context) error {
@@ -24,13 +43,13 @@ func (c *call) ensureRules(ctx context.Context) error {
 }
 
 func (c *call) ensureRule(ctx context.Context, rule *compute.Firewall) error {
-	r, key := &c.driver.rules, c.ruleKey(rule.Name)
-	unlock, err := r.lock(ctx, key)
+	key := c.inBook(rule.Name)
+	unlock, err := c.driver.book.Lock(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if r.fresh(key, c.Limits.Settle) {
+	if c.driver.book.Fresh(key) {
 		return nil
 	}
 	_, err = c.rule(ctx, rule.Name)
@@ -42,7 +61,7 @@ func (c *call) ensureRule(ctx context.Context, rule *compute.Firewall) error {
 	if err != nil && !fault.Is(err, fault.Exists) {
 		return err
 	}
-	r.see(key)
+	c.driver.book.See(key)
 	return nil
 }
 
@@ -61,7 +80,7 @@ func (c *call) sweep(ctx context.Context) error {
 	if err := c.learnNetwork(ctx); err != nil && !fault.Is(err, fault.Precondition) { // a subnetwork that is gone is no reason to stay
 		return err
 	}
-	if c.driver.rules.others(c) {
+	if c.others() {
 		return nil
 	}
 	if err := c.AwaitPending(ctx, c.Network.Project, "global", func(target cloud.Name) bool {
@@ -83,13 +102,12 @@ func (c *call) sweep(ctx context.Context) error {
 
 // removeUnused removes a rule after a second look, while no call of this controller makes it.
 func (c *call) removeUnused(ctx context.Context, rule *compute.Firewall) error {
-	r := &c.driver.rules
-	unlock, err := r.lock(ctx, c.ruleKey(rule.Name))
+	unlock, err := c.driver.book.Lock(ctx, c.inBook(rule.Name))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if r.others(c) {
+	if c.others() {
 		return nil
 	}
 	unused, err := c.unusedRules(ctx)
@@ -101,8 +119,7 @@ func (c *call) removeUnused(ctx context.Context, rule *compute.Firewall) error {
 
 // removeOrphan removes a rule that no machine has, unless one is being made for which it is there.
 func (c *call) removeOrphan(ctx context.Context, name string) error {
-	r := &c.driver.rules
-	unlock, err := r.lock(ctx, c.ruleKey(name))
+	unlock, err := c.driver.book.Lock(ctx, c.inBook(name))
 	if err != nil {
 		return err
 	}
@@ -113,7 +130,7 @@ func (c *call) removeOrphan(ctx context.Context, name string) error {
 		return gone(err)
 	case !spec.OfController(found, c.m.ControllerID):
 		return foreign(kindRule, name)
-	case r.others(c):
+	case c.others():
 		return fault.E("google.Remove", fault.Conflict, name, fmt.Errorf("a machine is being made that may need firewall rule %s", name)).
 			WithHint("look again when it is made")
 	}
@@ -122,7 +139,7 @@ func (c *call) removeOrphan(ctx context.Context, name string) error {
 
 // deleteRule removes a rule. The caller has its turn.
 func (c *call) deleteRule(ctx context.Context, name string) error {
-	c.driver.rules.forget(c.ruleKey(name))
+	c.driver.book.Forget(c.inBook(name))
 	return gone(c.Act(ctx, "", func(ctx context.Context, id string) (*compute.Operation, error) {
 		return c.Firewalls.Delete(c.Network.Project, name).RequestId(id).Context(ctx).Do()
 	}))

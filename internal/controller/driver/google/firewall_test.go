@@ -112,24 +112,3 @@ func TestARemovedOrphanRuleIsMadeAnewForTheNextMachine(t *testing.T) {
 		t.Errorf("the next machine has the rules %v, want two", made)
 	}
 }
-
-func TestWhatIsRememberedOfRulesIsForgotten(t *testing.T) {
-	s := newStub(t)
-	config := quick(t)
-	config.Settle = time.Millisecond
-	d := New(config)
-	for i := range 20 {
-		m := machineOn(t, s, fmt.Sprintf("web-%d", i), "google-open-port", fmt.Sprint(8000+i))
-		create(t, d, m)
-		if i%2 == 0 { // the others go by somebody else's hand
-			if err := d.Delete(t.Context(), m); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	d.rules.mu.Lock()
-	defer d.rules.mu.Unlock()
-	if seen, held, making := len(d.rules.seen), len(d.rules.held), len(d.rules.making); seen > 2 || held > 1 || making > 0 {
-		t.Errorf("remembered: %d seen, %d held, %d being made", seen, held, making)
-	}
-}

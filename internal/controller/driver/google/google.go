@@ -12,6 +12,7 @@ import (
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/driver/google/cloud"
+	"mctl/internal/controller/driver/google/rules"
 	"mctl/internal/controller/driver/google/spec"
 	"mctl/internal/fault"
 )
@@ -21,8 +22,8 @@ type Config = cloud.Config
 
 // Driver makes instances. It keeps nothing but what can be asked for again.
 type Driver struct {
-	pool  *cloud.Pool
-	rules rules
+	pool *cloud.Pool
+	book *rules.Book
 }
 
 var (
@@ -34,7 +35,8 @@ var (
 
 // New returns a driver. Nothing is asked until a machine is.
 func New(config Config) *Driver {
-	return &Driver{pool: cloud.NewPool(config), rules: newRules()}
+	pool := cloud.NewPool(config)
+	return &Driver{pool: pool, book: rules.New(pool.Settle())}
 }
 
 // Info describes the driver. It is never chosen unasked, since it costs money.
@@ -192,7 +194,7 @@ func (d *Driver) Delete(ctx context.Context, m driver.Machine) error {
 	if err != nil {
 		return err
 	}
-	d.rules.release(c.hold(m.UID))
+	d.book.Release(c.rulesPlace(), m.UID)
 	if err := c.deleteInstance(ctx); err != nil {
 		return err
 	}

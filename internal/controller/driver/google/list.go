@@ -77,7 +77,7 @@ func (d *Driver) Remove(ctx context.Context, m driver.Machine, r driver.Resource
 	var remove func(ctx context.Context, id string) (*compute.Operation, error)
 	switch r.Kind {
 	case kindInstance:
-		d.rules.release(c.hold(r.Machine))
+		d.book.Release(c.rulesPlace(), r.Machine)
 		var found *compute.Instance
 		found, err = cloud.Read(ctx, c.Client, func(ctx context.Context) (*compute.Instance, error) {
 			return c.Instances.Get(c.Project, r.Location, r.ID).Context(ctx).Do()

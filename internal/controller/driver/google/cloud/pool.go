@@ -76,6 +76,9 @@ func NewPool(config Config) *Pool {
 	return &Pool{config: config, clients: map[[sha256.Size]byte]*Client{}}
 }
 
+// Settle is how long what an operation made may stay unseen.
+func (p *Pool) Settle() time.Duration { return p.config.Settle }
+
 // Client is the API as one project sees it. Its methods are safe for use at the same time.
 type Client struct {
 	*compute.Service
