@@ -12,8 +12,11 @@ import (
 	"mctl/internal/fault"
 )
 
-// orphanLimit bounds one listing or removal at a provider.
-const orphanLimit = 2 * time.Minute
+// Limits of one listing at a provider, and of one listing and removal: an instance is stopped first, which takes minutes.
+const (
+	listLimit   = 2 * time.Minute
+	removeLimit = 8 * time.Minute
+)
 
 // Scope is where a driver looks for orphans, and as whom. Without options it is every place where machines of the driver are.
 type Scope struct {
@@ -31,7 +34,7 @@ type orphan struct {
 // Orphans lists what a driver made for this controller and no machine has, in an order in which it can be removed.
 // fault.Precondition where the driver cannot list.
 func (s *Service) Orphans(ctx context.Context, scope Scope) ([]driver.Resource, error) {
-	ctx, cancel := context.WithTimeout(ctx, orphanLimit)
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
 	found, err := s.orphans(ctx, scope)
 	if err != nil {
@@ -84,7 +87,7 @@ func (s *Service) RemoveOrphan(ctx context.Context, requestID string, scope Scop
 	if known || err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, orphanLimit)
+	ctx, cancel := context.WithTimeout(ctx, removeLimit)
 	defer cancel()
 	d, err := s.config.Drivers.Driver(scope.Driver)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
@@ -16,6 +17,7 @@ type estate struct {
 	shown   []string                     // the tokens that it was shown
 	listing func()                       // called when a list was taken; may be nil
 	asked   []string                     // projects that something was removed in
+	time    time.Duration                // that the last removal was given
 	err     error
 }
 
@@ -40,7 +42,9 @@ func (e *estate) List(_ context.Context, m driver.Machine) ([]driver.Resource, e
 	return found, e.err
 }
 
-func (e *estate) Remove(_ context.Context, m driver.Machine, r driver.Resource) error {
+func (e *estate) Remove(ctx context.Context, m driver.Machine, r driver.Resource) error {
+	until, _ := ctx.Deadline()
+	e.time = time.Until(until)
 	project := m.Options.String("estate-project")
 	e.asked = append(e.asked, project)
 	e.made[project] = slices.DeleteFunc(e.made[project], func(other driver.Resource) bool { return other == r })
@@ -148,6 +152,9 @@ func TestAnOrphanIsRemovedWhereItIsAndNothingElseIs(t *testing.T) {
 	}
 	if !slices.Equal(e.asked, []string{"p2"}) || len(e.made["p2"]) != 0 || len(e.made["p1"]) != 2 {
 		t.Errorf("asked in %v, left are %v", e.asked, e.made)
+	}
+	if e.time < 7*time.Minute {
+		t.Errorf("the provider has %s, an instance is stopped first", e.time)
 	}
 	if err := remove("r2", lost); !fault.Is(err, fault.NotFound) {
 		t.Errorf("another request: %v", err)

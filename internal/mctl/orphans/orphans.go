@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,6 +18,12 @@ import (
 	"mctl/internal/mctl/driverflags"
 	"mctl/internal/mctl/output"
 	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// Limits of one listing, and of one removal: a little longer than the controller's own, which say more.
+const (
+	listLimit   = 3 * time.Minute
+	removeLimit = 9 * time.Minute
 )
 
 // Commands returns the commands about orphans. They parse their flags themselves: which ones there are depends on the driver.
@@ -168,7 +175,9 @@ type orphan struct {
 func find(ctx context.Context, a asked) ([]orphan, error) {
 	var found []orphan
 	for _, scope := range a.scopes {
-		response, err := a.client.Drivers.ListOrphans(ctx, &controllerv1.ListOrphansRequest{Scope: scope})
+		limited, cancel := context.WithTimeout(ctx, listLimit)
+		response, err := a.client.Drivers.ListOrphans(limited, &controllerv1.ListOrphansRequest{Scope: scope})
+		cancel()
 		if err != nil {
 			return nil, err
 		}
@@ -241,7 +250,9 @@ func remove(ctx context.Context, env *cli.Env, a asked) error {
 	}
 	var failed []error
 	for _, o := range chosen {
-		_, err := a.client.Drivers.DeleteOrphan(ctx, &controllerv1.DeleteOrphanRequest{RequestId: cli.RequestID(), Scope: o.scope, Orphan: o.Orphan})
+		limited, cancel := context.WithTimeout(ctx, removeLimit)
+		_, err := a.client.Drivers.DeleteOrphan(limited, &controllerv1.DeleteOrphanRequest{RequestId: cli.RequestID(), Scope: o.scope, Orphan: o.Orphan})
+		cancel()
 		if err != nil && !fault.Is(err, fault.NotFound) { // one that went with another is as good
 			failed = append(failed, cli.Wrap(err, "Error removing %s %s: %w", o.GetKind(), o.GetId()))
 			continue

@@ -1,13 +1,18 @@
 package orphans
 
 import (
+	"context"
 	"io"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/dial"
 	"mctl/internal/mctl/driverflags"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -106,5 +111,43 @@ func TestItIsLookedWhereFlagsSayElseWhereMachinesAre(t *testing.T) {
 	}
 	if _, err := scopesOf(&cli.Env{}, flags, cloudy(), false); fault.ReasonOf(err) != fault.ReasonUsage {
 		t.Errorf("a credential of nobody's: %v", err)
+	}
+}
+
+// provider is a controller whose provider takes its time: it notes how long it is waited for.
+type provider struct {
+	controllerv1.DriverServiceClient
+	orphans         []*controllerv1.Orphan
+	listing, taking time.Duration
+}
+
+func left(ctx context.Context) time.Duration {
+	until, _ := ctx.Deadline()
+	return time.Until(until)
+}
+
+func (p *provider) ListOrphans(ctx context.Context, _ *controllerv1.ListOrphansRequest, _ ...grpc.CallOption) (*controllerv1.ListOrphansResponse, error) {
+	p.listing = left(ctx)
+	return &controllerv1.ListOrphansResponse{Orphans: p.orphans}, nil
+}
+
+func (p *provider) DeleteOrphan(ctx context.Context, _ *controllerv1.DeleteOrphanRequest, _ ...grpc.CallOption) (*controllerv1.DeleteOrphanResponse, error) {
+	p.taking = left(ctx)
+	return &controllerv1.DeleteOrphanResponse{}, nil
+}
+
+func TestAnInstanceHasTimeToStopBeforeItIsRemoved(t *testing.T) {
+	p := &provider{orphans: []*controllerv1.Orphan{{Kind: "instance", Id: "web"}}}
+	flags := newRemoveFlags()
+	if err := flags.Parse([]string{"-y", "--all"}); err != nil {
+		t.Fatal(err)
+	}
+	env := &cli.Env{Out: io.Discard, Err: io.Discard}
+	a := asked{flags: flags, scopes: []*controllerv1.Scope{{Driver: "d"}}, client: &dial.Client{Drivers: p}}
+	if err := remove(t.Context(), env, a); err != nil {
+		t.Fatal(err)
+	}
+	if p.listing < 2*time.Minute || p.taking < 8*time.Minute {
+		t.Errorf("a listing is waited for for %s and a removal for %s, the controller takes 2 and 8 minutes", p.listing, p.taking)
 	}
 }
