@@ -115,7 +115,7 @@ func TestImagesNetworksAndSubnetworksAreTakenInEveryForm(t *testing.T) {
 			t.Errorf("%s: %s %v, want %s", text, s.Image.Path(), err, want)
 		}
 	}
-	s, err := Parse(options(t, FlagSubnetwork, "https://x/compute/v1/projects/host/regions/europe-west1/subnetworks/s"))
+	s, err := Parse(options(t, FlagSubnetwork, "https://x/compute/v1/projects/host/regions/europe-west1/subnetworks/s", FlagZone, "europe-west1-b"))
 	if err != nil || s.Subnetwork.Path() != "projects/host/regions/europe-west1/subnetworks/s" || s.Network.Project != "host" || !s.AnyNetwork {
 		t.Errorf("%+v %v", s, err)
 	}
@@ -132,7 +132,7 @@ func TestBadOptionsNameTheirFlag(t *testing.T) {
 		FlagMachineType:    {"", "a b", "../x", "E2", "a/b"},
 		FlagImage:          {"", "a b", "a/b/c", "p/zones/z/images/i", "p/global/disks/d", "../../x", "p/global/images/family/a/b"},
 		FlagNetwork:        {"", "a b", "p/global/images/n", "..", "-n"},
-		FlagSubnetwork:     {"a b", "p/global/networks/n"},
+		FlagSubnetwork:     {"a b", "p/global/networks/n", "regions/europe-west1/subnetworks/s"},
 		flagUser:           {"", "root", "a b", "a:b", "$(id)", "a\nb"},
 		flagServiceAccount: {"nobody", "a b@c"},
 		flagScopes:         {"a\"b", "a{b"},
