@@ -57,8 +57,12 @@ func Run(ctx context.Context, config Config) error {
 	}
 	// The link hands wishes to the converger, which answers through the link; this is where the circle is closed.
 	var worker *converger
-	watcher := health.New(health.Config{Logger: logger.Named("health"), Version: func(version string) { worker.see(version) }})
-	connection := link.New(link.Config{
+	var connection *link.Link
+	watcher := health.New(health.Config{
+		Logger:  logger.Named("health"),
+		Version: func(version string) { worker.see(version) }, Changed: func() { connection.Changed() },
+	})
+	connection = link.New(link.Config{
 		Logger: logger.Named("link"), Identity: holder, Now: time.Now,
 		Settings:      func() (link.Settings, error) { return readSettings(filepath.Join(config.Dir, "config.json")) },
 		EndpointsFile: filepath.Join(config.Dir, "endpoints.json"),

@@ -149,8 +149,9 @@ func (f *front) accept(ctx context.Context, listener net.Listener) {
 		conn, err := listener.Accept()
 		switch {
 		case err == nil:
+			leave := f.lobby.enter(conn) // here, so that the oldest is the one that was accepted first
 			// Connections outlive ctx: its end only means that no more are accepted.
-			f.wait.Go(func() { f.serve(context.WithoutCancel(ctx), conn) })
+			f.wait.Go(func() { f.serve(context.WithoutCancel(ctx), conn, leave) })
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -164,10 +165,11 @@ func (f *front) accept(ctx context.Context, listener net.Listener) {
 }
 
 // serve is the life of one connection.
-func (f *front) serve(ctx context.Context, conn net.Conn) {
+func (f *front) serve(ctx context.Context, conn net.Conn, leave func()) {
 	defer conn.Close()
 	log := f.config.Logger.With("client", conn.RemoteAddr().String())
 	client, serial, err := f.welcome(ctx, conn)
+	leave()
 	if err != nil {
 		log.Debug("refused", "error", err)
 		return
@@ -193,7 +195,6 @@ func (f *front) serve(ctx context.Context, conn net.Conn) {
 
 // welcome makes the handshake and returns the serial number of the client's certificate.
 func (f *front) welcome(ctx context.Context, conn net.Conn) (*caller, string, error) {
-	defer f.lobby.enter(conn)()
 	limited, cancel := context.WithTimeout(ctx, f.config.Limits.Handshake)
 	defer cancel()
 	below, err := newAhead(conn, &f.pool)

@@ -147,8 +147,11 @@ func (w *Watcher) apply(m message, out *sink) (died bool) {
 	}
 	action, detail, _ := strings.Cut(m.Action, ":")
 	asked := w.cursor.asked(m.Actor.ID, action, m.Actor.Attributes["signal"])
-	w.tally.apply(m.Actor.ID, action, strings.TrimSpace(detail))
+	changed := w.tally.apply(m.Actor.ID, action, strings.TrimSpace(detail))
 	w.mu.Unlock()
+	if changed && w.config.Changed != nil {
+		w.config.Changed()
+	}
 	name := m.Actor.Attributes["name"]
 	event := host.Event{Time: time.Unix(0, m.TimeNano), Attributes: map[string]string{
 		"container": m.Actor.ID, "name": name, "image": m.Actor.Attributes["image"],

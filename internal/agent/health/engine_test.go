@@ -175,3 +175,17 @@ func TestAnotherVersionOfTheEngineIsToldOnce(t *testing.T) {
 		t.Errorf("told %q", e.learned)
 	}
 }
+
+func TestOnlyWhatChangesTheCountsIsAChange(t *testing.T) {
+	e := newEngine(t)
+	e.start()
+	w, events := e.watch()
+	until(t, "the engine is up", func() bool { return snapshot(t, w).EngineUp })
+	e.happen(event("a", "create"), event("a", "start"), event("a", "exec_create: sh"), event("a", "exec_die"), event("a", "top"), event("a", "oom"))
+	next(t, events) // the last of them
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.changed != 2 {
+		t.Errorf("%d changes, want 2", e.changed)
+	}
+}

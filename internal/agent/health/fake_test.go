@@ -40,6 +40,7 @@ type fakeEngine struct {
 	sinces     []string
 	version    string   // that it tells; empty for none
 	learned    []string // what the Watcher told of it
+	changed    int      // how often it told that health is another
 }
 
 func newEngine(t *testing.T) *fakeEngine {
@@ -221,6 +222,11 @@ func (e *fakeEngine) watch() (*Watcher, <-chan host.Event) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.learned = append(e.learned, version)
+		},
+		Changed: func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.changed++
 		},
 	})
 	events := make(chan host.Event, 100)

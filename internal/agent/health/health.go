@@ -26,6 +26,8 @@ type Config struct {
 	Now    func() time.Time // nil for time.Now
 	// Version gets the engine's version when it is first seen and whenever it is another one; nil for nobody. It must not block.
 	Version func(version string)
+	// Changed is called when a container came, went, started, died or turned well or unwell; nil for nobody. It must not block.
+	Changed func()
 	// Active reports whether docker.service is active; nil asks systemd.
 	Active func(ctx context.Context) bool
 	// Recheck is how often a dead engine is looked for, Ping how often a living one is asked, Frozen how long it may take to

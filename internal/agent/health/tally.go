@@ -22,8 +22,8 @@ type change struct{ id, action, detail string }
 
 type condition struct{ running, unhealthy bool }
 
-// apply counts one event.
-func (t *tally) apply(id, action, detail string) {
+// apply counts one event and reports whether it changed anything.
+func (t *tally) apply(id, action, detail string) (changed bool) {
 	if t.containers == nil {
 		t.containers = map[string]condition{}
 	}
@@ -42,11 +42,12 @@ func (t *tally) apply(id, action, detail string) {
 	case "destroy":
 		delete(t.containers, id)
 		delete(t.restarting, id)
-		return
+		return true
 	default:
-		return
+		return false
 	}
 	t.containers[id] = c
+	return true
 }
 
 // count returns how many there are of each; one that waits for its restart is neither running nor stopped.

@@ -98,7 +98,7 @@ func rounded(h host.Health) host.Health {
 	h.CPUPercent = math.Round(h.CPUPercent)
 	h.Load1 = math.Round(h.Load1*10) / 10
 	h.MemoryAvailable = h.MemoryAvailable / (16 * mebibyte) * (16 * mebibyte)
-	h.EnginePing = h.EnginePing.Round(time.Millisecond)
+	h.EnginePing = (h.EnginePing + time.Millisecond - 1).Truncate(time.Millisecond) // no engine answers in no time
 	h.Disks = slices.Clone(h.Disks)
 	for i := range h.Disks {
 		h.Disks[i].Available = h.Disks[i].Available / (16 * mebibyte) * (16 * mebibyte)

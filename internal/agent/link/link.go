@@ -74,6 +74,7 @@ type Link struct {
 	outbox    outbox
 	sample    chan struct{} // asks for a look at health
 	sampled   chan struct{} // tells that one was had
+	changed   chan struct{} // tells that health is another, which need not wait for the next look
 	health    atomic.Pointer[host.Health]
 	welcomed  atomic.Bool // by the session that ended last, or the present one
 	leaving   atomic.Bool // the host's last word is that it was given back; it may have been heard
@@ -90,7 +91,7 @@ func New(config Config) *Link {
 	if config.Dial == nil {
 		config.Dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
 	}
-	l := &Link{config: config, outbox: newOutbox(), sample: make(chan struct{}, 1), sampled: make(chan struct{}, 1)}
+	l := &Link{config: config, outbox: newOutbox(), sample: make(chan struct{}, 1), sampled: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 	l.leaving.Store(config.Leaving)
 	return l
 }
@@ -146,6 +147,10 @@ func (l *Link) Emit(e host.Event) {
 		signal(l.sample)
 	}
 }
+
+// Changed tells that the host's health is another. It is looked at soon, yet not for every change: the controller's pace
+// still counts. It never blocks.
+func (l *Link) Changed() { signal(l.changed) }
 
 // IssueEngineCertificate asks for the engine's server certificate under the wish that digest names; it returns a chain
 // (DER, leaf first). fault.Unavailable without a session, fault.Conflict when the wish has changed. May be repeated.

@@ -397,3 +397,22 @@ func TestOnlyWhatChangedInHealthTravelsAndAllArrives(t *testing.T) {
 		a.stop()
 	})
 }
+
+func TestAChangeOfHealthNeedNotWaitAndManyDoNotFlood(t *testing.T) {
+	bubble(t, func(t *testing.T, c *controller, a *agent) {
+		a.start("i1")
+		until(t, 10*time.Second, "health", func() bool { o, _ := c.hub.Observed(uid); return o.Health != nil })
+		pass(100 * time.Millisecond)
+		looks := a.looked()
+		for n := range uint32(100) {
+			a.setHealth(func(h *host.Health) { h.ContainersRunning = n + 1 })
+			a.link.Changed()
+			pass(20 * time.Millisecond)
+		}
+		until(t, 2*time.Second, "the last change", func() bool { o, _ := c.hub.Observed(uid); return o.Health.ContainersRunning == 100 })
+		if n := a.looked() - looks; n > 5 {
+			t.Errorf("looked %d times in 2 s", n)
+		}
+		a.stop()
+	})
+}

@@ -97,3 +97,13 @@ func TestWhatAnEndedStreamDidNotTakeIsKept(t *testing.T) {
 		t.Errorf("%d events of 3 are left", n)
 	}
 }
+
+func TestAnEngineThatAnswersTakesATime(t *testing.T) {
+	for ping, want := range map[time.Duration]time.Duration{
+		0: 0, time.Microsecond: time.Millisecond, time.Millisecond: time.Millisecond, 1001 * time.Microsecond: 2 * time.Millisecond,
+	} {
+		if got := rounded(host.Health{EnginePing: ping}).EnginePing; got != want {
+			t.Errorf("%s is told as %s, want %s", ping, got, want)
+		}
+	}
+}

@@ -19,6 +19,7 @@ const (
 	defaultInterval = 5 * time.Second
 	leastInterval   = time.Second
 	mostInterval    = 5 * time.Minute
+	leastEarly      = time.Second // from a change to the look at it, or a fifth of the interval
 	healthLimit     = 4 * time.Second
 	leastSilence    = 12 * time.Second // nothing heard for so long, or for three intervals: the controller is gone
 	farewellLimit   = 5 * time.Second  // for the controller to take the last word
@@ -127,7 +128,10 @@ func (s *session) send(ctx context.Context) error {
 	}
 	tick := time.NewTimer(defaultInterval)
 	defer tick.Stop()
-	met := false
+	soon := time.NewTimer(defaultInterval)
+	defer soon.Stop()
+	soon.Stop()
+	met, early := false, false
 	for {
 		var err error
 		select {
@@ -145,6 +149,14 @@ func (s *session) send(ctx context.Context) error {
 			met = true
 			signal(l.sample) // the first report at once, the others spread over the interval
 			tick.Reset(time.Duration((0.5 + l.config.Random()/2) * float64(l.interval.Load())))
+		case <-l.changed:
+			if !early {
+				early = true
+				soon.Reset(max(leastEarly, time.Duration(l.interval.Load())/5))
+			}
+		case <-soon.C:
+			early = false
+			signal(l.sample)
 		case <-l.sampled:
 			s.pending = false
 			err = s.report(l.health.Load())

@@ -332,6 +332,13 @@ type agent struct {
 	mu     sync.Mutex
 	wishes []link.Wish
 	health host.Health
+	looks  int
+}
+
+func (a *agent) looked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.looks
 }
 
 func newAgent(t *testing.T, n *network, settings link.Settings) *agent {
@@ -354,6 +361,7 @@ func (a *agent) start(instance string) {
 		Health: func(context.Context) (host.Health, error) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
+			a.looks++
 			return a.health, nil
 		},
 		Desired: func(w link.Wish) {
