@@ -83,6 +83,7 @@ func TestAStoppedOrStoppingEngineIsNeverConnectedTo(t *testing.T) {
 	e.start()
 	w, events := e.watch()
 	until(t, "the engine is up", func() bool { return snapshot(t, w).EngineUp })
+	until(t, "its events are followed and its containers listed", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.cut != nil && len(e.lists) > 0 })
 	// A dockerd that is told to stop ends its connections first, and its process a while later.
 	e.mu.Lock()
 	e.stopping = true
