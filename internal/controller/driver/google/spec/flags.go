@@ -70,8 +70,8 @@ func Flags() []driver.Flag {
 		flag(flagScopes, "GOOGLE_SCOPES", driver.String, "Scopes of the machine's service account, with commas between", defaultScopes),
 		flag(FlagDiskSize, "GOOGLE_DISK_SIZE", driver.Int, "Size of the disk in GB", "10"),
 		flag(flagDiskType, "GOOGLE_DISK_TYPE", driver.String, "Type of the disk", "pd-standard"),
-		flag(FlagNetwork, "GOOGLE_NETWORK", driver.String, "Network, by name or URL", defaultNetwork),
-		flag(FlagSubnetwork, "GOOGLE_SUBNETWORK", driver.String, "Subnetwork, by name or URL"),
+		scope(flag(FlagNetwork, "GOOGLE_NETWORK", driver.String, "Network, by name or URL", defaultNetwork)), // rules are in its project
+		scope(flag(FlagSubnetwork, "GOOGLE_SUBNETWORK", driver.String, "Subnetwork, by name or URL")),
 		flag(FlagAddress, "GOOGLE_ADDRESS", driver.String, "External address that is reserved already, by name or as an address"),
 		flag(flagPreemptible, "GOOGLE_PREEMPTIBLE", driver.Bool, "Make a preemptible machine", "false"),
 		flag(flagTags, "GOOGLE_TAGS", driver.String, "Network tags of the machine, with commas between"),

@@ -82,7 +82,7 @@ func TestFlagsAreDockerMachinesAndOurs(t *testing.T) {
 	if diff := cmp.Diff([]string{"google-auth-encoded-json", "google-userdata", "google-application-credentials"}, secret); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"google-project", "google-auth-encoded-json", "google-application-credentials", "google-endpoint"}, scope); diff != "" {
+	if diff := cmp.Diff([]string{"google-project", "google-network", "google-subnetwork", "google-auth-encoded-json", "google-application-credentials", "google-endpoint"}, scope); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -115,7 +115,7 @@ func TestImagesNetworksAndSubnetworksAreTakenInEveryForm(t *testing.T) {
 			t.Errorf("%s: %s %v, want %s", text, s.Image.Path(), err, want)
 		}
 	}
-	s, err := Parse(options(t, FlagSubnetwork, "https://x/compute/v1/projects/host/regions/europe-west1/subnetworks/s", FlagZone, "europe-west1-b"))
+	s, err := Parse(options(t, FlagSubnetwork, "https://x/compute/v1/projects/host/regions/europe-west1/subnetworks/s"))
 	if err != nil || s.Subnetwork.Path() != "projects/host/regions/europe-west1/subnetworks/s" || s.Network.Project != "host" || !s.AnyNetwork {
 		t.Errorf("%+v %v", s, err)
 	}
@@ -132,7 +132,7 @@ func TestBadOptionsNameTheirFlag(t *testing.T) {
 		FlagMachineType:    {"", "a b", "../x", "E2", "a/b"},
 		FlagImage:          {"", "a b", "a/b/c", "p/zones/z/images/i", "p/global/disks/d", "../../x", "p/global/images/family/a/b"},
 		FlagNetwork:        {"", "a b", "p/global/images/n", "..", "-n"},
-		FlagSubnetwork:     {"a b", "p/global/networks/n", "regions/europe-west1/subnetworks/s"},
+		FlagSubnetwork:     {"a b", "p/global/networks/n"},
 		flagUser:           {"", "root", "a b", "a:b", "$(id)", "a\nb"},
 		flagServiceAccount: {"nobody", "a b@c"},
 		flagScopes:         {"a\"b", "a{b"},
