@@ -67,6 +67,7 @@ func TestGoogleRefusesInOneSentence(t *testing.T) {
 		"a bad tag":                   {2, "bad tag", "", []string{"--google-tags", "Web Server"}},
 		"a bad port":                  {2, "bad port", "", []string{"--google-open-port", "80/icmp"}},
 		"a bad range":                 {2, "bad network", "", []string{"--google-source-ranges", "everybody"}},
+		"a subnetwork elsewhere":      {3, "is in regions/europe-west1, and zone us-central1-a in regions/us-central1", "", []string{"--google-subnetwork", "regions/europe-west1/subnetworks/default"}},
 		"a bad address":               {2, "bad address", "", []string{"--google-address", "300.1.2.3"}},
 		"a bad label":                 {2, "bad label", "", []string{"--google-vm-labels", "mctl-machine:x"}},
 		"a bad endpoint":              {2, "no base URL", "", []string{"--google-endpoint", "ftp://x/"}},

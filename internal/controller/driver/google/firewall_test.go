@@ -2,6 +2,7 @@ package google
 
 import (
 	"fmt"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -110,5 +111,42 @@ func TestARemovedOrphanRuleIsMadeAnewForTheNextMachine(t *testing.T) {
 	create(t, d, machineOn(t, s, "next"))
 	if made := s.firewalls(); len(made) != 2 {
 		t.Errorf("the next machine has the rules %v, want two", made)
+	}
+}
+
+func TestRulesOfAnothersProjectAreLookedForThere(t *testing.T) {
+	s := newStub(t)
+	var asked []string
+	s.answer = func(w http.ResponseWriter, r *http.Request, p string) bool {
+		if p == "global/firewalls" {
+			asked = append(asked, r.URL.Path)
+			reply(w, http.StatusOK, object{})
+			return true
+		}
+		return false
+	}
+	for _, options := range [][]string{nil, {"google-network", "projects/host/global/networks/n"}, {"google-subnetwork", "projects/host/regions/us-east1/subnetworks/n"}} {
+		if _, err := New(quick(t)).List(t.Context(), machineOn(t, s, "", options...)); err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"/compute/v1/projects/proj/global/firewalls", "/compute/v1/projects/host/global/firewalls", "/compute/v1/projects/host/global/firewalls"}; !slices.Equal(asked, want) {
+		t.Errorf("asked for rules at %q", asked)
+	}
+}
+
+func TestASubnetworkOfAnotherRegionIsRefusedBeforeAnythingIsMade(t *testing.T) {
+	s := newStub(t)
+	m := machineOn(t, s, "web", "google-subnetwork", "regions/us-east1/subnetworks/sub")
+	for name, act := range map[string]func() error{
+		"Preflight": func() error { return New(quick(t)).Preflight(t.Context(), m) },
+		"Create":    func() error { _, err := New(quick(t)).Create(t.Context(), m); return err },
+	} {
+		if err := act(); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "is in regions/us-east1, and zone us-central1-a in regions/us-central1") || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := New(quick(t)).Delete(t.Context(), m); err != nil || len(s.list()) > 0 {
+		t.Errorf("%v, there are %v", err, s.list())
 	}
 }

@@ -147,6 +147,10 @@ func (c *call) learnNetwork(ctx context.Context) error {
 	if c.Subnetwork.Name == "" {
 		return nil
 	}
+	if c.Subnetwork.Scope != "regions/"+c.Region() {
+		return lacks(c.Subnetwork.Name, fmt.Sprintf("subnetwork %s is in %s, and zone %s in regions/%s", c.Subnetwork.Name, c.Subnetwork.Scope, c.Zone, c.Region()),
+			"name a subnetwork of that region with --"+spec.FlagSubnetwork+", or another --"+spec.FlagZone)
+	}
 	found, err := exists(ctx, c, "subnetwork "+c.Subnetwork.Path(), func(ctx context.Context) (*compute.Subnetwork, error) {
 		_, region, _ := strings.Cut(c.Subnetwork.Scope, "/")
 		return c.Subnetworks.Get(c.Subnetwork.Project, region, c.Subnetwork.Name).Context(ctx).Do()

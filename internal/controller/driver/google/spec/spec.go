@@ -163,9 +163,6 @@ func (s *Spec) parseNames(opts driver.Options) error {
 		if s.Subnetwork, err = name(FlagSubnetwork, "subnetworks", "regions/"+s.Region()); s.AnyNetwork {
 			s.Network.Project = s.Subnetwork.Project // its name is asked for when it is needed
 		}
-		if err == nil && s.Subnetwork.Scope != "regions/"+s.Region() {
-			err = refuse(FlagSubnetwork, fmt.Errorf("that is in %s, and zone %s in regions/%s", s.Subnetwork.Scope, s.Zone, s.Region()), "name a subnetwork of that region, or another --"+FlagZone)
-		}
 	}
 	return err
 }
