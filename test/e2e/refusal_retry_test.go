@@ -66,7 +66,9 @@ func TestACreateThatFailsOnItsHostGoesOnWhenTheCauseIsGone(t *testing.T) {
 	t.Run("no room for Docker's packages", func(t *testing.T) {
 		l, h := l.within(t), h.in(t)
 		mountSmall("/var/cache/apt")
-		l.refused(1, "the host's disk is full", "retry", "web")
+		if r := l.refused(1, "the host's disk is full", "retry", "web"); !strings.Contains(r.stderr, "Hint: make room on the host, then run `mctl retry web`") {
+			t.Errorf("what to do is not said: %s", r)
+		}
 		l.parked("web", "the host's disk is full")
 		h.run("umount /var/cache/apt && dpkg --audit")
 	})

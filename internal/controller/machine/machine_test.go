@@ -259,9 +259,9 @@ func TestAnotherFaultParksAtOnce(t *testing.T) {
 	if _, err := w.step("web"); err != nil { // leaves the wish
 		t.Fatal(err)
 	}
-	w.hosts.apply(m.UID, &host.Failure{Kind: string(fault.Precondition), Message: "disk full", Hint: "make room"})
+	w.hosts.apply(m.UID, &host.Failure{Kind: string(fault.Precondition), Message: "disk full", Hint: "make room, then run `mctl retry`"})
 	got, _ := w.step("web")
-	if f := got.Status.Failure; f == nil || !strings.Contains(f.Message, "disk full") || f.Hint != "make room" || got.Status.Phase != Installing {
+	if f := got.Status.Failure; f == nil || !strings.Contains(f.Message, "disk full") || f.Hint != "make room, then run `mctl retry web`" || got.Status.Phase != Installing {
 		t.Fatalf("failure %+v in %s", f, got.Status.Phase)
 	}
 	writes := w.store.writes

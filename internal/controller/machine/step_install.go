@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"mctl/internal/controller/agentlink"
@@ -37,7 +38,7 @@ func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
 	case observed.Connected && applied.Digest == wish.Desired.Digest() && !passing(applied.Failure):
 		f := applied.Failure
 		return outcome{}, fault.E("machine.installing", fault.Kind(f.Kind), m.Name,
-			fmt.Errorf("Error running provisioning: %s", f.Message)).WithHint(f.Hint) //nolint:staticcheck // docker-machine's words
+			fmt.Errorf("Error running provisioning: %s", f.Message)).WithHint(named(f.Hint, m.Name)) //nolint:staticcheck // docker-machine's words
 	}
 	if left := s.remaining(m); left > 0 {
 		return outcome{after: left}, nil
@@ -63,6 +64,9 @@ func (s *Service) settledSince(m *Machine, fulfilled bool) time.Time {
 	}
 	return since
 }
+
+// named completes a host's hint with what the host does not know: what its machine is called.
+func named(hint, name string) string { return strings.ReplaceAll(hint, "`mctl retry`", "`mctl retry "+name+"`") }
 
 // passing reports whether the agent goes on trying by itself.
 func passing(f *host.Failure) bool {
