@@ -66,7 +66,9 @@ func (s *Service) settledSince(m *Machine, fulfilled bool) time.Time {
 }
 
 // named completes a host's hint with what the host does not know: what its machine is called.
-func named(hint, name string) string { return strings.ReplaceAll(hint, "`mctl retry`", "`mctl retry "+name+"`") }
+func named(hint, name string) string {
+	return strings.ReplaceAll(hint, "`mctl retry`", "`mctl retry "+name+"`")
+}
 
 // passing reports whether the agent goes on trying by itself.
 func passing(f *host.Failure) bool {
