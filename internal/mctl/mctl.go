@@ -69,6 +69,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 			return command.Help()
 		},
 	}
+	root.CompletionOptions.DisableDefaultCmd = true // ours is below
 	addGlobals(root.PersistentFlags(), env)
 	root.Flags().BoolVarP(&version, "version", "v", false, "print the version")
 	root.SetIn(env.In)
@@ -79,7 +80,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), shell.Commands(env),
-		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env)},
+		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)
 	}

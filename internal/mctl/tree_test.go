@@ -34,7 +34,6 @@ func commands(t *testing.T) map[string]*cobra.Command {
 		}
 	}
 	root := newRoot(world(t))
-	root.InitDefaultCompletionCmd()
 	walk(root)
 	if len(all) < 40 {
 		t.Fatalf("only %d commands", len(all))
@@ -44,9 +43,6 @@ func commands(t *testing.T) map[string]*cobra.Command {
 
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	for name, command := range commands(t) {
-		if strings.HasPrefix(name, "completion") {
-			continue // cobra's own
-		}
 		env := world(t, append(strings.Fields(name), "--help")...)
 		code := Run(t.Context(), env)
 		help := env.Out.(*bytes.Buffer).String()
@@ -64,8 +60,8 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 
 func TestEveryCommandAnswersOneDocument(t *testing.T) {
 	for name := range commands(t) {
-		if name == "ssh" || strings.HasPrefix(name, "completion") {
-			continue // what another program prints, and scripts
+		if name == "ssh" {
+			continue // it prints what the host's command prints
 		}
 		for _, more := range [][]string{nil, {"name"}, {"one", "two", "three"}, {"--nosuch"}, {"--help"}} {
 			env := world(t, append(append(strings.Fields(name), more...), "--output", "json")...)

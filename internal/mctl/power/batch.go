@@ -36,8 +36,6 @@ type act struct {
 	before func(m *controllerv1.Machine) []string
 	// ask makes the wish and returns the machine as it is then.
 	ask func(ctx context.Context, client *dial.Client, id, name string) (*controllerv1.Machine, error)
-	// words are the lines for phases on the way.
-	words map[string][]string
 	// after is the line at the end, empty for none, of how the machine was and is; may be nil.
 	after func(was, is *controllerv1.Machine) string
 	// hint is the last line when every machine is done; empty for none.
@@ -120,7 +118,7 @@ func one(ctx context.Context, env *cli.Env, m *controllerv1.Machine, a act, prog
 		return nil, err
 	}
 	reached, err := follow.Machine(ctx, client, follow.Goal{
-		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Words: a.words, Progress: progress,
+		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Progress: progress,
 	})
 	if err != nil {
 		return reached, err
