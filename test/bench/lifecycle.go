@@ -21,7 +21,7 @@ func (b *bench) sizes() error {
 
 // adopt is from the start of create, with an empty state directory and no controller, to the end of docker ps over TLS.
 func (b *bench) adopt() error {
-	address, key, remove, err := b.bareHost()
+	address, key, remove, err := b.bareHost("bare")
 	if err != nil {
 		return err
 	}

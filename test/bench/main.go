@@ -137,8 +137,8 @@ func (b *bench) docker(environment []string, args ...string) error {
 	return nil
 }
 
-// bareHost boots a host that mctl does not know, with the Docker of its distribution.
-func (b *bench) bareHost() (address, key string, remove func(), err error) {
+// bareHost boots a host of a name, which mctl does not know, with the Docker of its distribution.
+func (b *bench) bareHost(name string) (address, key string, remove func(), err error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return "", "", nil, err
@@ -151,7 +151,7 @@ func (b *bench) bareHost() (address, key string, remove func(), err error) {
 	if err != nil {
 		return "", "", nil, err
 	}
-	key = filepath.Join(b.folder, "id")
+	key = filepath.Join(b.folder, "id-"+name)
 	if err := os.WriteFile(key, pem.EncodeToMemory(block), 0o600); err != nil {
 		return "", "", nil, err
 	}
@@ -161,7 +161,7 @@ func (b *bench) bareHost() (address, key string, remove func(), err error) {
 		return "", "", nil, err
 	}
 	m := driver.Machine{
-		ControllerID: "bench", UID: "bench", Name: "bench", Options: options,
+		ControllerID: "bench", UID: name, Name: name, Options: options,
 		PublicKeys: []string{string(ssh.MarshalAuthorizedKey(line))}, Progress: func(string) {},
 	}
 	remove = func() { _ = d.Delete(context.WithoutCancel(b.ctx), m) }

@@ -28,7 +28,7 @@ func (b *bench) adoptByPeers(ours float64) error {
 		}
 		seconds, err := b.adoptedBy(p, binary)
 		if err != nil {
-			absent(what, p.name+" failed: "+firstLine(err))
+			absent(what, p.name+" failed: "+lastLine(err))
 			continue
 		}
 		row(what, "×", "> 1", seconds/ours)
@@ -37,7 +37,7 @@ func (b *bench) adoptByPeers(ours float64) error {
 }
 
 func (b *bench) adoptedBy(p peer, binary string) (seconds float64, err error) {
-	address, key, remove, err := b.bareHost()
+	address, key, remove, err := b.bareHost(p.name)
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +71,7 @@ func (b *bench) listByPeers(machines int, args []string, what string, ours float
 		}
 		store, err := b.peerStore(p, binary, machines)
 		if err != nil {
-			absent(what, p.name+" failed: "+firstLine(err))
+			absent(what, p.name+" failed: "+lastLine(err))
 			continue
 		}
 		var times []float64
@@ -79,7 +79,7 @@ func (b *bench) listByPeers(machines int, args []string, what string, ours float
 			start := time.Now()
 			command := exec.CommandContext(b.ctx, binary, append([]string{"--storage-path", store}, args...)...)
 			if output, err := command.CombinedOutput(); err != nil {
-				absent(what, p.name+" failed: "+firstLine(fmt.Errorf("%w %s", err, output)))
+				absent(what, p.name+" failed: "+lastLine(fmt.Errorf("%w %s", err, output)))
 				return
 			}
 			times = append(times, float64(time.Since(start).Milliseconds())/ours)
@@ -122,7 +122,8 @@ func absent(what, why string) {
 	fmt.Printf("| %s | not measured | %s | |\n", what, why) //nolint:forbidigo // this is the report
 }
 
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+// lastLine is where programs of that family say what was wrong.
+func lastLine(err error) string {
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	return lines[len(lines)-1]
 }
