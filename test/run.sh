@@ -22,7 +22,8 @@ else
 	[ -x /usr/sbin/sshd ] || notes+=("skipped: internal/controller/bootstrap with this machine's own sshd (there is no /usr/sbin/sshd)")
 fi
 if [ -z "$missing" ]; then
-	MCTL_E2E=1 go test -race -count=1 -timeout 60m "$@" ./test/e2e || failed=1
+	# Most of their time these tests wait: for hosts that boot, packages that come, patience that ends.
+	MCTL_E2E=1 go test -race -count=1 -timeout 60m -parallel 4 "$@" ./test/e2e || failed=1
 	MCTL_E2E=1 go test -race -count=1 -timeout 15m "$@" ./test/cloud/host ./test/cloud/gcloud || failed=1
 else
 	notes+=("skipped: test/e2e, test/cloud/host, test/cloud/gcloud (real hosts need $missing)")
