@@ -334,7 +334,7 @@ func TestUpgradeTakesInstalledPackagesAlone(t *testing.T) {
 func TestTheNetworkIsTriedAgainAndThenASentence(t *testing.T) {
 	h := newHost(t, debian12)
 	h.failures[" update"] = &program.ExitError{Program: "apt-get", Code: 100, Tail: []string{
-		"Err:1 http://deb.debian.org/debian bookworm InRelease", "  Temporary failure resolving 'deb.debian.org'", "E: Some index files failed to download."}}
+		"Err:1 http://mirror.example.org/debian bookworm InRelease", "  Temporary failure resolving 'mirror.example.org'", "E: Some index files failed to download."}}
 	_, err := h.family().DistroPackages(t.Context())
 	if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "no network on the host") || fault.HintOf(err) == "" {
 		t.Errorf("error %v, hint %q", err, fault.HintOf(err))
