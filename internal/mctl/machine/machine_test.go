@@ -190,6 +190,15 @@ func TestWaitPicksUpWhereItWasLeft(t *testing.T) {
 	}
 }
 
+func TestWaitForWhatIsThereTellsNoOldStory(t *testing.T) {
+	c := controllertest.New(t)
+	c.Put(controllertest.Running("web", "127.0.0.1"))
+	c.Emit(&controllerv1.Event{Machine: "web", MachineUid: "uid-web", Type: "PROGRESS", Message: "Copying...", Attributes: map[string]string{"generation": "1"}})
+	if out, err := run(t.Context(), c.Env(), "wait", "web"); err != nil || out != "The host of \"web\" runs.\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 func TestWaitHasALimitAndAFailureIsTold(t *testing.T) {
 	c := controllertest.New(t)
 	m := controllertest.Running("web", "127.0.0.1")

@@ -102,13 +102,16 @@ func reach(ctx context.Context, env *cli.Env, m *controllerv1.Machine, g goal, p
 	if err != nil {
 		return nil, err
 	}
-	if g.deleted || m.GetStatus().GetObservedGeneration() < m.GetGeneration() {
-		progress.Step(fmt.Sprintf("(%s) %s", m.GetName(), doing(m)))
+	reached, parked := m, m.GetStatus().GetFailure() != nil
+	if g.deleted || parked || m.GetStatus().GetObservedGeneration() < m.GetGeneration() {
+		if !parked {
+			progress.Step(fmt.Sprintf("(%s) %s", m.GetName(), doing(m)))
+		}
+		reached, err = follow.Machine(ctx, client, follow.Goal{
+			Name: m.GetName(), UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: g.deleted, Since: env.Now(),
+			Words: create.Words(), Alone: g.alone, Progress: progress,
+		})
 	}
-	reached, err := follow.Machine(ctx, client, follow.Goal{
-		Name: m.GetName(), UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: g.deleted, Since: env.Now(),
-		Words: create.Words(), Alone: g.alone, Progress: progress,
-	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return reached, fault.New("machine.wait", fault.Unavailable, m.GetName(), "machine \""+m.GetName()+"\" did not get there in time").
