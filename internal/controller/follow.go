@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -50,30 +49,6 @@ func follow(ctx context.Context, service *machine.Service, loop *reconcile.Loop)
 		}
 	}
 	return nil
-}
-
-// listenUnix opens the socket for this computer's users. One that a dead controller left is removed: the lock on the
-// state directory says that none is alive.
-func listenUnix(ctx context.Context, path string) (net.Listener, error) {
-	switch info, err := os.Lstat(path); {
-	case os.IsNotExist(err):
-	case err != nil:
-		return nil, unusable(path, err)
-	case info.Mode().Type() != os.ModeSocket:
-		return nil, unusable(path, fmt.Errorf("%s is there, and no socket", path))
-	default:
-		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-			return nil, unusable(path, err)
-		}
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", path)
-	if err != nil {
-		return nil, unusable(path, err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, unusable(path, err)
-	}
-	return listener, nil
 }
 
 // advertised completes addresses that are told to hosts: one without a port gets ours.
