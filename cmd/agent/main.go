@@ -10,11 +10,14 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"mctl/internal/agent"
 	"mctl/internal/agent/engine"
+	"mctl/internal/agent/engine/packages"
+	"mctl/internal/agent/engine/program"
 	"mctl/internal/agent/footprint"
 	"mctl/internal/agent/front"
 	"mctl/internal/buildinfo"
@@ -34,6 +37,9 @@ Usage:
 const memoryLimit = 32 << 20
 
 func main() {
+	// Whoever reads what we say may be gone, an SSH session or the journal, and that must end nothing. Caught, not ignored,
+	// which programs that we start would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
@@ -89,11 +95,20 @@ func serve(ctx context.Context, logger hclog.Logger) error {
 	})
 }
 
-// removal lets the engine's configuration go back by key before files go back whole.
+// removal lets the engine's configuration go back by key before files go back whole, and packages by the host's manager.
 func removal(logger hclog.Logger) footprint.Config {
-	return footprint.Config{Withdraw: func(ctx context.Context) error {
-		return engine.New(engine.Config{Logger: logger, Footprint: footprint.OpenJournal("")}).Release(ctx)
-	}}
+	return footprint.Config{
+		Withdraw: func(ctx context.Context) error {
+			return engine.New(engine.Config{Logger: logger, Footprint: footprint.OpenJournal("")}).Release(ctx)
+		},
+		Purge: func(ctx context.Context, names []string, say func(string)) (string, error) {
+			family, err := packages.Detect(packages.Config{Logger: logger, Runner: program.Local{}, Progress: say, LockWait: time.Minute})
+			if err != nil {
+				return err.Error(), nil // nobody knows how to remove them here
+			}
+			return family.Remove(ctx, names)
+		},
+	}
 }
 
 // silent is for commands whose errors stand in their output already.

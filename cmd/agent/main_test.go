@@ -2,9 +2,37 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
+
+// TestMain lets a test run the whole program.
+func TestMain(m *testing.M) {
+	if args := os.Getenv("AGENT_TEST_MAIN"); args != "" {
+		os.Args = append(os.Args[:1], strings.Fields(args)...)
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func TestAReaderThatIsGoneEndsNothing(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	defer writer.Close()
+	program := exec.Command(os.Args[0])
+	program.Env = append(os.Environ(), "AGENT_TEST_MAIN=install")
+	program.Stdin, program.Stdout, program.Stderr = strings.NewReader("no JSON"), writer, writer
+	var exit *exec.ExitError
+	if err := program.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("it ended with %v, want its own exit code", err)
+	}
+}
 
 func TestUnknownUsePrintsHelpAndExits2(t *testing.T) {
 	for _, args := range [][]string{nil, {"fly"}, {"run", "fast"}, {"version", "--purge-engine"}, {"uninstall", "--all"}} {

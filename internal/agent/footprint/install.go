@@ -47,6 +47,9 @@ type Config struct {
 	// Withdraw takes our part out of files that others may have changed since, such as dockerd's configuration, before the
 	// journal's files are put back. It may be repeated. nil for none.
 	Withdraw func(ctx context.Context) error
+	// Purge removes packages that came by us; kept says why they stay, where something else needs them. It may be repeated.
+	// nil where packages are nobody's.
+	Purge func(ctx context.Context, names []string, say func(sentence string)) (kept string, err error)
 	// SetHostname tells the kernel; nil for the system call.
 	SetHostname func(name string) error
 }

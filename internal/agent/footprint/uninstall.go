@@ -54,9 +54,13 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 	if err := c.settle(ctx, touched); err != nil {
 		return err
 	}
-	if purgeEngine && len(book.Packages) > 0 {
-		if err := c.purge(ctx, book.Packages, say); err != nil {
-			return err
+	if purgeEngine && len(book.Packages) > 0 && c.Purge != nil {
+		kept, err := c.Purge(ctx, book.Packages, say)
+		if err != nil {
+			return fault.E("footprint.uninstall", fault.KindOf(err), "", fmt.Errorf("can't remove Docker's packages: %w", err)).WithHint(fault.HintOf(err))
+		}
+		if kept != "" {
+			say("Docker's packages stay: " + kept)
 		}
 	}
 	journal.RemoveFolders(book)
@@ -130,8 +134,11 @@ func (c Config) settle(ctx context.Context, touched []string) error {
 	return nil
 }
 
+// releaseAgain is the pause after a removal that failed, in seconds: a package manager's lock may be held.
+const releaseAgain = "10"
+
 // Release takes everything away from within the agent: systemd runs Uninstall outside of the agent's unit, which that
-// stops, and once more should it be killed. It returns when that is done, or when the agent was stopped by it. Precondition
+// stops, and again and again should it fail or be killed, since nobody is left then who could. It returns when that is done, or when the agent was stopped by it. Precondition
 // when systemd refuses, as for a second call while the first works.
 func Release(ctx context.Context, config Config, purgeEngine bool) error {
 	config, err := config.orDefaults()
@@ -140,7 +147,7 @@ func Release(ctx context.Context, config Config, purgeEngine bool) error {
 	}
 	args := []string{
 		"systemd-run", "--quiet", "--collect", "--wait", "--unit=mctl-release",
-		"--property=Restart=on-abnormal", "--property=RestartSec=1", Binary, "uninstall",
+		"--property=Restart=on-failure", "--property=RestartSec=" + releaseAgain, Binary, "uninstall",
 	}
 	if purgeEngine {
 		args = append(args, "--purge-engine")

@@ -72,14 +72,12 @@ func TestUninstallAsksTheEngineToWithdrawBeforeFilesGoBack(t *testing.T) {
 }
 
 func TestUninstallGoesOnAfterAFailure(t *testing.T) {
-	for _, call := range []string{"systemctl stop", "systemctl daemon-reload", "systemctl --no-reload disable", "dpkg-query"} {
+	for _, call := range []string{"systemctl stop", "systemctl daemon-reload", "systemctl --no-reload disable"} {
 		t.Run(call, func(t *testing.T) {
 			h := newHost(t)
-			h.put("/usr/bin/dpkg", "", 0o755)
 			before := h.snapshot()
 			_, err := h.install(nil)
 			must(t, err)
-			must(t, OpenJournal(h.root).Package("docker.io"))
 			h.failing[call] = "no"
 			if err := Uninstall(t.Context(), &bytes.Buffer{}, h.config, true); !fault.Is(err, fault.Precondition) {
 				t.Errorf("got %v", err)
@@ -95,12 +93,11 @@ func TestUninstallGoesOnAfterAFailure(t *testing.T) {
 
 func TestAHostThatIsSwitchedOffWhileItIsGivenBackHasAnAgentToGoOn(t *testing.T) {
 	h := newHost(t)
-	h.put("/usr/bin/dpkg", "", 0o755)
 	_, err := h.install(nil)
 	must(t, err)
 	must(t, OpenJournal(h.root).Package("docker.io"))
 	h.asked()
-	h.failing["dpkg-query"] = "no" // the last thing before what the agent needs itself
+	h.unpurged = errors.New("no") // the last thing before what the agent needs itself
 	if err := Uninstall(t.Context(), &bytes.Buffer{}, h.config, true); err == nil {
 		t.Fatal("no error")
 	}
@@ -116,41 +113,33 @@ func TestAHostThatIsSwitchedOffWhileItIsGivenBackHasAnAgentToGoOn(t *testing.T) 
 
 func TestPackagesGoOnlyWhenAskedForAndNobodyNeedsThem(t *testing.T) {
 	for name, c := range map[string]struct {
-		manager, installed string
-		failing            string
-		purge              bool
-		want               string // the call that removes
-		says               string
+		purge  bool
+		kept   string
+		failed error
+		want   []string // packages that were to go
+		says   string
 	}{
-		"not asked":          {manager: "/usr/bin/dpkg", installed: "docker.io\nrunc\n"},
-		"Debian":             {manager: "/usr/bin/dpkg", installed: "bash\ndocker.io\nrunc\n", purge: true, want: "apt-get -y -q -o DPkg::Lock::Timeout=60 -o Dpkg::Use-Pty=0 purge docker.io runc"},
-		"one is gone":        {manager: "/usr/bin/dpkg", installed: "bash\nrunc\n", purge: true, want: "apt-get -y -q -o DPkg::Lock::Timeout=60 -o Dpkg::Use-Pty=0 purge runc"},
-		"all are gone":       {manager: "/usr/bin/dpkg", installed: "bash\n", purge: true},
-		"needed by another":  {manager: "/usr/bin/dpkg", installed: "docker.io\nrunc\n", purge: true, failing: "dpkg --no-act --purge docker.io runc", says: "packages stay"},
-		"Fedora":             {manager: "/usr/bin/dnf", installed: "docker.io\n", purge: true, want: "dnf -y --setopt=clean_requirements_on_remove=False remove docker.io"},
-		"SUSE":               {manager: "/usr/bin/zypper", installed: "docker.io\n", purge: true, want: "zypper --non-interactive remove --no-clean-deps docker.io"},
-		"no package manager": {manager: "/usr/bin/true", purge: true, says: "no package manager"},
+		"not asked":         {},
+		"asked":             {purge: true, want: []string{"docker.io", "runc"}},
+		"needed by another": {purge: true, kept: "podman needs runc", want: []string{"docker.io", "runc"}, says: "packages stay: podman needs runc"},
+		"not yet":           {purge: true, failed: fault.New("p", fault.Unavailable, "", "locked").WithHint("wait"), want: []string{"docker.io", "runc"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			h.put(c.manager, "", 0o755)
 			_, err := h.install(nil)
 			must(t, err)
 			must(t, OpenJournal(h.root).Package("docker.io", "runc"))
-			h.answers["dpkg-query"], h.answers["rpm -qa"] = c.installed, c.installed
-			if c.failing != "" {
-				h.failing[c.failing] = "podman depends on runc"
+			h.kept, h.unpurged = c.kept, c.failed
+			var output bytes.Buffer
+			err = Uninstall(t.Context(), &output, h.config, c.purge)
+			if told := h.lines(&output); !fault.Is(err, fault.KindOf(c.failed)) && err != nil || (err != nil) != (c.failed != nil) || !says(told, c.says) {
+				t.Errorf("error %v, told %+v", err, told)
 			}
-			h.asked()
-			told := h.uninstall(c.purge)
-			removed := slices.DeleteFunc(h.asked(), func(call string) bool {
-				return !strings.Contains(call, " remove ") && (!strings.Contains(call, "apt-get") || !strings.Contains(call, " purge "))
-			})
-			if c.want == "" && len(removed) > 0 || c.want != "" && !slices.Equal(removed, []string{c.want}) {
-				t.Errorf("removed by %q", removed)
+			if !slices.Equal(h.purged, c.want) {
+				t.Errorf("to go were %q", h.purged)
 			}
-			if !says(told, c.says) {
-				t.Errorf("told %+v", told)
+			if there := exists(h.config.at(Binary)); there != (c.failed != nil) {
+				t.Errorf("the program is there: %t", there)
 			}
 		})
 	}
@@ -159,7 +148,7 @@ func TestPackagesGoOnlyWhenAskedForAndNobodyNeedsThem(t *testing.T) {
 func TestReleaseRunsOutsideOfTheAgentsUnit(t *testing.T) {
 	h := newHost(t)
 	must(t, Release(t.Context(), h.config, true))
-	want := []string{"systemd-run --quiet --collect --wait --unit=mctl-release --property=Restart=on-abnormal --property=RestartSec=1 /usr/local/bin/mctl-agent uninstall --purge-engine"}
+	want := []string{"systemd-run --quiet --collect --wait --unit=mctl-release --property=Restart=on-failure --property=RestartSec=10 /usr/local/bin/mctl-agent uninstall --purge-engine"}
 	if got := h.asked(); !slices.Equal(got, want) {
 		t.Errorf("asked %q", got)
 	}

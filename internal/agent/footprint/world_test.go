@@ -25,6 +25,9 @@ type host struct {
 	failing  map[string]string // what a call says when it fails, by its beginning
 	hostname string            // as the kernel has it
 	config   Config
+	purged   []string // packages that were to go
+	kept     string   // why they stay
+	unpurged error    // why they could not go
 }
 
 func newHost(t *testing.T) *host {
@@ -38,6 +41,10 @@ func newHost(t *testing.T) *host {
 	h.config = Config{
 		Root: h.root, Runner: h, Self: filepath.Join(h.root, "/tmp/upload"),
 		SetHostname: func(name string) error { h.hostname = name; return nil },
+		Purge: func(_ context.Context, names []string, _ func(string)) (string, error) {
+			h.purged = names
+			return h.kept, h.unpurged
+		},
 	}
 	return h
 }

@@ -31,6 +31,9 @@ type Family interface {
 	Installed(ctx context.Context) (map[string]string, error)
 	// Upgrade brings installed packages to the newest version.
 	Upgrade(ctx context.Context, names []string) error
+	// Remove takes packages away, configuration included, as long as nothing else needs one of them; else all stay and kept
+	// says why. Those that are gone already are passed over.
+	Remove(ctx context.Context, names []string) (kept string, err error)
 	// RepositoryFiles are where an install script puts Docker's repository.
 	RepositoryFiles() []string
 }

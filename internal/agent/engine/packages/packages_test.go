@@ -331,6 +331,48 @@ func TestUpgradeTakesInstalledPackagesAlone(t *testing.T) {
 	}
 }
 
+func TestPackagesGoUnlessSomethingElseNeedsThem(t *testing.T) {
+	for name, c := range map[string]struct {
+		release, installed string
+		needed             string // the call that finds out that they are needed
+		want               string // the call that removes
+	}{
+		"Debian":            {release: debian12, installed: "bash docker.io runc", want: "purge docker.io runc"},
+		"one is gone":       {release: debian12, installed: "bash runc", want: "purge runc"},
+		"all are gone":      {release: debian12, installed: "bash"},
+		"needed by another": {release: debian12, installed: "docker.io runc", needed: "dpkg --no-act --purge docker.io runc"},
+		"Fedora":            {release: fedora41, installed: "docker.io", want: "dnf -y --setopt=install_weak_deps=False --setopt=clean_requirements_on_remove=False remove docker.io"},
+		"needed on Fedora":  {release: fedora41, installed: "docker.io", needed: "rpm -e --test docker.io"},
+		"openSUSE":          {release: leap156, installed: "docker.io", want: "zypper --non-interactive remove --no-clean-deps docker.io"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, c.release)
+			h.put("/usr/bin/dnf", "")
+			listed := strings.ReplaceAll(c.installed, " ", "\n")
+			h.answers["dpkg-query"], h.answers["rpm -qa"] = listed, listed
+			if c.needed != "" {
+				h.failures[c.needed] = &program.ExitError{Program: "dpkg", Code: 1, Tail: []string{"podman depends on runc"}}
+			}
+			kept, err := h.family().Remove(t.Context(), []string{"docker.io", "runc"})
+			if err != nil || (kept != "") != (c.needed != "") {
+				t.Errorf("kept %q, %v", kept, err)
+			}
+			if c.want == "" && len(h.outlive) != 0 || c.want != "" && (len(h.outlive) != 1 || !strings.Contains(h.outlive[0], c.want)) {
+				t.Errorf("removed by %q", h.outlive)
+			}
+		})
+	}
+}
+
+func TestAnInterruptedRemovalIsCompletedFirst(t *testing.T) {
+	h := newHost(t, debian12)
+	h.put("/var/lib/dpkg/updates/0001", "")
+	h.answers["dpkg-query"] = "runc\n"
+	if _, err := h.family().Remove(t.Context(), []string{"docker.io", "runc"}); err != nil || h.index("dpkg --configure -a") != 0 || h.index("purge runc") < 0 {
+		t.Errorf("%v, %q", err, h.calls)
+	}
+}
+
 func TestTheNetworkIsTriedAgainAndThenASentence(t *testing.T) {
 	h := newHost(t, debian12)
 	h.failures[" update"] = &program.ExitError{Program: "apt-get", Code: 100, Tail: []string{
