@@ -147,7 +147,7 @@ func Release(ctx context.Context, config Config, purgeEngine bool) error {
 	}
 	args := []string{
 		"systemd-run", "--quiet", "--collect", "--wait", "--unit=mctl-release",
-		"--property=Restart=on-failure", "--property=RestartSec=" + releaseAgain, Binary, "uninstall",
+		"--property=KillMode=process", "--property=Restart=on-failure", "--property=RestartSec=" + releaseAgain, Binary, "uninstall",
 	}
 	if purgeEngine {
 		args = append(args, "--purge-engine")

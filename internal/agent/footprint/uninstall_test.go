@@ -148,7 +148,7 @@ func TestPackagesGoOnlyWhenAskedForAndNobodyNeedsThem(t *testing.T) {
 func TestReleaseRunsOutsideOfTheAgentsUnit(t *testing.T) {
 	h := newHost(t)
 	must(t, Release(t.Context(), h.config, true))
-	want := []string{"systemd-run --quiet --collect --wait --unit=mctl-release --property=Restart=on-failure --property=RestartSec=10 /usr/local/bin/mctl-agent uninstall --purge-engine"}
+	want := []string{"systemd-run --quiet --collect --wait --unit=mctl-release --property=KillMode=process --property=Restart=on-failure --property=RestartSec=10 /usr/local/bin/mctl-agent uninstall --purge-engine"}
 	if got := h.asked(); !slices.Equal(got, want) {
 		t.Errorf("asked %q", got)
 	}
