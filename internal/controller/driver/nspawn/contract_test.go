@@ -19,7 +19,7 @@ func TestContract(t *testing.T) {
 		w := newWorld(t, "contract")
 		return drivertest.Harness{
 			New:       func() driver.Driver { return w.driver() },
-			Machine:   driver.Machine{ControllerID: "contract", Options: driver.Options{}},
+			Machine:   driver.Machine{ControllerID: w.config.ControllerID, Options: driver.Options{}},
 			List:      w.list,
 			Instances: func(line string) bool { return strings.HasPrefix(line, "host ") },
 			Vanish: func(_ context.Context, m driver.Machine) error {

@@ -122,7 +122,7 @@ func TestAHostOutlivesItsController(t *testing.T) {
 	for line := range strings.Lines(string(own)) {
 		ownGroups[line] = !strings.HasSuffix(line, ":/\n") // nobody ends the root of a hierarchy
 	}
-	pids := w.inside(driver.Machine{ControllerID: "outlive", UID: "uid-web"})
+	pids := w.inside(driver.Machine{ControllerID: w.config.ControllerID, UID: "uid-web"})
 	if len(pids) < 3 {
 		t.Fatalf("a booted host has processes %v", pids)
 	}

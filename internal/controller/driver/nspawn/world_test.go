@@ -53,7 +53,8 @@ func newWorldIn(t *testing.T, controllerID, dir string) *world {
 		t.Fatal(err)
 	}
 	w := &world{T: t, signer: signer, ids: map[string]bool{}, config: Config{
-		StateDir: dir, ControllerID: controllerID, Logger: hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Debug}),
+		// Others may run the same test on this computer at the same time.
+		StateDir: dir, ControllerID: controllerID + "-" + rand.Text(), Logger: hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Debug}),
 	}}
 	if err := w.driver().equipped(settings{}); err != nil {
 		t.Skipf("no real hosts here: %v", err)
