@@ -206,7 +206,7 @@ func (w *world) kill(pids ...int) {
 		if err == nil {
 			err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, unix.ESRCH) {
 			w.Fatal(err)
 		}
 		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); n != 1 {
