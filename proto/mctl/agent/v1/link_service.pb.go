@@ -458,7 +458,10 @@ type Welcome struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	HealthInterval *durationpb.Duration   `protobuf:"bytes,1,opt,name=health_interval,json=healthInterval,proto3" json:"health_interval,omitempty"`
 	// host:port each, where to dial next time, best first.
-	Endpoints     []string `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Endpoints []string `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// When the host shall renew its certificate, from now on; zero means at once, absent leaves it to the host. A host renews
+	// earlier where it thinks so, never later.
+	RenewAfter    *durationpb.Duration `protobuf:"bytes,3,opt,name=renew_after,json=renewAfter,proto3" json:"renew_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,6 +506,13 @@ func (x *Welcome) GetHealthInterval() *durationpb.Duration {
 func (x *Welcome) GetEndpoints() []string {
 	if x != nil {
 		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *Welcome) GetRenewAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RenewAfter
 	}
 	return nil
 }
@@ -1509,10 +1519,12 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\x06kernel\x18\x04 \x01(\tR\x06kernel\x12\x12\n" +
 	"\x04cpus\x18\x05 \x01(\rR\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12\x17\n" +
-	"\aboot_id\x18\a \x01(\tR\x06bootId\"k\n" +
+	"\aboot_id\x18\a \x01(\tR\x06bootId\"\xa7\x01\n" +
 	"\aWelcome\x12B\n" +
 	"\x0fhealth_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x0ehealthInterval\x12\x1c\n" +
-	"\tendpoints\x18\x02 \x03(\tR\tendpoints\"\xdc\x01\n" +
+	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12:\n" +
+	"\vrenew_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"renewAfter\"\xdc\x01\n" +
 	"\aDesired\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1666,25 +1678,26 @@ var file_mctl_agent_v1_link_service_proto_depIdxs = []int32{
 	4,  // 7: mctl.agent.v1.Hello.host:type_name -> mctl.agent.v1.HostFacts
 	10, // 8: mctl.agent.v1.Hello.applied:type_name -> mctl.agent.v1.Applied
 	20, // 9: mctl.agent.v1.Welcome.health_interval:type_name -> google.protobuf.Duration
-	7,  // 10: mctl.agent.v1.Desired.engine:type_name -> mctl.agent.v1.EngineDesired
-	8,  // 11: mctl.agent.v1.Desired.front:type_name -> mctl.agent.v1.FrontDesired
-	9,  // 12: mctl.agent.v1.Desired.release:type_name -> mctl.agent.v1.Release
-	11, // 13: mctl.agent.v1.Applied.failure:type_name -> mctl.agent.v1.Failure
-	12, // 14: mctl.agent.v1.Applied.engine:type_name -> mctl.agent.v1.EngineFacts
-	13, // 15: mctl.agent.v1.Applied.front:type_name -> mctl.agent.v1.FrontFacts
-	21, // 16: mctl.agent.v1.FrontFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	15, // 17: mctl.agent.v1.Health.disks:type_name -> mctl.agent.v1.DiskUsage
-	21, // 18: mctl.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
-	19, // 19: mctl.agent.v1.Fact.attributes:type_name -> mctl.agent.v1.Fact.AttributesEntry
-	0,  // 20: mctl.agent.v1.LinkService.Connect:input_type -> mctl.agent.v1.ConnectRequest
-	17, // 21: mctl.agent.v1.LinkService.IssueEngineCertificate:input_type -> mctl.agent.v1.IssueEngineCertificateRequest
-	1,  // 22: mctl.agent.v1.LinkService.Connect:output_type -> mctl.agent.v1.ConnectResponse
-	18, // 23: mctl.agent.v1.LinkService.IssueEngineCertificate:output_type -> mctl.agent.v1.IssueEngineCertificateResponse
-	22, // [22:24] is the sub-list for method output_type
-	20, // [20:22] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	20, // 10: mctl.agent.v1.Welcome.renew_after:type_name -> google.protobuf.Duration
+	7,  // 11: mctl.agent.v1.Desired.engine:type_name -> mctl.agent.v1.EngineDesired
+	8,  // 12: mctl.agent.v1.Desired.front:type_name -> mctl.agent.v1.FrontDesired
+	9,  // 13: mctl.agent.v1.Desired.release:type_name -> mctl.agent.v1.Release
+	11, // 14: mctl.agent.v1.Applied.failure:type_name -> mctl.agent.v1.Failure
+	12, // 15: mctl.agent.v1.Applied.engine:type_name -> mctl.agent.v1.EngineFacts
+	13, // 16: mctl.agent.v1.Applied.front:type_name -> mctl.agent.v1.FrontFacts
+	21, // 17: mctl.agent.v1.FrontFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 18: mctl.agent.v1.Health.disks:type_name -> mctl.agent.v1.DiskUsage
+	21, // 19: mctl.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	19, // 20: mctl.agent.v1.Fact.attributes:type_name -> mctl.agent.v1.Fact.AttributesEntry
+	0,  // 21: mctl.agent.v1.LinkService.Connect:input_type -> mctl.agent.v1.ConnectRequest
+	17, // 22: mctl.agent.v1.LinkService.IssueEngineCertificate:input_type -> mctl.agent.v1.IssueEngineCertificateRequest
+	1,  // 23: mctl.agent.v1.LinkService.Connect:output_type -> mctl.agent.v1.ConnectResponse
+	18, // 24: mctl.agent.v1.LinkService.IssueEngineCertificate:output_type -> mctl.agent.v1.IssueEngineCertificateResponse
+	23, // [23:25] is the sub-list for method output_type
+	21, // [21:23] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_mctl_agent_v1_link_service_proto_init() }

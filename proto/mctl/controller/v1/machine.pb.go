@@ -23,6 +23,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// LinkMode is which ways an agent's session may go.
+type LinkMode int32
+
+const (
+	LinkMode_LINK_MODE_UNSPECIFIED LinkMode = 0
+	// Direct where the host can reach the controller, over SSH where it can't.
+	LinkMode_LINK_MODE_AUTO LinkMode = 1
+	// The agent dials the controller.
+	LinkMode_LINK_MODE_DIRECT LinkMode = 2
+	// The controller keeps an SSH connection to the host, and the agent dials a socket there that is forwarded back.
+	LinkMode_LINK_MODE_SSH LinkMode = 3
+)
+
+// Enum value maps for LinkMode.
+var (
+	LinkMode_name = map[int32]string{
+		0: "LINK_MODE_UNSPECIFIED",
+		1: "LINK_MODE_AUTO",
+		2: "LINK_MODE_DIRECT",
+		3: "LINK_MODE_SSH",
+	}
+	LinkMode_value = map[string]int32{
+		"LINK_MODE_UNSPECIFIED": 0,
+		"LINK_MODE_AUTO":        1,
+		"LINK_MODE_DIRECT":      2,
+		"LINK_MODE_SSH":         3,
+	}
+)
+
+func (x LinkMode) Enum() *LinkMode {
+	p := new(LinkMode)
+	*p = x
+	return p
+}
+
+func (x LinkMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LinkMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_mctl_controller_v1_machine_proto_enumTypes[0].Descriptor()
+}
+
+func (LinkMode) Type() protoreflect.EnumType {
+	return &file_mctl_controller_v1_machine_proto_enumTypes[0]
+}
+
+func (x LinkMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LinkMode.Descriptor instead.
+func (LinkMode) EnumDescriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{0}
+}
+
 // EngineInstall is where Docker comes from.
 type EngineInstall int32
 
@@ -71,11 +127,11 @@ func (x EngineInstall) String() string {
 }
 
 func (EngineInstall) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_proto_enumTypes[0].Descriptor()
+	return file_mctl_controller_v1_machine_proto_enumTypes[1].Descriptor()
 }
 
 func (EngineInstall) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_proto_enumTypes[0]
+	return &file_mctl_controller_v1_machine_proto_enumTypes[1]
 }
 
 func (x EngineInstall) Number() protoreflect.EnumNumber {
@@ -84,7 +140,7 @@ func (x EngineInstall) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EngineInstall.Descriptor instead.
 func (EngineInstall) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{0}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{1}
 }
 
 // PowerState is the power a machine shall have.
@@ -121,11 +177,11 @@ func (x PowerState) String() string {
 }
 
 func (PowerState) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_proto_enumTypes[1].Descriptor()
+	return file_mctl_controller_v1_machine_proto_enumTypes[2].Descriptor()
 }
 
 func (PowerState) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_proto_enumTypes[1]
+	return &file_mctl_controller_v1_machine_proto_enumTypes[2]
 }
 
 func (x PowerState) Number() protoreflect.EnumNumber {
@@ -134,7 +190,7 @@ func (x PowerState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PowerState.Descriptor instead.
 func (PowerState) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{1}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{2}
 }
 
 // Phase is where in its life a machine is. docs/machine-lifecycle.md draws the moves.
@@ -195,11 +251,11 @@ func (x Phase) String() string {
 }
 
 func (Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_proto_enumTypes[2].Descriptor()
+	return file_mctl_controller_v1_machine_proto_enumTypes[3].Descriptor()
 }
 
 func (Phase) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_proto_enumTypes[2]
+	return &file_mctl_controller_v1_machine_proto_enumTypes[3]
 }
 
 func (x Phase) Number() protoreflect.EnumNumber {
@@ -208,7 +264,58 @@ func (x Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Phase.Descriptor instead.
 func (Phase) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{2}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{3}
+}
+
+// LinkWay is the way that a session came.
+type LinkWay int32
+
+const (
+	// There was no session yet.
+	LinkWay_LINK_WAY_UNSPECIFIED LinkWay = 0
+	LinkWay_LINK_WAY_DIRECT      LinkWay = 1
+	LinkWay_LINK_WAY_SSH         LinkWay = 2
+)
+
+// Enum value maps for LinkWay.
+var (
+	LinkWay_name = map[int32]string{
+		0: "LINK_WAY_UNSPECIFIED",
+		1: "LINK_WAY_DIRECT",
+		2: "LINK_WAY_SSH",
+	}
+	LinkWay_value = map[string]int32{
+		"LINK_WAY_UNSPECIFIED": 0,
+		"LINK_WAY_DIRECT":      1,
+		"LINK_WAY_SSH":         2,
+	}
+)
+
+func (x LinkWay) Enum() *LinkWay {
+	p := new(LinkWay)
+	*p = x
+	return p
+}
+
+func (x LinkWay) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LinkWay) Descriptor() protoreflect.EnumDescriptor {
+	return file_mctl_controller_v1_machine_proto_enumTypes[4].Descriptor()
+}
+
+func (LinkWay) Type() protoreflect.EnumType {
+	return &file_mctl_controller_v1_machine_proto_enumTypes[4]
+}
+
+func (x LinkWay) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LinkWay.Descriptor instead.
+func (LinkWay) EnumDescriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{4}
 }
 
 // Machine is one Docker host: what somebody asked for (spec) and what is (status).
@@ -329,7 +436,9 @@ type MachineSpec struct {
 	// Remove the machine whole when its creation fails.
 	Rollback bool `protobuf:"varint,11,opt,name=rollback,proto3" json:"rollback,omitempty"`
 	// Name of a stored credential, in place of the driver's credential flag.
-	Credential    string `protobuf:"bytes,12,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential string `protobuf:"bytes,12,opt,name=credential,proto3" json:"credential,omitempty"`
+	// Which way the agent's session goes. Unspecified means AUTO.
+	Link          LinkMode `protobuf:"varint,13,opt,name=link,proto3,enum=mctl.controller.v1.LinkMode" json:"link,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -446,6 +555,13 @@ func (x *MachineSpec) GetCredential() string {
 		return x.Credential
 	}
 	return ""
+}
+
+func (x *MachineSpec) GetLink() LinkMode {
+	if x != nil {
+		return x.Link
+	}
+	return LinkMode_LINK_MODE_UNSPECIFIED
 }
 
 // Counters ask for an act that leaves no other trace in spec. Each is raised by its RPC.
@@ -582,10 +698,12 @@ func (x *Deletion) GetPurgeEngine() bool {
 
 // Waits bound what a creation waits for. Zero means the controller's default.
 type Waits struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ssh           *durationpb.Duration   `protobuf:"bytes,1,opt,name=ssh,proto3" json:"ssh,omitempty"`
-	Install       *durationpb.Duration   `protobuf:"bytes,2,opt,name=install,proto3" json:"install,omitempty"`
-	Agent         *durationpb.Duration   `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Ssh     *durationpb.Duration   `protobuf:"bytes,1,opt,name=ssh,proto3" json:"ssh,omitempty"`
+	Install *durationpb.Duration   `protobuf:"bytes,2,opt,name=install,proto3" json:"install,omitempty"`
+	Agent   *durationpb.Duration   `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Until a host that joins by its user data has joined.
+	Boot          *durationpb.Duration `protobuf:"bytes,4,opt,name=boot,proto3" json:"boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -637,6 +755,13 @@ func (x *Waits) GetInstall() *durationpb.Duration {
 func (x *Waits) GetAgent() *durationpb.Duration {
 	if x != nil {
 		return x.Agent
+	}
+	return nil
+}
+
+func (x *Waits) GetBoot() *durationpb.Duration {
+	if x != nil {
+		return x.Boot
 	}
 	return nil
 }
@@ -1317,7 +1442,11 @@ type LinkStatus struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Connected bool                   `protobuf:"varint,1,opt,name=connected,proto3" json:"connected,omitempty"`
 	// Since when connected, or not.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// The way the present or the last session came.
+	Way LinkWay `protobuf:"varint,3,opt,name=way,proto3,enum=mctl.controller.v1.LinkWay" json:"way,omitempty"`
+	// Why the controller's SSH connection to the host is not up where it shall be. One sentence.
+	SshError      string `protobuf:"bytes,4,opt,name=ssh_error,json=sshError,proto3" json:"ssh_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1364,6 +1493,20 @@ func (x *LinkStatus) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *LinkStatus) GetWay() LinkWay {
+	if x != nil {
+		return x.Way
+	}
+	return LinkWay_LINK_WAY_UNSPECIFIED
+}
+
+func (x *LinkStatus) GetSshError() string {
+	if x != nil {
+		return x.SshError
+	}
+	return ""
 }
 
 // Health is the newest report of the agent. It lives in memory only.
@@ -1583,7 +1726,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x123\n" +
 	"\x04spec\x18\x06 \x01(\v2\x1f.mctl.controller.v1.MachineSpecR\x04spec\x129\n" +
-	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\"\x9e\x04\n" +
+	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\"\xd0\x04\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2 .mctl.controller.v1.DriverOptionR\rdriverOptions\x126\n" +
@@ -1599,7 +1742,8 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\brollback\x18\v \x01(\bR\brollback\x12\x1e\n" +
 	"\n" +
 	"credential\x18\f \x01(\tR\n" +
-	"credential\"\x9d\x01\n" +
+	"credential\x120\n" +
+	"\x04link\x18\r \x01(\x0e2\x1c.mctl.controller.v1.LinkModeR\x04link\"\x9d\x01\n" +
 	"\bCounters\x12\x18\n" +
 	"\arestart\x18\x01 \x01(\x04R\arestart\x12\x1c\n" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +
@@ -1608,11 +1752,12 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x05retry\x18\x05 \x01(\x04R\x05retry\"C\n" +
 	"\bDeletion\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12!\n" +
-	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\"\x9a\x01\n" +
+	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\"\xc9\x01\n" +
 	"\x05Waits\x12+\n" +
 	"\x03ssh\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ssh\x123\n" +
 	"\ainstall\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\ainstall\x12/\n" +
-	"\x05agent\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05agent\"T\n" +
+	"\x05agent\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05agent\x12-\n" +
+	"\x04boot\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04boot\"T\n" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12\x18\n" +
@@ -1674,11 +1819,13 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x0estorage_driver\x18\x03 \x01(\tR\rstorageDriver\x12R\n" +
 	"\x17certificate_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x15certificateExpireTime\x12-\n" +
 	"\x12certificate_serial\x18\x05 \x01(\tR\x11certificateSerial\x12\x12\n" +
-	"\x04port\x18\x06 \x01(\rR\x04port\"Z\n" +
+	"\x04port\x18\x06 \x01(\rR\x04port\"\xa6\x01\n" +
 	"\n" +
 	"LinkStatus\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xda\x04\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12-\n" +
+	"\x03way\x18\x03 \x01(\x0e2\x1b.mctl.controller.v1.LinkWayR\x03way\x12\x1b\n" +
+	"\tssh_error\x18\x04 \x01(\tR\bsshError\"\xda\x04\n" +
 	"\x06Health\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
 	"\vcpu_percent\x18\x02 \x01(\x01R\n" +
@@ -1700,7 +1847,12 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12'\n" +
-	"\x0favailable_bytes\x18\x03 \x01(\x04R\x0eavailableBytes*\xb2\x01\n" +
+	"\x0favailable_bytes\x18\x03 \x01(\x04R\x0eavailableBytes*b\n" +
+	"\bLinkMode\x12\x19\n" +
+	"\x15LINK_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eLINK_MODE_AUTO\x10\x01\x12\x14\n" +
+	"\x10LINK_MODE_DIRECT\x10\x02\x12\x11\n" +
+	"\rLINK_MODE_SSH\x10\x03*\xb2\x01\n" +
 	"\rEngineInstall\x12\x1e\n" +
 	"\x1aENGINE_INSTALL_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ENGINE_INSTALL_AUTO\x10\x01\x12\x19\n" +
@@ -1725,7 +1877,11 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\rPHASE_STOPPED\x10\b\x12\x12\n" +
 	"\x0ePHASE_STARTING\x10\t\x12\x12\n" +
 	"\x0ePHASE_DELETING\x10\n" +
-	"B\xbc\x01\n" +
+	"*J\n" +
+	"\aLinkWay\x12\x18\n" +
+	"\x14LINK_WAY_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fLINK_WAY_DIRECT\x10\x01\x12\x10\n" +
+	"\fLINK_WAY_SSH\x10\x02B\xbc\x01\n" +
 	"\x16com.mctl.controller.v1B\fMachineProtoP\x01Z*mctl/proto/mctl/controller/v1;controllerv1\xa2\x02\x03MCX\xaa\x02\x12Mctl.Controller.V1\xca\x02\x12Mctl\\Controller\\V1\xe2\x02\x1eMctl\\Controller\\V1\\GPBMetadata\xea\x02\x14Mctl::Controller::V1b\x06proto3"
 
 var (
@@ -1740,64 +1896,69 @@ func file_mctl_controller_v1_machine_proto_rawDescGZIP() []byte {
 	return file_mctl_controller_v1_machine_proto_rawDescData
 }
 
-var file_mctl_controller_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_mctl_controller_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_mctl_controller_v1_machine_proto_goTypes = []any{
-	(EngineInstall)(0),            // 0: mctl.controller.v1.EngineInstall
-	(PowerState)(0),               // 1: mctl.controller.v1.PowerState
-	(Phase)(0),                    // 2: mctl.controller.v1.Phase
-	(*Machine)(nil),               // 3: mctl.controller.v1.Machine
-	(*MachineSpec)(nil),           // 4: mctl.controller.v1.MachineSpec
-	(*Counters)(nil),              // 5: mctl.controller.v1.Counters
-	(*Deletion)(nil),              // 6: mctl.controller.v1.Deletion
-	(*Waits)(nil),                 // 7: mctl.controller.v1.Waits
-	(*DriverOption)(nil),          // 8: mctl.controller.v1.DriverOption
-	(*EngineSpec)(nil),            // 9: mctl.controller.v1.EngineSpec
-	(*MachineStatus)(nil),         // 10: mctl.controller.v1.MachineStatus
-	(*Failure)(nil),               // 11: mctl.controller.v1.Failure
-	(*SSHEndpoint)(nil),           // 12: mctl.controller.v1.SSHEndpoint
-	(*HostStatus)(nil),            // 13: mctl.controller.v1.HostStatus
-	(*EngineStatus)(nil),          // 14: mctl.controller.v1.EngineStatus
-	(*LinkStatus)(nil),            // 15: mctl.controller.v1.LinkStatus
-	(*Health)(nil),                // 16: mctl.controller.v1.Health
-	(*DiskUsage)(nil),             // 17: mctl.controller.v1.DiskUsage
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(LinkMode)(0),                 // 0: mctl.controller.v1.LinkMode
+	(EngineInstall)(0),            // 1: mctl.controller.v1.EngineInstall
+	(PowerState)(0),               // 2: mctl.controller.v1.PowerState
+	(Phase)(0),                    // 3: mctl.controller.v1.Phase
+	(LinkWay)(0),                  // 4: mctl.controller.v1.LinkWay
+	(*Machine)(nil),               // 5: mctl.controller.v1.Machine
+	(*MachineSpec)(nil),           // 6: mctl.controller.v1.MachineSpec
+	(*Counters)(nil),              // 7: mctl.controller.v1.Counters
+	(*Deletion)(nil),              // 8: mctl.controller.v1.Deletion
+	(*Waits)(nil),                 // 9: mctl.controller.v1.Waits
+	(*DriverOption)(nil),          // 10: mctl.controller.v1.DriverOption
+	(*EngineSpec)(nil),            // 11: mctl.controller.v1.EngineSpec
+	(*MachineStatus)(nil),         // 12: mctl.controller.v1.MachineStatus
+	(*Failure)(nil),               // 13: mctl.controller.v1.Failure
+	(*SSHEndpoint)(nil),           // 14: mctl.controller.v1.SSHEndpoint
+	(*HostStatus)(nil),            // 15: mctl.controller.v1.HostStatus
+	(*EngineStatus)(nil),          // 16: mctl.controller.v1.EngineStatus
+	(*LinkStatus)(nil),            // 17: mctl.controller.v1.LinkStatus
+	(*Health)(nil),                // 18: mctl.controller.v1.Health
+	(*DiskUsage)(nil),             // 19: mctl.controller.v1.DiskUsage
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_proto_depIdxs = []int32{
-	18, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
-	4,  // 1: mctl.controller.v1.Machine.spec:type_name -> mctl.controller.v1.MachineSpec
-	10, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
-	8,  // 3: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
-	9,  // 4: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
-	1,  // 5: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
-	5,  // 6: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
-	7,  // 7: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
-	6,  // 8: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
-	19, // 9: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
-	19, // 10: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
-	19, // 11: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
-	0,  // 12: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
-	2,  // 13: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
-	18, // 14: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	11, // 15: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
-	12, // 16: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
-	13, // 17: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
-	14, // 18: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
-	15, // 19: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
-	16, // 20: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
-	18, // 21: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	18, // 22: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	18, // 23: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
-	18, // 24: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
-	17, // 25: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
-	19, // 26: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
-	19, // 27: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	20, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	6,  // 1: mctl.controller.v1.Machine.spec:type_name -> mctl.controller.v1.MachineSpec
+	12, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
+	10, // 3: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
+	11, // 4: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
+	2,  // 5: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
+	7,  // 6: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
+	9,  // 7: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
+	8,  // 8: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
+	0,  // 9: mctl.controller.v1.MachineSpec.link:type_name -> mctl.controller.v1.LinkMode
+	21, // 10: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
+	21, // 11: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
+	21, // 12: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
+	21, // 13: mctl.controller.v1.Waits.boot:type_name -> google.protobuf.Duration
+	1,  // 14: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
+	3,  // 15: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
+	20, // 16: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	13, // 17: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
+	14, // 18: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	15, // 19: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
+	16, // 20: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
+	17, // 21: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
+	18, // 22: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
+	20, // 23: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	20, // 24: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	20, // 25: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
+	4,  // 26: mctl.controller.v1.LinkStatus.way:type_name -> mctl.controller.v1.LinkWay
+	20, // 27: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
+	19, // 28: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
+	21, // 29: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
+	21, // 30: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_proto_init() }
@@ -1810,7 +1971,7 @@ func file_mctl_controller_v1_machine_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_proto_rawDesc), len(file_mctl_controller_v1_machine_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      5,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -36,9 +36,11 @@ type Machine struct {
 	// Private key with which the controller logs in to a host that it made; PKCS #8.
 	SealedSshKey []byte `protobuf:"bytes,7,opt,name=sealed_ssh_key,json=sealedSshKey,proto3" json:"sealed_ssh_key,omitempty"`
 	// The newest writes by request id, so that a repeated one changes nothing.
-	Requests      []*Request `protobuf:"bytes,8,rep,name=requests,proto3" json:"requests,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Requests []*Request `protobuf:"bytes,8,rep,name=requests,proto3" json:"requests,omitempty"`
+	// Join ticket in the user data of a host that has not joined yet.
+	SealedBootTicket []byte `protobuf:"bytes,9,opt,name=sealed_boot_ticket,json=sealedBootTicket,proto3" json:"sealed_boot_ticket,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -127,6 +129,13 @@ func (x *Machine) GetRequests() []*Request {
 	return nil
 }
 
+func (x *Machine) GetSealedBootTicket() []byte {
+	if x != nil {
+		return x.SealedBootTicket
+	}
+	return nil
+}
+
 // MachineSpec is what somebody asked for.
 type MachineSpec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -151,7 +160,10 @@ type MachineSpec struct {
 	PurgeEngine       bool                 `protobuf:"varint,18,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
 	Rollback          bool                 `protobuf:"varint,19,opt,name=rollback,proto3" json:"rollback,omitempty"`
 	// Name of a stored credential.
-	Credential    string `protobuf:"bytes,20,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential string `protobuf:"bytes,20,opt,name=credential,proto3" json:"credential,omitempty"`
+	// auto, direct or ssh.
+	Link          string               `protobuf:"bytes,21,opt,name=link,proto3" json:"link,omitempty"`
+	WaitBoot      *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_boot,json=waitBoot,proto3" json:"wait_boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +336,20 @@ func (x *MachineSpec) GetCredential() string {
 		return x.Credential
 	}
 	return ""
+}
+
+func (x *MachineSpec) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *MachineSpec) GetWaitBoot() *durationpb.Duration {
+	if x != nil {
+		return x.WaitBoot
+	}
+	return nil
 }
 
 // DriverOption is one resolved driver flag.
@@ -536,7 +562,11 @@ type MachineStatus struct {
 	// Counter of the spec that is done.
 	DoneProvision uint64 `protobuf:"varint,22,opt,name=done_provision,json=doneProvision,proto3" json:"done_provision,omitempty"`
 	// The host was removed, or given back: what is left to remove is what we know of it.
-	HostGone      bool `protobuf:"varint,23,opt,name=host_gone,json=hostGone,proto3" json:"host_gone,omitempty"`
+	HostGone bool `protobuf:"varint,23,opt,name=host_gone,json=hostGone,proto3" json:"host_gone,omitempty"`
+	// The way that the agent's last session came, or is expected to come: direct or ssh.
+	Link string `protobuf:"bytes,24,opt,name=link,proto3" json:"link,omitempty"`
+	// The provider was handed the boot ticket.
+	BootWritten   bool `protobuf:"varint,25,opt,name=boot_written,json=bootWritten,proto3" json:"boot_written,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -721,6 +751,20 @@ func (x *MachineStatus) GetDoneProvision() uint64 {
 func (x *MachineStatus) GetHostGone() bool {
 	if x != nil {
 		return x.HostGone
+	}
+	return false
+}
+
+func (x *MachineStatus) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *MachineStatus) GetBootWritten() bool {
+	if x != nil {
+		return x.BootWritten
 	}
 	return false
 }
@@ -1536,7 +1580,7 @@ var File_mctl_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x02\n" +
+	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x02\n" +
 	"\aMachine\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1548,7 +1592,8 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x04spec\x18\x05 \x01(\v2\x1b.mctl.record.v1.MachineSpecR\x04spec\x125\n" +
 	"\x06status\x18\x06 \x01(\v2\x1d.mctl.record.v1.MachineStatusR\x06status\x12$\n" +
 	"\x0esealed_ssh_key\x18\a \x01(\fR\fsealedSshKey\x123\n" +
-	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\"\xf2\x05\n" +
+	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\x12,\n" +
+	"\x12sealed_boot_ticket\x18\t \x01(\fR\x10sealedBootTicket\"\xbe\x06\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12C\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2\x1c.mctl.record.v1.DriverOptionR\rdriverOptions\x122\n" +
@@ -1573,7 +1618,9 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\brollback\x18\x13 \x01(\bR\brollback\x12\x1e\n" +
 	"\n" +
 	"credential\x18\x14 \x01(\tR\n" +
-	"credential\"\x82\x01\n" +
+	"credential\x12\x12\n" +
+	"\x04link\x18\x15 \x01(\tR\x04link\x126\n" +
+	"\twait_boot\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\"\x82\x01\n" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12%\n" +
@@ -1591,7 +1638,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x13insecure_registries\x18\x06 \x03(\tR\x12insecureRegistries\x12)\n" +
 	"\x10registry_mirrors\x18\a \x03(\tR\x0fregistryMirrors\x12\x18\n" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
-	"\x04port\x18\t \x01(\rR\x04port\"\xd4\x06\n" +
+	"\x04port\x18\t \x01(\rR\x04port\"\x8b\a\n" +
 	"\rMachineStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x129\n" +
 	"\n" +
@@ -1618,7 +1665,9 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x05power\x18\x14 \x01(\tR\x05power\x12\x12\n" +
 	"\x04port\x18\x15 \x01(\rR\x04port\x12%\n" +
 	"\x0edone_provision\x18\x16 \x01(\x04R\rdoneProvision\x12\x1b\n" +
-	"\thost_gone\x18\x17 \x01(\bR\bhostGoneJ\x04\b\x12\x10\x13R\battempts\"\x9b\x01\n" +
+	"\thost_gone\x18\x17 \x01(\bR\bhostGone\x12\x12\n" +
+	"\x04link\x18\x18 \x01(\tR\x04link\x12!\n" +
+	"\fboot_written\x18\x19 \x01(\bR\vbootWrittenJ\x04\b\x12\x10\x13R\battempts\"\x9b\x01\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1733,26 +1782,27 @@ var file_mctl_record_v1_record_proto_depIdxs = []int32{
 	17, // 6: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
 	17, // 7: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
 	17, // 8: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
-	16, // 9: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	5,  // 10: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
-	6,  // 11: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
-	7,  // 12: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
-	16, // 13: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	16, // 14: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 15: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
-	16, // 16: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 17: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
-	16, // 18: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
-	14, // 19: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
-	16, // 20: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	16, // 21: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	16, // 22: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	14, // 23: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	17, // 9: mctl.record.v1.MachineSpec.wait_boot:type_name -> google.protobuf.Duration
+	16, // 10: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	5,  // 11: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
+	6,  // 12: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
+	7,  // 13: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
+	16, // 14: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	16, // 15: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 16: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
+	16, // 17: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 18: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
+	16, // 19: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
+	14, // 20: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
+	16, // 21: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	16, // 22: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	16, // 23: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	14, // 24: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }
