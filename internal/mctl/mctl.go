@@ -20,6 +20,7 @@ import (
 	"mctl/internal/mctl/controller"
 	"mctl/internal/mctl/create"
 	"mctl/internal/mctl/credentials"
+	"mctl/internal/mctl/dockercontext"
 	"mctl/internal/mctl/engine"
 	"mctl/internal/mctl/machine"
 	"mctl/internal/mctl/orphans"
@@ -80,7 +81,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), shell.Commands(env),
-		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env), newCompletion(env)},
+		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)
 	}
