@@ -28,6 +28,9 @@ if [ -z "$missing" ]; then
 else
 	notes+=("skipped: test/e2e, test/cloud/host, test/cloud/gcloud (real hosts need $missing)")
 fi
+command -v sshfs >/dev/null || notes+=("not checked: mount on a real host (sshfs not installed)")
+[ "$missing" = Linux ] || [ -c /dev/fuse ] || notes+=("not checked: mount on a real host (no /dev/fuse here)")
+command -v rsync >/dev/null || notes+=("not checked: scp --delta on a real host (rsync not installed)")
 command -v gcloud >/dev/null || notes+=("not checked: gcloud not installed")
 
 notes+=(
