@@ -27,6 +27,7 @@ import (
 	"mctl/internal/mctl/power"
 	"mctl/internal/mctl/shell"
 	"mctl/internal/mctl/transfer"
+	"mctl/internal/mctl/use"
 )
 
 // Main runs the command line of this process and returns the exit code. An interrupt ends what is being waited for; a second
@@ -80,7 +81,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpFunc(func(command *cobra.Command, _ []string) { env.Answer(help(env, command)) })
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
-		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), shell.Commands(env),
+		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), use.Commands(env), shell.Commands(env),
 		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)

@@ -129,3 +129,12 @@ func errNoSwarm(name string) error {
 	return cli.Failf("%q is not a swarm master. The --swarm flag is intended for use with swarm masters", name).
 		WithHint("leave --swarm out")
 }
+
+// PrintEnv prints what a shell evaluates to use the machine that the arguments name, or, with unset, none.
+func PrintEnv(ctx context.Context, env *cli.Env, args []string, shell string, unset, noProxy bool) error {
+	opts := envOptions{shell: shell, unset: unset, noProxy: noProxy}
+	if unset {
+		return unsetEnv(env, args, opts)
+	}
+	return setEnv(ctx, env, args, opts)
+}
