@@ -108,7 +108,7 @@ func unsetEnv(env *cli.Env, args []string, opts envOptions) error {
 
 // shellOf picks the shell that will read the lines: the flag's, else that of SHELL. A document is for none.
 func shellOf(env *cli.Env, flag string) (string, error) {
-	shell := shellName(flag, env.Getenv("SHELL"))
+	shell := shellName(flag, env.Getenv)
 	if shell == "" && !env.JSON() {
 		env.Printf("The default lines below are for a sh/bash shell, you can specify the shell you're using, with the --shell flag.\n\n")
 		return "", cli.Failf("Error: Unknown shell").WithHint("name it with --shell")
