@@ -8,7 +8,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 lacking=()
 for tool in systemd-nspawn=systemd-container mmdebstrap iptables ip=iproute2 ssh=openssh-client curl docker=docker.io openssl sudo \
-	nc=netcat-openbsd pgrep=procps; do
+	nc=netcat-openbsd pgrep=procps sshfs rsync; do
 	command -v "${tool%%=*}" >/dev/null || lacking+=("${tool#*=}")
 done
 # The test images hold nothing but busybox, so it must need no libraries.

@@ -28,9 +28,15 @@ if [ -z "$missing" ]; then
 else
 	notes+=("skipped: test/e2e, test/cloud/host, test/cloud/gcloud (real hosts need $missing)")
 fi
+command -v sshfs >/dev/null || notes+=("not checked: mount on a real host (sshfs not installed)")
+[ "$missing" = Linux ] || [ -c /dev/fuse ] || notes+=("not checked: mount on a real host (no /dev/fuse here)")
+command -v rsync >/dev/null || notes+=("not checked: scp --delta on a real host (rsync not installed)")
 command -v gcloud >/dev/null || notes+=("not checked: gcloud not installed")
 
+for shell in zsh fish; do command -v $shell >/dev/null || notes+=("not checked: $shell not installed"); done
+
 notes+=(
+	"not checked: PowerShell's completion and its function for use (their text alone)"
 	"against transcripts only: Ubuntu, the RPM family, Docker's own repository, the install script"
 	"by cross-build and choice of binary only: arm64"
 )

@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"internal/agent/footprint":       {"internal/agent/footprint", "internal/fault"},
 	"internal/mctl":                  {"internal/mctl", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},
 	"test":                           {"internal", "proto", "test"},
+	"examples":                       {"proto"}, // as anybody else's program
 }
 
 // forbidden names modules that the small binaries must not link.

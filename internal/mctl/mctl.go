@@ -20,12 +20,14 @@ import (
 	"mctl/internal/mctl/controller"
 	"mctl/internal/mctl/create"
 	"mctl/internal/mctl/credentials"
+	"mctl/internal/mctl/dockercontext"
 	"mctl/internal/mctl/engine"
 	"mctl/internal/mctl/machine"
 	"mctl/internal/mctl/orphans"
 	"mctl/internal/mctl/power"
 	"mctl/internal/mctl/shell"
 	"mctl/internal/mctl/transfer"
+	"mctl/internal/mctl/use"
 )
 
 // Main runs the command line of this process and returns the exit code. An interrupt ends what is being waited for; a second
@@ -79,8 +81,8 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpFunc(func(command *cobra.Command, _ []string) { env.Answer(help(env, command)) })
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
-		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), shell.Commands(env),
-		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env), newCompletion(env)},
+		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), use.Commands(env), shell.Commands(env),
+		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)
 	}
@@ -94,13 +96,18 @@ func addGlobals(flags *pflag.FlagSet, env *cli.Env) {
 	flags.StringVar(&env.Global.Output, "output", "text", "Form of the output: text or json")
 	flags.StringVar(&env.Global.Context, "context", "", "Controller to use, see the command context")
 	flags.BoolVar(&env.Global.NativeSSH, "native-ssh", false, "Use the native (Go-based) SSH implementation.")
-	argv.FromEnv(flags, "debug", "MACHINE_DEBUG")
-	argv.FromEnv(flags, "storage-path", "MCTL_HOME")
-	argv.FromEnv(flags, "context", "MCTL_CONTEXT")
-	argv.FromEnv(flags, "native-ssh", "MACHINE_NATIVE_SSH")
+	home := "MCTL_HOME"
+	if env.DockerMachine() {
+		home = "MACHINE_STORAGE_PATH"
+	}
+	for name, variable := range map[string]string{
+		"debug": "MACHINE_DEBUG", "storage-path": home, "context": "MCTL_CONTEXT", "native-ssh": "MACHINE_NATIVE_SSH",
+	} {
+		argv.FromEnv(flags, name, variable)
+	}
 	for _, name := range []string{"tls-ca-cert", "tls-ca-key", "tls-client-cert", "tls-client-key", "github-api-token", "bugsnag-api-token"} {
-		flags.String(name, "", "")
-		flags.Lookup(name).Hidden = true
+		flags.String(name, "", "Ignored: docker-machine's")
+		argv.FromEnv(flags, name, "MACHINE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
 }
 

@@ -44,10 +44,8 @@ func (b *bench) front() error {
 	if err != nil {
 		return err
 	}
-	busybox := exec.CommandContext(b.ctx, "sh", "-c", `path=$(command -v busybox) && tar -C / -c --transform 's|.*|bin/busybox|' "${path#/}" | docker import - busybox:latest`)
-	busybox.Env = environment
-	if output, err := busybox.CombinedOutput(); err != nil {
-		return fmt.Errorf("import: %w\n%s", err, output)
+	if err := b.importBusybox(environment); err != nil {
+		return err
 	}
 	// dockerd serves TLS on a second port itself, with the same certificates. On a third, systemd's proxy passes bytes to it:
 	// the least that a process in between costs.
@@ -113,6 +111,16 @@ func (r *ratios) rows(what, reach string) {
 	row(what+" ÷ dockerd's own TLS: docker cp of 500 MB", "×", reach, r.throughput...)
 	row(what+" ÷ dockerd's own TLS: CPU seconds per GB", "×", reach, r.cpu...)
 	row(what+" ÷ dockerd's own TLS: small requests per second", "×", reach, r.rate...)
+}
+
+// importBusybox makes an image of the busybox that is installed here, since no registry is asked.
+func (b *bench) importBusybox(environment []string) error {
+	busybox := exec.CommandContext(b.ctx, "sh", "-c", `path=$(command -v busybox) && tar -C / -c --transform 's|.*|bin/busybox|' "${path#/}" | docker import - busybox:latest`)
+	busybox.Env = environment
+	if output, err := busybox.CombinedOutput(); err != nil {
+		return fmt.Errorf("import: %w\n%s", err, output)
+	}
+	return nil
 }
 
 // idle is the memory of agent and front together, in MB of PSS.

@@ -65,7 +65,7 @@ func (b *bench) measure(named []string) error {
 	for _, part := range []struct {
 		name string
 		take func() error
-	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"front", b.front}} {
+	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"front", b.front}, {"events", b.events}} {
 		if len(named) > 0 && !slices.Contains(named, part.name) {
 			continue
 		}
@@ -82,6 +82,13 @@ func row(what, unit, reach string, values ...float64) float64 {
 	spread := fmt.Sprintf("%.3g to %.3g, %d runs", values[0], values[len(values)-1], len(values))
 	fmt.Printf("| %s | %.3g %s | %s | %s |\n", what, values[len(values)/2], unit, spread, reach) //nolint:forbidigo // this is the report
 	return values[len(values)/2]
+}
+
+// rank prints a percentile of many figures, with the least and the most.
+func rank(what, unit, reach string, share float64, values []float64) {
+	slices.Sort(values)
+	at := values[min(int(share*float64(len(values))), len(values)-1)]
+	fmt.Printf("| %s | %.3g %s | %.3g to %.3g, %d values | %s |\n", what, at, unit, values[0], values[len(values)-1], len(values), reach) //nolint:forbidigo // this is the report
 }
 
 // state makes a state directory; the returned function stops its controller.

@@ -242,6 +242,7 @@ func TestDockerThroughTheFront(t *testing.T) {
 			t.Error("what came back is something else")
 		}
 	})
+	t.Run("events of containers", func(t *testing.T) { containerEvents(l.within(t), "web") })
 	t.Run("session upgraded to h2c", func(t *testing.T) {
 		l := l.within(t)
 		conn := l.dialEngine("web")

@@ -13,7 +13,10 @@ import (
 func AppHelp(app string, root *cobra.Command, version string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "Usage: %s [OPTIONS] COMMAND [arg...]\n\n%s\n\nVersion: %s\n\nOptions:\n", app, root.Short, version)
-	writeFlags(&text, root.PersistentFlags())
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.AddFlagSet(root.PersistentFlags())
+	flags.AddFlagSet(root.Flags())
+	writeFlags(&text, flags)
 	fmt.Fprintf(&text, "\nCommands:\n")
 	writeCommands(&text, root)
 	writeExample(&text, app, root)

@@ -151,6 +151,36 @@ func (e *Env) WriteFiles(ctx context.Context, m *controllerv1.Machine, force boo
 	}
 	return folder, errors.Join(
 		folder.WriteKnownHosts(m.GetName(), m.GetStatus().GetSsh().GetHostKeys()),
-		docker.Dir.WriteView(m),
+		e.WriteView(ctx, m),
 	)
+}
+
+// View is a machine as docker-machine shows it. The driver's schema, which types its fields, comes from the controller.
+func (e *Env) View(ctx context.Context, m *controllerv1.Machine) (state.View, error) {
+	dir, err := e.State()
+	if err != nil {
+		return state.View{}, err
+	}
+	client, err := e.Client(ctx)
+	if err != nil {
+		return state.View{}, err
+	}
+	driver, err := client.Drivers.GetDriver(ctx, &controllerv1.GetDriverRequest{Name: m.GetSpec().GetDriver()})
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return state.View{}, err
+	}
+	return state.ViewOf(m, dir, driver.GetDriver().GetFlags()), nil
+}
+
+// WriteView refreshes the view in the machine's folder.
+func (e *Env) WriteView(ctx context.Context, m *controllerv1.Machine) error {
+	dir, err := e.State()
+	if err != nil {
+		return err
+	}
+	view, err := e.View(ctx, m)
+	if err != nil {
+		return err
+	}
+	return dir.Machine(m.GetName()).WriteView(view)
 }

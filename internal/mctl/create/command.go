@@ -88,16 +88,35 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 	case len(names) > 1:
 		return cli.Failf("Invalid command line. Found extra arguments %s", names[1:]).WithHint("one create makes one machine; a value with spaces needs quotes")
 	}
+	if err := refuseSwarm(flags); err != nil {
+		return err
+	}
+	if err := checkName(names[0]); err != nil {
+		return err
+	}
+	if err := vacant(ctx, env, names[0]); err != nil {
+		return err
+	}
 	spec, err := readSpec(env, flags, driver)
 	if err != nil {
 		return err
 	}
+	noteIgnored(env, globals)
 	if chosen {
 		env.Infof("Using driver %q, since none was named", driver.GetName())
 	}
 	noWait, _ := flags.GetBool("no-wait")
 	dryRun, _ := flags.GetBool("dry-run")
-	return create(ctx, env, options{name: names[0], spec: spec, noWait: noWait, dryRun: dryRun})
+	return create(ctx, env, options{name: names[0], spec: spec, flags: driver.GetFlags(), noWait: noWait, dryRun: dryRun})
+}
+
+// noteIgnored tells of global flags that somebody may count on, and that mean nothing here.
+func noteIgnored(env *cli.Env, globals *pflag.FlagSet) {
+	globals.VisitAll(func(f *pflag.Flag) {
+		if strings.HasPrefix(f.Name, "tls-") && env.Text(globals, f.Name) != "" {
+			env.Infof("Notice: --%s is ignored, since the controller has certificate authorities of its own", f.Name)
+		}
+	})
 }
 
 // scanDriver finds --driver anywhere on the command line, as docker-machine did.

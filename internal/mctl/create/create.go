@@ -31,6 +31,7 @@ var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-\.]*$`)
 type options struct {
 	name   string
 	spec   *controllerv1.MachineSpec
+	flags  []*controllerv1.DriverFlag // the driver's
 	noWait bool
 	dryRun bool
 }
@@ -53,10 +54,6 @@ func Words() map[string][]string {
 
 // create asks for the machine and follows its making. A refused create leaves nothing behind.
 func create(ctx context.Context, env *cli.Env, opts options) error {
-	if !namePattern.MatchString(opts.name) {
-		return cli.Failf("Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
-			WithHint("use at most 63 of them; the name and each part between dots begin and end with a letter or digit")
-	}
 	client, err := env.Client(ctx)
 	if err != nil {
 		return err
@@ -75,10 +72,6 @@ func create(ctx context.Context, env *cli.Env, opts options) error {
 func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir, opts options, progress output.Progress) error {
 	progress.Step("Running pre-create checks...")
 	stage, err := dir.Stage(opts.name)
-	if fault.Is(err, fault.Exists) {
-		return fault.E("create", fault.Exists, opts.name, errExists(opts.name)).
-			WithHint("its folder was made by another program; move it away, or take another name")
-	}
 	if err != nil {
 		return err
 	}
@@ -91,6 +84,9 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 	if opts.dryRun {
 		progress.Done(nil)
 		return plan(ctx, env, client, opts)
+	}
+	if err := writeView(stage, dir, opts); err != nil {
+		return err
 	}
 	asked := env.Now()
 	m, err := ask(ctx, env, client, opts)
@@ -111,6 +107,45 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 		return failure{env, client, m, progress}.of(ctx, reached, err)
 	}
 	return errors.Join(Finish(ctx, env, reached, progress), env.Result(output.Message(reached)))
+}
+
+// checkName refuses what can't name a host, in docker-machine's words.
+func checkName(name string) error {
+	if namePattern.MatchString(name) {
+		return nil
+	}
+	return cli.Failf("Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
+		WithHint("use at most 63 of them; the name and each part between dots begin and end with a letter or digit")
+}
+
+// vacant refuses a name that is taken, before a line is printed: scripts look for this sentence in the first one.
+func vacant(ctx context.Context, env *cli.Env, name string) error {
+	dir, err := env.State()
+	if err != nil {
+		return err
+	}
+	folder := dir.Machine(name)
+	if _, ours := folder.Mark(); !ours && folder.Exists() {
+		return fault.E("create", fault.Exists, name, errExists(name)).
+			WithHint("its folder was made by another program; move it away, or take another name")
+	}
+	_, err = env.Get(ctx, name)
+	switch {
+	case err == nil:
+		return refused(name, fault.E("create", fault.Exists, name, errExists(name)))
+	case fault.Is(err, fault.NotFound):
+		return nil
+	}
+	return err
+}
+
+// writeView has the folder hold docker-machine's view from the moment that it has its name: others look for machines there.
+func writeView(stage *state.Stage, dir state.Dir, opts options) error {
+	view := state.ViewOf(&controllerv1.Machine{Name: opts.name, Spec: opts.spec}, dir, opts.flags)
+	if stage.HasKey() {
+		view.Driver.SSHKeyPath = dir.Machine(opts.name).Key()
+	}
+	return stage.WriteView(view)
 }
 
 type errExists string

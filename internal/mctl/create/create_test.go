@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
 	"mctl/internal/fault"
@@ -278,16 +277,84 @@ func TestEngineFlagsBecomeTheWish(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, engine, err)
 		}
 	}
-	for _, name := range []string{"swarm", "swarm-master", "swarm-opt=x", "swarm-discovery=token://x"} {
-		flags := newFlags()
-		all := pflag.NewFlagSet("", pflag.ContinueOnError)
-		all.AddFlagSet(flags)
-		if err := all.Parse([]string{"--" + name}); err != nil {
+}
+
+func TestLegacySwarmIsRefusedWhereItIsAskedForAndNowhereElse(t *testing.T) {
+	for text, refused := range map[string]bool{
+		"--swarm": true, "-swarm-master": true, "--swarm-discovery token://x": true, "--swarm --swarm-master --swarm-discovery bad": true,
+		"--swarm=false": false, "--swarm-image x --swarm-opt a --swarm-join-opt b --swarm-host h --swarm-addr a --swarm-strategy s --swarm-experimental": false,
+	} {
+		c := newWorld(t)
+		env := c.Env()
+		out, err := call(t.Context(), env, append([]string{"--driver", "cloud", "web"}, strings.Fields(text)...)...)
+		if !refused && err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if refused && (err == nil || !strings.Contains(err.Error(), "asks for the legacy Swarm of Docker Machine") || strings.Contains(err.Error(), "\n") || env.Report("mctl create", err) != 2 || out != "") {
+			t.Errorf("%s: %q, %v", text, out, err)
+		}
+		if refused && slices.Contains(c.Calls(), "CreateMachine") {
+			t.Errorf("%s: it was asked for", text)
+		}
+	}
+}
+
+func TestStorageDriverOverlayIsTakenAsItsSuccessor(t *testing.T) {
+	for given, c := range map[string]struct{ want, notice string }{
+		"overlay":  {"overlay2", "Notice: the storage driver overlay is no longer in Docker, overlay2 is used\n"},
+		"overlay2": {"overlay2", ""},
+		"vfs":      {"vfs", ""},
+	} {
+		world := newWorld(t)
+		out, err := call(t.Context(), world.Env(), "--driver", "cloud", "--engine-storage-driver", given, "web")
+		m, _ := world.Env().Get(t.Context(), "web")
+		if got := m.GetSpec().GetEngine().GetStorageDriver(); err != nil || got != c.want || !strings.HasPrefix(out, c.notice+"Running pre-create checks...\n") {
+			t.Errorf("%s: %s, %q, %v", given, got, out, err)
+		}
+	}
+}
+
+func TestRepeatedCreateSaysSoInItsFirstLine(t *testing.T) {
+	for name, args := range map[string][]string{
+		"the same again":          {"--driver", "cloud", "web"},
+		"with nothing named":      {"web"},
+		"with a key that is lost": {"--driver", "generic", "--generic-ip-address", "10.0.0.1", "--generic-ssh-key", "/nosuch", "web"},
+		"a foreign folder":        {"--driver", "cloud", "alien"},
+	} {
+		c := newWorld(t)
+		c.Put(controllertest.Running("web", "10.0.0.1"))
+		if err := os.MkdirAll(c.Dir().Machine("alien").Path, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readSpec(env, flags, &controllerv1.Driver{Name: "cloud"}); fault.ReasonOf(err) != fault.ReasonUsage || fault.HintOf(err) == "" {
-			t.Errorf("--%s: %v", name, err)
+		env := c.Env()
+		out, err := call(t.Context(), env, args...)
+		code := env.Report("mctl create", err)
+		first, rest, _ := strings.Cut(out+env.Err.(*bytes.Buffer).String(), "\n")
+		if code != 1 || first != `Docker machine "`+args[len(args)-1]+`" already exists` || !strings.HasPrefix(rest, "Hint: ") {
+			t.Errorf("%s: code %d, %q, then %q", name, code, first, rest)
 		}
+	}
+}
+
+func TestViewIsThereAsSoonAsTheMachineIs(t *testing.T) {
+	c := newWorld(t)
+	c.Drivers[1].Flags[0].DefaultValues = []string{"zone-a"}
+	view := make(chan string, 1)
+	c.Act = func(_ string, m *controllerv1.Machine) {
+		go func() {
+			c.Wait("the folder is there", func() bool { return c.Dir().Machine("web").Exists() })
+			text, _ := os.ReadFile(c.Dir().Machine("web").File("config.json"))
+			view <- string(text)
+			c.Change(m.GetName(), controllertest.Park(fault.Quota, "no room", ""))
+		}()
+	}
+	_, err := call(t.Context(), c.Env(), "--driver", "cloud", "--cloud-token", "canary", "web")
+	text := <-view
+	if err == nil || !strings.Contains(text, `"Zone": "zone-a"`) || !strings.Contains(text, `"DriverName": "cloud"`) || !strings.Contains(text, `"Token": "redacted"`) || !strings.Contains(text, `/machines/web/id_rsa"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if after, err := os.ReadFile(c.Dir().Machine("web").File("config.json")); err != nil || !bytes.Contains(after, []byte(`"IPAddress": "127.0.0.1"`)) {
+		t.Errorf("after the failure it is %s, %v", after, err)
 	}
 }
 

@@ -45,7 +45,7 @@ func (f failure) of(ctx context.Context, m *controllerv1.Machine, err error) err
 		}
 		return errors.Join(f.words(f.rolledBack(err)), dir.Machine(name).Remove())
 	case m != nil:
-		return errors.Join(f.words(err), dir.WriteView(m), f.env.Result(output.Message(m)))
+		return errors.Join(f.words(err), f.env.WriteView(ctx, m), f.env.Result(output.Message(m)))
 	}
 	return f.words(err)
 }

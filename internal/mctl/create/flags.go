@@ -42,7 +42,8 @@ func newFlags() *pflag.FlagSet {
 	} {
 		argv.FromEnv(flags, name, variable)
 	}
-	// Legacy Swarm is gone; its flags are known so that they are refused in a sentence.
+	// Legacy Swarm's flags are known so that those which ask for one are refused in a sentence. The others only ever said how
+	// a swarm should be.
 	for _, name := range []string{"swarm", "swarm-master", "swarm-experimental"} {
 		flags.Bool(name, false, "")
 	}
@@ -56,18 +57,19 @@ func newFlags() *pflag.FlagSet {
 	return flags
 }
 
+// refuseSwarm refuses the flags that ask for a legacy Swarm.
+func refuseSwarm(flags *pflag.FlagSet) error {
+	for _, name := range []string{"swarm", "swarm-master", "swarm-discovery"} {
+		if value := flags.Lookup(name).Value.String(); value != "false" && value != "" {
+			return cli.Usagef("--%s asks for the legacy Swarm of Docker Machine, which mctl does not make", name).
+				WithHint("leave it out; `docker swarm init` on a machine makes a swarm of today")
+		}
+	}
+	return nil
+}
+
 // readSpec makes the wish of flags and environment.
 func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (*controllerv1.MachineSpec, error) {
-	var swarm string
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed && strings.HasPrefix(f.Name, "swarm") {
-			swarm = f.Name
-		}
-	})
-	if swarm != "" {
-		return nil, cli.Usagef("--%s belongs to the legacy Swarm of Docker Machine, which no longer exists", swarm).
-			WithHint("leave it out; `docker swarm init` on a machine makes a swarm of today")
-	}
 	engine, err := readEngine(env, flags)
 	if err != nil {
 		return nil, err
@@ -101,6 +103,10 @@ func readEngine(env *cli.Env, flags *pflag.FlagSet) (*controllerv1.EngineSpec, e
 		Labels: env.Strings(flags, "engine-label"), Env: env.Strings(flags, "engine-env"),
 		InsecureRegistries: env.Strings(flags, "engine-insecure-registry"),
 		RegistryMirrors:    env.Strings(flags, "engine-registry-mirror"), Options: env.Strings(flags, "engine-opt"),
+	}
+	if engine.GetStorageDriver() == "overlay" {
+		env.Infof("Notice: the storage driver overlay is no longer in Docker, overlay2 is used")
+		engine.StorageDriver = "overlay2"
 	}
 	for flag, values := range map[string][]string{"engine-label": engine.GetLabels(), "engine-env": engine.GetEnv()} {
 		if i := slices.IndexFunc(values, func(v string) bool { return !strings.Contains(v, "=") }); i >= 0 {

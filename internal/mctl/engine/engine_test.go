@@ -130,24 +130,51 @@ func TestValuesMeanThemselvesToTheOtherShells(t *testing.T) {
 	}
 }
 
-func TestHintRepeatsTheCommandOnOneLine(t *testing.T) {
-	for want, args := range map[string][]string{
-		"mctl env web":                {"mctl", "env", "web"},
-		`"/a b/mctl" env`:             {"/a b/mctl", "env"},
-		`"C:\mctl.exe" env`:           {`C:\mctl.exe`, "env"},
-		"mctl -s a  rm -rf / env web": {"mctl", "-s", "a\n rm -rf /", "env", "web"},
-		"":                            nil,
+func TestHintRepeatsTheCommandLiterally(t *testing.T) {
+	for _, c := range []struct {
+		shell string
+		args  []string
+		want  string
+	}{
+		{"bash", []string{"mctl", "env", "web"}, "# eval $(mctl env web)"},
+		{"bash", []string{"/a b/mctl", "env"}, `# eval $("/a b/mctl" env)`},
+		{"cmd", []string{`C:\mctl.exe`, "env"}, "REM \t@FOR /f \"tokens=*\" %i IN ('\"C:\\mctl.exe\" env') DO @%i"},
+		{"bash", []string{"mctl", "-s", "/a b", "env", "web"}, "# eval $(mctl -s '/a b' env web)"},
+		{"bash", []string{"mctl", "-s", "it's $(id)`id`", "env"}, "# eval $(mctl -s 'it'\\''s $(id)`id`' env)"},
+		{"fish", []string{"mctl", "-s", `it's \$(id)`, "env"}, `# eval (mctl -s 'it\'s \\$(id)' env)`},
+		{"powershell", []string{"mctl", "-s", "it's ’$(id)", "env"}, "# & mctl -s 'it''s ’’$(id)' env | Invoke-Expression"},
+		{"tcsh", []string{"mctl", "-s", "$(id)", "env"}, ": eval `mctl -s '$(id)' env`"},
+		{"tcsh", []string{"mctl", "-s", "`id`", "env"}, ""},
+		{"tcsh", []string{"mctl", "-s", "!x", "env"}, ""},
+		{"cmd", []string{"mctl", "-s", "a&b", "env"}, ""},
+		{"emacs", []string{"mctl", "-s", `"a\`, "env"}, `;; (with-temp-buffer (shell-command "mctl -s '\"a\\' env" (current-buffer)) (eval-buffer))`},
+		{"bash", []string{"mctl", "-s", "a\n rm -rf /", "env"}, ""},
+		{"bash", []string{"mctl", "-s", "\x1b]0;x\x07", "env"}, ""},
+		{"bash", []string{"mctl", "-s", "\u202egnp", "env"}, ""},
 	} {
-		if got := commandLine(args); got != want {
-			t.Errorf("%q, want %q", got, want)
+		var out bytes.Buffer
+		if err := writeShell(&out, c.shell, nil, true, c.args); err != nil {
+			t.Fatal(err)
+		}
+		_, got, _ := strings.Cut(out.String(), "configure your shell: \n")
+		if strings.TrimSuffix(got, "\n") != c.want || c.want == "" && out.Len() > 0 {
+			t.Errorf("%s, %q: %q, want %q", c.shell, c.args, out.String(), c.want)
 		}
 	}
 }
 
 func TestShellIsThatOfTheFlagElseTheCallers(t *testing.T) {
-	for _, c := range [][3]string{{"fish", "/bin/bash", "fish"}, {"", "/usr/bin/zsh", "zsh"}, {"", "tcsh", "tcsh"}, {"", "", ""}} {
-		if got := shellName(c[0], c[1]); got != c[2] {
-			t.Errorf("flag %q and SHELL %q give %q", c[0], c[1], got)
+	for _, c := range []struct{ flag, shell, fish, want string }{
+		{"fish", "/bin/bash", "", "fish"},
+		{"", "/usr/bin/zsh", "", "zsh"},
+		{"", "tcsh", "", "tcsh"},
+		{"", "/bin/bash", "/usr/bin", "bash"},
+		{"", "", "/usr/bin", "fish"},
+		{"", "", "", ""},
+	} {
+		getenv := func(name string) string { return map[string]string{"SHELL": c.shell, "__fish_bin_dir": c.fish}[name] }
+		if got := shellName(c.flag, getenv); got != c.want {
+			t.Errorf("%+v: %q", c, got)
 		}
 	}
 }

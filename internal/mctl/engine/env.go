@@ -108,7 +108,7 @@ func unsetEnv(env *cli.Env, args []string, opts envOptions) error {
 
 // shellOf picks the shell that will read the lines: the flag's, else that of SHELL. A document is for none.
 func shellOf(env *cli.Env, flag string) (string, error) {
-	shell := shellName(flag, env.Getenv("SHELL"))
+	shell := shellName(flag, env.Getenv)
 	if shell == "" && !env.JSON() {
 		env.Printf("The default lines below are for a sh/bash shell, you can specify the shell you're using, with the --shell flag.\n\n")
 		return "", cli.Failf("Error: Unknown shell").WithHint("name it with --shell")
@@ -128,4 +128,13 @@ func proxyVariable(env *cli.Env) (name, value string) {
 func errNoSwarm(name string) error {
 	return cli.Failf("%q is not a swarm master. The --swarm flag is intended for use with swarm masters", name).
 		WithHint("leave --swarm out")
+}
+
+// PrintEnv prints what a shell evaluates to use the machine that the arguments name, or, with unset, none.
+func PrintEnv(ctx context.Context, env *cli.Env, args []string, shell string, unset, noProxy bool) error {
+	opts := envOptions{shell: shell, unset: unset, noProxy: noProxy}
+	if unset {
+		return unsetEnv(env, args, opts)
+	}
+	return setEnv(ctx, env, args, opts)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -14,31 +15,42 @@ import (
 type dialect struct {
 	set, unset string // formats: name and value, name
 	comment    string
-	eval       string            // format: the command
-	quote      *strings.Replacer // makes a value mean itself where set has it
+	eval       string              // format: the command
+	quote      *strings.Replacer   // makes a value mean itself where set has it
+	word       func(string) string // makes a word of a command line mean itself; nothing where that can't be
 }
 
 // posix is how sh and its kin do it.
 func posix() dialect {
-	return dialect{`export %s="%s"`, "unset %s", "#", "eval $(%s)", strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`")}
+	return dialect{
+		`export %s="%s"`, "unset %s", "#", "eval $(%s)", strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`"),
+		inSingleQuotes("'", `'\''`),
+	}
+}
+
+// inSingleQuotes puts a word in them, after what they do not take literally was replaced.
+func inSingleQuotes(replace ...string) func(string) string {
+	r := strings.NewReplacer(replace...)
+	return func(word string) string { return "'" + r.Replace(word) + "'" }
 }
 
 // dialects are the shells that differ from sh.
 func dialects() map[string]dialect {
 	return map[string]dialect{
-		"fish": {`set -gx %s "%s";`, "set -e %s;", "#", "eval (%s)", strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`)},
+		"fish": {`set -gx %s "%s";`, "set -e %s;", "#", "eval (%s)", strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`), inSingleQuotes(`\`, `\\`, "'", `\'`)},
 		// PowerShell takes typographic quotes for quotes.
 		"powershell": {
 			`$Env:%s = "%s"`, `Remove-Item Env:\\%s`, "#", "& %s | Invoke-Expression",
 			strings.NewReplacer("`", "``", `"`, "`\"", `$`, "`$", "“", "`“", "”", "`”", "„", "`„"),
+			inSingleQuotes("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛"),
 		},
 		// What FOR puts in place of its variable is not parsed again.
-		"cmd": {"SET %s=%s", "SET %s=", "REM", "\t@FOR /f \"tokens=*\" %%i IN ('%s') DO @%%i", strings.NewReplacer()},
+		"cmd": {"SET %s=%s", "SET %s=", "REM", "\t@FOR /f \"tokens=*\" %%i IN ('%s') DO @%%i", strings.NewReplacer(), unspeakable},
 		// In double quotes csh escapes nothing but the exclamation mark: other quotes are needed for the rest.
-		"tcsh": {`setenv %s "%s";`, "unsetenv %s;", ":", "eval `%s`", strings.NewReplacer(`"`, `"'"'"`, `$`, `"'$'"`, "`", "\"'`'\"", `!`, `\!`)},
+		"tcsh": {`setenv %s "%s";`, "unsetenv %s;", ":", "eval `%s`", strings.NewReplacer(`"`, `"'"'"`, `$`, `"'$'"`, "`", "\"'`'\"", `!`, `\!`), unlessItHas("`!", posix().word)},
 		"emacs": {
 			`(setenv "%s" "%s")`, `(setenv "%s" nil)`, ";;", `(with-temp-buffer (shell-command "%s" (current-buffer)) (eval-buffer))`,
-			strings.NewReplacer(`\`, `\\`, `"`, `\"`),
+			strings.NewReplacer(`\`, `\\`, `"`, `\"`), posix().word,
 		},
 	}
 }
@@ -65,31 +77,61 @@ func writeShell(out io.Writer, shell string, variables []variable, unset bool, a
 			fmt.Fprintf(&text, d.set+"\n", v.name, d.quote.Replace(v.value))
 		}
 	}
-	fmt.Fprintf(&text, "%s Run this command to configure your shell: \n", d.comment)
-	fmt.Fprintf(&text, "%s %s\n", d.comment, fmt.Sprintf(d.eval, commandLine(args)))
+	if line, ok := d.commandLine(args); ok {
+		fmt.Fprintf(&text, "%[1]s Run this command to configure your shell: \n%[1]s %[2]s\n", d.comment, fmt.Sprintf(d.eval, line))
+	}
 	_, err := io.WriteString(out, text.String())
 	return err
 }
 
-// commandLine is how we were called.
-func commandLine(args []string) string {
-	if len(args) == 0 {
-		return ""
+// commandLine is how we were called, for a comment that people copy and some shells look into. It is not told where the shell
+// could take one of its words for more than a word.
+func (d dialect) commandLine(args []string) (line string, ok bool) {
+	words := make([]string, 0, len(args))
+	for i, word := range args {
+		switch {
+		case strings.ContainsFunc(word, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }):
+			return "", false
+		case ordinary.MatchString(word):
+		case i == 0 && ordinary.MatchString(strings.NewReplacer(" ", "", `\`, "").Replace(word)):
+			word = `"` + word + `"` // as docker-machine had it
+		default:
+			if word = d.word(word); word == "" {
+				return "", false
+			}
+		}
+		words = append(words, word)
 	}
-	program := args[0]
-	if strings.ContainsAny(program, ` \`) {
-		program = `"` + program + `"`
+	line = strings.Join(words, " ")
+	if d.comment == ";;" {
+		line = d.quote.Replace(line) // it stands in a text
 	}
-	return strings.NewReplacer("\n", " ", "\r", " ").Replace(strings.Join(append([]string{program}, args[1:]...), " "))
+	return line, true
 }
 
-// shellName picks the shell that will read the lines: the flag's, else that of SHELL.
-func shellName(flag, variable string) string {
-	if flag != "" {
+// ordinary words mean themselves to every shell.
+var ordinary = regexp.MustCompile(`^[\pL\pN_+:./=-]+$`)
+
+func unspeakable(string) string { return "" }
+
+func unlessItHas(bad string, word func(string) string) func(string) string {
+	return func(text string) string {
+		if strings.ContainsAny(text, bad) {
+			return ""
+		}
+		return word(text)
+	}
+}
+
+// shellName picks the shell that will read the lines: the flag's, else that of SHELL, else fish where it runs us.
+func shellName(flag string, getenv func(string) string) string {
+	switch {
+	case flag != "":
 		return flag
+	case getenv("SHELL") != "":
+		return filepath.Base(getenv("SHELL"))
+	case getenv("__fish_bin_dir") != "":
+		return "fish"
 	}
-	if variable == "" {
-		return ""
-	}
-	return filepath.Base(variable)
+	return ""
 }

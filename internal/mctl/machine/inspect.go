@@ -7,7 +7,6 @@ import (
 
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/output"
-	"mctl/internal/mctl/state"
 )
 
 func newInspect(env *cli.Env) *cobra.Command {
@@ -41,11 +40,11 @@ func inspect(ctx context.Context, env *cli.Env, args []string, format string) er
 	if env.JSON() {
 		return env.Result(output.Message(m))
 	}
-	dir, err := env.State()
+	view, err := env.View(ctx, m)
 	if err != nil {
 		return err
 	}
-	text, err := state.ViewOf(m, dir).JSON()
+	text, err := view.JSON()
 	if err != nil {
 		return err
 	}

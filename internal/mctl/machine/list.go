@@ -58,15 +58,6 @@ type Item struct {
 	ResponseTime  time.Duration // none: nothing is waited for
 }
 
-// headerItem stands above the columns.
-func headerItem() map[string]string {
-	return map[string]string{
-		"Name": "NAME", "Active": "ACTIVE", "ActiveHost": "ACTIVE_HOST", "ActiveSwarm": "ACTIVE_SWARM", "DriverName": "DRIVER",
-		"State": "STATE", "URL": "URL", "SwarmOptions": "SWARM_OPTIONS", "EngineOptions": "ENGINE_OPTIONS", "Swarm": "SWARM",
-		"DockerVersion": "DOCKER", "Error": "ERRORS", "ResponseTime": "RESPONSE",
-	}
-}
-
 func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	if env.JSON() && opts.format != "" {
 		return cli.Usagef("--format and --output json exclude each other").WithHint("leave one of them out")
@@ -156,38 +147,6 @@ func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
 func isActive(env *cli.Env, m *controllerv1.Machine) bool {
 	host := env.Getenv("DOCKER_HOST")
 	return host != "" && m.GetStatus().GetState() == "Running" && m.GetStatus().GetUrl() == host
-}
-
-// foreignItems are the folders that another program made, beside the machines that are known.
-func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
-	dir, err := env.State()
-	if err != nil {
-		return nil, err
-	}
-	folders, err := dir.Folders()
-	if err != nil {
-		return nil, err
-	}
-	ours := make(map[string]bool, len(known))
-	for _, m := range known {
-		ours[m.GetName()] = true
-	}
-	var items []Item
-	for _, name := range folders {
-		if ours[name] {
-			continue // before its mark is read: that would be a file for each machine
-		}
-		folder := dir.Machine(name)
-		if _, marked := folder.Mark(); marked {
-			continue
-		}
-		driver := folder.ForeignDriver()
-		if driver == "" {
-			driver = "not found"
-		}
-		items = append(items, Item{Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported"})
-	}
-	return items, nil
 }
 
 func namesOf(machines []*controllerv1.Machine) []string {

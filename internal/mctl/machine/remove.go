@@ -11,6 +11,7 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/dockercontext"
 	"mctl/internal/mctl/follow"
 	"mctl/internal/mctl/output"
 	"mctl/internal/mctl/signer"
@@ -121,7 +122,7 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 	present, err := env.Get(ctx, name)
 	if err != nil {
 		if opts.force && fault.Is(err, fault.NotFound) {
-			err = errors.Join(err, folder.Remove())
+			err = errors.Join(err, removeFiles(env, folder))
 		}
 		return err
 	}
@@ -148,6 +149,12 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 			return err
 		}
 	}
+	return removeFiles(env, folder)
+}
+
+// removeFiles removes what the caller has of a machine that is gone.
+func removeFiles(env *cli.Env, folder state.Folder) error {
+	dockercontext.Forget(env, folder.Name)
 	return folder.Remove()
 }
 

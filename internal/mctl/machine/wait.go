@@ -151,7 +151,7 @@ func forget(env *cli.Env, m *controllerv1.Machine) error {
 	if mark, _ := folder.Mark(); mark.UID != m.GetUid() {
 		return nil
 	}
-	return folder.Remove()
+	return removeFiles(env, folder)
 }
 
 func newRetry(env *cli.Env) *cobra.Command {

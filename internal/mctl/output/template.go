@@ -29,7 +29,8 @@ func ParseTemplate(format string) (*Template, error) {
 	return &Template{parsed: parsed, table: table}, nil
 }
 
-// Write prints one line an item; header is what stands above the columns of a table.
+// Write prints one line an item; header is what stands above the columns of a table. Nothing is printed of a template that
+// fails.
 func (t *Template) Write(out io.Writer, header any, items []any) error {
 	var text bytes.Buffer
 	var target io.Writer = &text
@@ -50,7 +51,7 @@ func (t *Template) Write(out io.Writer, header any, items []any) error {
 	if err := flush(); err != nil {
 		return err
 	}
-	_, err := out.Write(text.Bytes())
+	_, err := io.WriteString(out, Plain(text.String()))
 	return err
 }
 

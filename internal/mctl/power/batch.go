@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,10 @@ type act struct {
 	before func(m *controllerv1.Machine) []string
 	// ask makes the wish and returns the machine as it is then.
 	ask func(ctx context.Context, client *dial.Client, id, name string) (*controllerv1.Machine, error)
+	// words are the lines for phases on the way, as follow.Goal has them; may be nil.
+	words map[string][]string
+	// renew has the caller's own certificates issued anew, too.
+	renew bool
 	// after is the line at the end, empty for none, of how the machine was and is; may be nil.
 	after func(was, is *controllerv1.Machine) string
 	// hint is the last line when every machine is done; empty for none.
@@ -58,6 +63,9 @@ func batch(ctx context.Context, env *cli.Env, args []string, a act) error {
 		group.Go(func() error {
 			reached[i], failed[i] = one(ctx, env, m, a, progress)
 			progress.Done(failed[i])
+			if len(machines) > 1 {
+				failed[i] = named(m.GetName(), failed[i])
+			}
 			if failed[i] == nil && a.after != nil {
 				if line := a.after(m, reached[i]); line != "" {
 					progress.Note(line)
@@ -76,6 +84,14 @@ func batch(ctx context.Context, env *cli.Env, args []string, a act) error {
 		env.Infof("%s", a.hint)
 	}
 	return err
+}
+
+// named puts a machine's name in front of an error that does not have it, so that it can be told from the others'.
+func named(name string, err error) error {
+	if err == nil || strings.Contains(err.Error(), strconv.Quote(name)) {
+		return err
+	}
+	return cli.Wrap(err, name+": %w")
 }
 
 func namesOf(machines []*controllerv1.Machine) []string {
@@ -118,14 +134,14 @@ func one(ctx context.Context, env *cli.Env, m *controllerv1.Machine, a act, prog
 		return nil, err
 	}
 	reached, err := follow.Machine(ctx, client, follow.Goal{
-		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Progress: progress,
+		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Words: a.words, Progress: progress,
 	})
 	if err != nil {
 		return reached, err
 	}
 	// The address may be another one now, and the certificates are looked at on the way.
 	if reached.GetStatus().GetAuthority() != "" {
-		if _, err := env.WriteFiles(ctx, reached, false); err != nil {
+		if _, err := env.WriteFiles(ctx, reached, a.renew); err != nil {
 			return nil, err
 		}
 	}

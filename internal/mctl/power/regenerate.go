@@ -40,20 +40,13 @@ func regenerate(ctx context.Context, env *cli.Env, args []string, force, clientC
 	env.Infof("Regenerating TLS certificates")
 	if clientCerts {
 		env.Infof("Regenerating local certificates")
-		machines, err := env.Machines(ctx, args)
-		if err != nil {
-			return err
-		}
-		for _, m := range machines {
-			if _, err := env.WriteFiles(ctx, m, true); err != nil {
-				return err
-			}
-		}
 	}
 	return batch(ctx, env, args, act{
+		check: hasPower,
 		ask: func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
 			r, err := c.Machines.RegenerateCertificates(ctx, &controllerv1.RegenerateCertificatesRequest{RequestId: id, Name: name})
 			return r.GetMachine(), err
 		},
+		renew: clientCerts,
 	})
 }

@@ -23,6 +23,7 @@ func newStart(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.StartMachine(ctx, &controllerv1.StartMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
+				words: backWords(),
 				after: end("Machine %q was started."),
 				hint:  newAddresses(env, "Started"),
 			})
@@ -62,7 +63,8 @@ func newRestart(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.RestartMachine(ctx, &controllerv1.RestartMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
-				hint: newAddresses(env, "Restarted"),
+				words: backWords(),
+				hint:  newAddresses(env, "Restarted"),
 			})
 		},
 	}
@@ -73,7 +75,11 @@ func newProvision(env *cli.Env) *cobra.Command {
 		Use: "provision [arg...]", Short: "Re-provision existing machines", Example: "mctl provision web", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
-				before: func(*controllerv1.Machine) []string {
+				check: hasPower,
+				before: func(m *controllerv1.Machine) []string {
+					if hasPower(m) != nil {
+						return nil
+					}
 					return []string{"Copying certs to the local machine directory...", "Copying certs to the remote machine...", "Setting Docker configuration on the remote daemon..."}
 				},
 				ask: func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
@@ -123,6 +129,23 @@ func notYet(state, word string) func(*controllerv1.Machine) error {
 		return fault.E("power", fault.Precondition, m.GetName(), fmt.Errorf("Machine %q is already %s.", m.GetName(), word)). //nolint:staticcheck // docker-machine's words
 																	WithHint("nothing was done; `mctl status " + m.GetName() + "` tells the state")
 	}
+}
+
+// hasPower refuses a machine that is off, since on its host nothing can be done now.
+func hasPower(m *controllerv1.Machine) error {
+	if m.GetSpec().GetDeletion() != nil {
+		return nil // the controller says that it is being removed
+	}
+	switch m.GetStatus().GetState() {
+	case "Stopping", "Stopped", "Paused", "Saved":
+		return fault.New("power", fault.Precondition, m.GetName(), "Host is not running").WithHint("`mctl start " + m.GetName() + "` starts it")
+	}
+	return nil
+}
+
+// backWords are docker-machine's lines for a host that has power again.
+func backWords() map[string][]string {
+	return map[string][]string{"installing": {"Waiting for SSH to be available...", "Detecting the provisioner..."}}
 }
 
 func say(format string) func(*controllerv1.Machine) []string {

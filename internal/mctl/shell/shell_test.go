@@ -303,7 +303,7 @@ func TestHelpIsForTheFirstWordAlone(t *testing.T) {
 
 func TestProgramThatIsNotThereIsToldWithAHint(t *testing.T) {
 	w := newWorld(t)
-	if err := shell.Run(t.Context(), w.Env(), io.Discard, "/nosuch/ssh"); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
+	if err := (shell.Program{Path: "/nosuch/ssh", Out: io.Discard}).Run(t.Context(), w.Env()); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
 		t.Errorf("%v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -57,7 +58,7 @@ func ssh(ctx context.Context, env *cli.Env, args []string) error {
 	if env.Global.NativeSSH || lookErr != nil {
 		return native(ctx, env, host, args)
 	}
-	return Run(ctx, env, env.Out, program, append(host.arguments(), args...)...)
+	return Program{Path: program, Args: append(host.arguments(), args...), Out: env.Out}.Run(ctx, env)
 }
 
 // Host is how to log in to a machine's host.
@@ -166,11 +167,20 @@ func (h Host) Config(alias string) string {
 	return text
 }
 
-// Run runs a program in the caller's terminal, with its standard output at out, and ends as it ends, with its exit code.
-func Run(ctx context.Context, env *cli.Env, out io.Writer, program string, args ...string) error {
-	env.Debugf("running %s %q", program, args)
-	command := exec.CommandContext(ctx, program, args...)
-	command.Stdin, command.Stdout, command.Stderr = env.In, out, env.Err
+// Program is a program of the caller's computer.
+type Program struct {
+	Path      string
+	Args      []string
+	Variables []string // NAME=value each, beside the caller's
+	Out       io.Writer
+}
+
+// Run runs it in the caller's terminal, with its standard output at Out, and ends as it ends, with its exit code.
+func (p Program) Run(ctx context.Context, env *cli.Env) error {
+	env.Debugf("running %s %q", p.Path, p.Args)
+	command := exec.CommandContext(ctx, p.Path, p.Args...)
+	command.Stdin, command.Stdout, command.Stderr = env.In, p.Out, env.Err
+	command.Env = append(os.Environ(), p.Variables...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 2 * time.Second
 	err := command.Run()
@@ -188,6 +198,6 @@ func Run(ctx context.Context, env *cli.Env, out io.Writer, program string, args 
 	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, exec.ErrWaitDelay):
 		return nil
 	}
-	return fault.E("shell.Run", fault.Precondition, program, fmt.Errorf("can't run %s: %w", program, err)).
-		WithHint("--native-ssh does without the program")
+	return fault.E("shell.Run", fault.Precondition, p.Path, fmt.Errorf("can't run %s: %w", p.Path, err)).
+		WithHint("see whether it is a program for this computer")
 }

@@ -163,7 +163,7 @@ func TestForeignFoldersAreNeverTouched(t *testing.T) {
 	if err := folder.Remove(); err != nil {
 		t.Errorf("remove: %v", err)
 	}
-	if err := dir.WriteView(machine("old")); err != nil {
+	if err := folder.WriteView(ViewOf(machine("old"), dir, nil)); err != nil {
 		t.Errorf("view: %v", err)
 	}
 	if after := tree(t, dir.Root); !slices.Equal(before, after) {

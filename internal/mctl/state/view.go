@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"unicode"
 
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -83,13 +80,14 @@ type AuthOptions struct {
 	StorePath            string
 }
 
-// ViewOf returns docker-machine's view of a machine whose files are in d.
-func ViewOf(m *controllerv1.Machine, d Dir) View {
+// ViewOf returns docker-machine's view of a machine whose files are in d. flags are the schema of its driver; without it the
+// driver object has only what was given, as text.
+func ViewOf(m *controllerv1.Machine, d Dir, flags []*controllerv1.DriverFlag) View {
 	spec, engine := m.GetSpec(), m.GetSpec().GetEngine()
 	certs, folder := filepath.Join(d.Certs(), m.GetStatus().GetAuthority()), d.Machine(m.GetName())
 	return View{
 		ConfigVersion: 3,
-		Driver:        driverView(m, d),
+		Driver:        driverView(m, d, flags),
 		DriverName:    spec.GetDriver(),
 		Name:          m.GetName(),
 		HostOptions: HostOptions{
@@ -110,105 +108,6 @@ func ViewOf(m *controllerv1.Machine, d Dir) View {
 			},
 		},
 	}
-}
-
-// Driver is docker-machine's driver object: what every driver had, then the driver's own flags under names such as
-// EnginePort. Secrets and files are left out.
-type Driver struct {
-	IPAddress      string
-	MachineName    string
-	SSHUser        string
-	SSHPort        uint32
-	SSHKeyPath     string
-	StorePath      string
-	SwarmMaster    bool
-	SwarmHost      string
-	SwarmDiscovery string
-
-	options []option
-}
-
-type option struct {
-	name  string
-	value any
-}
-
-// MarshalJSON implements json.Marshaler.
-func (d Driver) MarshalJSON() ([]byte, error) {
-	type base Driver // without this method
-	text, err := marshal(base(d), "")
-	if err != nil {
-		return nil, err
-	}
-	var taken map[string]any
-	if err := json.Unmarshal(text, &taken); err != nil {
-		return nil, err
-	}
-	text = bytes.TrimSuffix(text, []byte("}"))
-	for _, o := range d.options {
-		if _, there := taken[o.name]; there {
-			continue // what every driver had tells how it is, the flag only how it was wished
-		}
-		taken[o.name] = nil
-		pair, err := marshal(map[string]any{o.name: o.value}, "")
-		if err != nil {
-			return nil, err
-		}
-		text = append(append(text, ','), pair[1:len(pair)-1]...)
-	}
-	return append(text, '}'), nil
-}
-
-func driverView(m *controllerv1.Machine, d Dir) Driver {
-	ssh, folder := m.GetStatus().GetSsh(), d.Machine(m.GetName())
-	view := Driver{
-		IPAddress: m.GetStatus().GetAddress(), MachineName: m.GetName(), SSHUser: ssh.GetUser(), SSHPort: ssh.GetPort(), StorePath: d.Root,
-	}
-	if view.SSHPort == 0 {
-		view.SSHPort = 22
-	}
-	if folder.HasKey() {
-		view.SSHKeyPath = folder.Key()
-	}
-	for _, o := range m.GetSpec().GetDriverOptions() {
-		if values := o.GetValues(); len(values) > 0 {
-			view.options = append(view.options, option{FieldName(m.GetSpec().GetDriver(), o.GetName()), typed(values)})
-		}
-	}
-	return view
-}
-
-// FieldName is how a flag is called in the driver object: --generic-engine-port of driver generic is EnginePort.
-func FieldName(driver, flag string) string {
-	acronyms := map[string]string{"ip": "IP", "ssh": "SSH", "cpu": "CPU", "id": "ID", "url": "URL", "vpc": "VPC"}
-	var name strings.Builder
-	for word := range strings.SplitSeq(strings.TrimPrefix(flag, driver+"-"), "-") {
-		if acronym, ok := acronyms[word]; ok {
-			name.WriteString(acronym)
-			continue
-		}
-		for i, r := range word {
-			if i == 0 {
-				r = unicode.ToUpper(r)
-			}
-			name.WriteRune(r)
-		}
-	}
-	return name.String()
-}
-
-// typed guesses the type of a flag, which the record does not tell: what looks like a number or a truth and nothing else.
-func typed(values []string) any {
-	if len(values) > 1 {
-		return values
-	}
-	if number, err := strconv.Atoi(values[0]); err == nil && strconv.Itoa(number) == values[0] {
-		return number
-	}
-	if values[0] == "true" || values[0] == "false" {
-		return values[0] == "true"
-	}
-	return values[0]
 }
 
 // list is never null in JSON, as in docker-machine's files.
@@ -234,16 +133,15 @@ func marshal(v any, indent string) ([]byte, error) {
 }
 
 // WriteView refreshes config.json in the machine's folder, if the folder is ours.
-func (d Dir) WriteView(m *controllerv1.Machine) error {
-	folder := d.Machine(m.GetName())
-	if _, ours := folder.Mark(); !ours {
+func (f Folder) WriteView(view View) error {
+	if _, ours := f.Mark(); !ours {
 		return nil
 	}
-	text, err := ViewOf(m, d).JSON()
+	text, err := view.JSON()
 	if err != nil {
 		return err
 	}
-	return folder.Write(configFile, text, 0o600)
+	return f.Write(configFile, text, 0o600)
 }
 
 // ForeignDriver tells the driver of a foreign folder, as its config.json has it, or nothing.

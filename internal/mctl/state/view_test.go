@@ -15,14 +15,13 @@ func machine(name string) *controllerv1.Machine {
 		Spec: &controllerv1.MachineSpec{
 			Driver: "generic",
 			DriverOptions: []*controllerv1.DriverOption{
-				{Name: "generic-engine-port", Values: []string{"2376"}},
+				{Name: "generic-engine-port", Values: []string{"2377"}},
 				{Name: "generic-ip-address", Values: []string{"203.0.113.7"}},
 				{Name: "generic-ssh-key", Content: []byte("secret")},
 				{Name: "generic-ssh-user", Values: []string{"<&>"}},
-				{Name: "generic-user-id", Values: []string{"007"}},
-				{Name: "generic-open", Values: []string{"80", "443"}},
+				{Name: "generic-user-id", Values: []string{"7"}},
+				{Name: "generic-open", Values: []string{"80"}},
 				{Name: "generic-fast", Values: []string{"true"}},
-				{Name: "generic-empty"},
 			},
 			Engine:  &controllerv1.EngineSpec{Labels: []string{"a=b"}, StorageDriver: "overlay2", InstallUrl: "https://get.example.com/?a&b"},
 			TlsSans: []string{"web.example.com"},
@@ -31,6 +30,31 @@ func machine(name string) *controllerv1.Machine {
 			State: "Running", Address: "203.0.113.9", Authority: "default",
 			Ssh: &controllerv1.SSHEndpoint{Address: "203.0.113.9", Port: 2222, User: "debian"},
 		},
+	}
+}
+
+// schema is what the driver says of its flags.
+func schema() []*controllerv1.DriverFlag {
+	flag := func(name string, t controllerv1.DriverFlag_Type, preset ...string) *controllerv1.DriverFlag {
+		return &controllerv1.DriverFlag{Name: "generic-" + name, Type: t, Kind: controllerv1.DriverFlag_KIND_VALUE, DefaultValues: preset}
+	}
+	secret := func(name string, kind controllerv1.DriverFlag_Kind) *controllerv1.DriverFlag {
+		return &controllerv1.DriverFlag{Name: "generic-" + name, Type: controllerv1.DriverFlag_TYPE_STRING, Kind: kind}
+	}
+	return []*controllerv1.DriverFlag{
+		flag("ip-address", controllerv1.DriverFlag_TYPE_STRING),
+		flag("ssh-user", controllerv1.DriverFlag_TYPE_STRING, "root"),
+		flag("ssh-port", controllerv1.DriverFlag_TYPE_INT, "2200"),
+		flag("engine-port", controllerv1.DriverFlag_TYPE_INT, "2376"),
+		secret("ssh-key", controllerv1.DriverFlag_KIND_FILE),
+		secret("token", controllerv1.DriverFlag_KIND_SECRET),
+		flag("user-id", controllerv1.DriverFlag_TYPE_STRING),
+		flag("open", controllerv1.DriverFlag_TYPE_STRING_LIST),
+		flag("ranges", controllerv1.DriverFlag_TYPE_STRING_LIST, "0.0.0.0/0"),
+		flag("tags", controllerv1.DriverFlag_TYPE_STRING_LIST),
+		flag("fast", controllerv1.DriverFlag_TYPE_BOOL, "false"),
+		flag("slow", controllerv1.DriverFlag_TYPE_BOOL, "false"),
+		flag("empty", controllerv1.DriverFlag_TYPE_STRING),
 	}
 }
 
@@ -47,13 +71,20 @@ const view = `{
         "SwarmMaster": false,
         "SwarmHost": "",
         "SwarmDiscovery": "",
-        "EnginePort": 2376,
-        "UserID": "007",
+        "EnginePort": 2377,
+        "SSHKey": "redacted",
+        "Token": "",
+        "UserID": "7",
         "Open": [
-            "80",
-            "443"
+            "80"
         ],
-        "Fast": true
+        "Ranges": [
+            "0.0.0.0/0"
+        ],
+        "Tags": [],
+        "Fast": true,
+        "Slow": false,
+        "Empty": ""
     },
     "DriverName": "generic",
     "HostOptions": {
@@ -122,7 +153,7 @@ func TestViewHasDockerMachinesShapeAndOrder(t *testing.T) {
 	if err := folder.WriteKeys([]byte("k"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := dir.WriteView(machine("web")); err != nil {
+	if err := folder.WriteView(ViewOf(machine("web"), dir, schema())); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(folder.File("config.json"))
@@ -140,16 +171,23 @@ func TestViewHasDockerMachinesShapeAndOrder(t *testing.T) {
 	}
 }
 
-func TestViewOfAMachineInTheMakingIsWhole(t *testing.T) {
-	text, err := ViewOf(&controllerv1.Machine{Name: "new", Spec: &controllerv1.MachineSpec{Driver: "fake"}}, Dir{Root: "/s"}).JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all struct {
-		Driver struct{ SSHPort, SSHKeyPath any }
-	}
-	if err := json.Unmarshal(text, &all); err != nil || all.Driver.SSHPort != 22.0 || all.Driver.SSHKeyPath != "" {
-		t.Errorf("%v, %+v", err, all)
+func TestViewOfAMachineInTheMakingHasWhatItIsToBe(t *testing.T) {
+	m := &controllerv1.Machine{Name: "new", Spec: &controllerv1.MachineSpec{Driver: "generic", DriverOptions: []*controllerv1.DriverOption{
+		{Name: "generic-ssh-user", Values: []string{"debian"}}, {Name: "generic-token", Content: []byte("canary")}, {Name: "generic-open", Values: []string{"80", "443"}},
+	}}}
+	for _, c := range []struct {
+		flags []*controllerv1.DriverFlag
+		want  string
+	}{
+		{schema(), `"SSHUser":"debian","SSHPort":2200,"SSHKeyPath":"","StorePath":"/s","SwarmMaster":false,"SwarmHost":"","SwarmDiscovery":"",` +
+			`"EnginePort":2376,"SSHKey":"","Token":"redacted","UserID":"","Open":["80","443"],"Ranges":["0.0.0.0/0"],"Tags":[],"Fast":false,"Slow":false,"Empty":""}`},
+		// A driver that is not there any more.
+		{nil, `"SSHUser":"debian","SSHPort":22,"SSHKeyPath":"","StorePath":"/s","SwarmMaster":false,"SwarmHost":"","SwarmDiscovery":"","Token":"redacted","Open":["80","443"]}`},
+	} {
+		text, err := json.Marshal(ViewOf(m, Dir{Root: "/s"}, c.flags).Driver)
+		if want := `{"IPAddress":"","MachineName":"new",` + c.want; err != nil || string(text) != want {
+			t.Errorf("%s, %v, want\n%s", text, err, want)
+		}
 	}
 }
 
@@ -159,6 +197,14 @@ func TestFlagsAreNamedAsDockerMachineNamedFields(t *testing.T) {
 		"amazonec2-vpc-id": "Amazonec2VPCID", "generic": "Generic", "generic--x": "X",
 	} {
 		if got := FieldName("generic", flag); got != want {
+			t.Errorf("--%s is %s, want %s", flag, got, want)
+		}
+	}
+	for flag, want := range map[string]string{
+		"google-project": "Project", "google-zone": "Zone", "google-machine-type": "MachineType", "google-use-internal-ip-only": "UseInternalIPOnly",
+		"google-open-port": "OpenPorts", "google-username": "SSHUser", "google-auth-encoded-json": "Auth", "google-vm-labels": "Labels",
+	} {
+		if got := FieldName("google", flag); got != want {
 			t.Errorf("--%s is %s, want %s", flag, got, want)
 		}
 	}

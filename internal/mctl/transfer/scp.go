@@ -1,26 +1,23 @@
-// Package transfer copies files between this computer and machines' hosts.
+// Package transfer copies files between this computer and machines' hosts, and mounts hosts' directories here.
 package transfer
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/shell"
 )
 
 type options struct{ recursive, delta, quiet bool }
 
-// Commands returns the commands that copy.
-func Commands(env *cli.Env) []*cobra.Command {
+// Commands returns the commands about hosts' files.
+func Commands(env *cli.Env) []*cobra.Command { return []*cobra.Command{newSCP(env), newMount(env)} }
+
+func newSCP(env *cli.Env) *cobra.Command {
 	var opts options
 	command := &cobra.Command{
 		Use: "scp [arg...]", Short: "Copy files between machines",
@@ -28,8 +25,7 @@ func Commands(env *cli.Env) []*cobra.Command {
 		Example: "mctl scp site.conf web:/tmp/\nmctl scp -r web:/var/log/app root@db:/backup",
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				env.Remind(env.Help(command, command.LocalFlags()))
-				return cli.Failf("Improper number of arguments").WithHint("name a source and a target")
+				return improper(env, command, "name a source and a target")
 			}
 			return scp(command.Context(), env, args[0], args[1], opts)
 		},
@@ -38,102 +34,74 @@ func Commands(env *cli.Env) []*cobra.Command {
 	flags.BoolVarP(&opts.recursive, "recursive", "r", false, "Copy files recursively (required to copy directories)")
 	flags.BoolVarP(&opts.delta, "delta", "d", false, "Reduce amount of data sent over network by sending only the differences (uses rsync)")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "Disables the progress meter as well as warning and diagnostic messages from ssh")
-	return []*cobra.Command{command}
+	return command
 }
+
+// improper is docker-machine's sentence for too few or too many arguments, after the help.
+func improper(env *cli.Env, command *cobra.Command, hint string) error {
+	env.Remind(env.Help(command, command.LocalFlags()))
+	return cli.Failf("Improper number of arguments").WithHint(hint)
+}
+
+// Names of the two places in ssh's configuration, which are no machine's.
+const fromAlias, toAlias = "mctl-from", "mctl-to"
 
 // scp copies from one place to another, of which each may be on a host. What ssh must know of a host stands in a
 // configuration file, so that two hosts with different ports and keys do.
 func scp(ctx context.Context, env *cli.Env, from, to string, opts options) error {
-	program, err := find(opts.delta)
+	what, name := "scp feature", "scp"
+	if opts.delta {
+		what, name = "--delta option", "rsync"
+	}
+	program, err := find(what, name)
 	if err != nil {
 		return err
 	}
-	var config strings.Builder
-	fmt.Fprint(&config, "Host *\n  StrictHostKeyChecking yes\n  GlobalKnownHostsFile /dev/null\n  PasswordAuthentication no\n  LogLevel ERROR\n  ConnectTimeout 10\n  ControlMaster no\n  ControlPath none\n")
-	source, err := place(ctx, env, from, "mctl-from", &config)
+	var hosts strings.Builder
+	source, err := place(ctx, env, from, fromAlias, &hosts)
 	if err != nil {
 		return err
 	}
-	target, err := place(ctx, env, to, "mctl-to", &config)
+	target, err := place(ctx, env, to, toAlias, &hosts)
 	if err != nil {
 		return err
 	}
-	path, err := writeConfig(config.String())
+	if opts.delta && strings.HasPrefix(source, fromAlias+":") && strings.HasPrefix(target, toAlias+":") {
+		return cli.Usagef("--delta can't copy from machine to machine").WithHint("leave --delta out, or copy by way of a directory here")
+	}
+	config, err := writeConfig(hosts.String())
 	if err != nil {
 		return err
 	}
-	defer os.Remove(path)
-	env.Close()
-	out := env.Out
-	if env.JSON() {
-		out = env.Err
-	}
-	err = shell.Run(ctx, env, out, program, arguments(path, source, target, opts)...)
-	var exit cli.Exit
-	if env.JSON() && errors.As(err, &exit) {
-		exit.Sentence, exit.Hint = fmt.Sprintf("%s ended with code %d", filepath.Base(program), exit.Code), "standard error has what it said"
-		return exit
-	}
-	return errors.Join(err, env.Result(map[string]string{"from": from, "to": to}))
+	defer os.Remove(config)
+	return run(ctx, env, shell.Program{
+		Path: program, Args: arguments(config, source, target, opts),
+		Variables: []string{"RSYNC_PROTECT_ARGS=1"}, // or the host's shell would read the path
+	}, map[string]string{"from": from, "to": to})
 }
 
-func find(delta bool) (string, error) {
-	name, sentence := "scp", "You must have a copy of the scp binary locally to use the scp feature"
-	if delta {
-		name, sentence = "rsync", "You must have a copy of the rsync binary locally to use the --delta option"
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fault.New("transfer.find", fault.Precondition, name, sentence).WithHint("install it, or put it into PATH")
-	}
-	return path, nil
-}
-
-// place turns machine:path into what ssh understands, and describes the host under alias. A path without a machine, or with
+// place turns a location into what ssh understands, and describes its host under alias. A path without a machine, or with
 // the machine localhost, stays here.
-func place(ctx context.Context, env *cli.Env, text, alias string, config *strings.Builder) (string, error) {
-	name, path, remote := strings.Cut(text, ":")
-	if !remote || strings.Contains(name, "/") {
+func place(ctx context.Context, env *cli.Env, text, alias string, hosts *strings.Builder) (string, error) {
+	l := parse(text)
+	switch {
+	case l.machine == "" && l.path == text:
 		return text, nil
-	}
-	user, machine, hasUser := strings.Cut(name, "@")
-	if !hasUser {
-		user, machine = "", name
-	}
-	if machine == "localhost" {
-		if strings.Contains(path, ":") && !strings.HasPrefix(path, "/") {
-			path = "./" + path // or scp would take it for a host's
+	case l.machine == "localhost":
+		if strings.Contains(l.path, ":") && !strings.HasPrefix(l.path, "/") {
+			return "./" + l.path, nil // or scp would take it for a host's
 		}
-		return path, nil
+		return l.path, nil
 	}
-	m, err := env.Get(ctx, machine)
-	if err != nil {
-		return "", cli.Wrap(err, "Error loading host: Error loading host: %w")
-	}
-	host, err := shell.HostOf(env, m)
+	host, err := l.host(ctx, env)
 	if err != nil {
 		return "", err
 	}
-	if hasUser {
-		if host, err = host.As(user); err != nil {
-			return "", err
-		}
+	hosts.WriteString(host.Config(alias))
+	if strings.HasPrefix(l.path, ":") {
+		l.path = "./" + l.path // or rsync would ask for a daemon there
 	}
-	config.WriteString(host.Config(alias))
-	return alias + ":" + path, nil
-}
-
-func writeConfig(text string) (string, error) {
-	file, err := os.CreateTemp("", "mctl-ssh-*")
-	if err != nil {
-		return "", fault.E("transfer.writeConfig", fault.Precondition, "", err)
-	}
-	defer file.Close()
-	if _, err := file.WriteString(text); err != nil {
-		_ = os.Remove(file.Name())
-		return "", fault.E("transfer.writeConfig", fault.Precondition, file.Name(), err)
-	}
-	return file.Name(), nil
+	return alias + ":" + l.path, nil
 }
 
 func arguments(config, source, target string, opts options) []string {

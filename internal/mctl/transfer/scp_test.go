@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
 	"mctl/internal/fault"
@@ -21,12 +22,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGhSCYtM8DkNZ9l8FeFDX+DURgsl0eT9E0XUZMV1jJao"
 
-// newWorld has the machines web and db, and stand-ins for scp and rsync that tell how they were called.
+// newWorld has the machines web and db, and stand-ins for the programs that tell how they were called.
 func newWorld(t *testing.T) *controllertest.Controller {
 	t.Helper()
 	bin := t.TempDir()
-	script := "#!/bin/sh\nfor a; do printf '<%s>' \"$a\"; [ -f \"$a\" ] && cat \"$a\"; done\necho\n[ -z \"$FAIL\" ] || exit \"$FAIL\"\n"
-	for _, name := range []string{"scp", "rsync"} {
+	script := "#!/bin/sh\nfor a; do printf '<%s>' \"$a\"; [ -f \"$a\" ] && cat \"$a\"; done\necho \"$RSYNC_PROTECT_ARGS\"\n[ -z \"$FAIL\" ] || exit \"$FAIL\"\n"
+	for _, name := range []string{"scp", "rsync", "sshfs", "fusermount"} {
 		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +46,11 @@ func newWorld(t *testing.T) *controllertest.Controller {
 // call runs `mctl scp` and returns how the program was called.
 func call(t *testing.T, env *cli.Env, args ...string) (string, error) {
 	t.Helper()
-	command := Commands(env)[0]
+	return callCommand(t, env, newSCP(env), args...)
+}
+
+func callCommand(t *testing.T, env *cli.Env, command *cobra.Command, args ...string) (string, error) {
+	t.Helper()
 	command.SetArgs(args)
 	command.SilenceErrors, command.SilenceUsage = true, true
 	err := command.ExecuteContext(t.Context())
@@ -66,6 +71,10 @@ func TestEachPlaceIsAPathHereOrOnAHost(t *testing.T) {
 		"me@localhost:/tmp/x": {"/tmp/x", ""},
 		"localhost:odd:name":  {"./odd:name", ""},
 		"localhost:/odd:name": {"/odd:name", ""},
+		"web::module":         {"mctl-from:./:module", "User root"},
+		"web:$(id) 'x' \"y\"": {"mctl-from:$(id) 'x' \"y\"", "User root"},
+		"$(id)":               {"$(id)", ""},
+		"":                    {"", ""},
 		"-oProxyCommand=x":    {"-oProxyCommand=x", ""},
 	} {
 		var config strings.Builder
@@ -91,7 +100,7 @@ func TestProgramIsCalledWithAConfigurationForBothHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"<-3><-q><-r><--><mctl-from:/a><mctl-to:/b>\n", "Host mctl-from\n", "Host mctl-to\n", "  Port 22\n", "  Port 23\n", "  HostKeyAlias db\n", "StrictHostKeyChecking yes"} {
+	for _, want := range []string{"<-3><-q><-r><--><mctl-from:/a><mctl-to:/b>1\n", "Host mctl-from\n", "Host mctl-to\n", "  Port 22\n", "  Port 23\n", "  HostKeyAlias db\n", "StrictHostKeyChecking yes"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it lacks %q:\n%s", want, out)
 		}
@@ -117,6 +126,17 @@ func TestArgumentsOfEachProgram(t *testing.T) {
 	}
 	if got := arguments("/o'dd c", "a", "b", options{delta: true})[2]; got != "ssh -F '/o''dd c'" {
 		t.Errorf("rsync would take %q apart", got)
+	}
+}
+
+func TestDeltaIsNotForTwoMachines(t *testing.T) {
+	c := newWorld(t)
+	out, err := call(t, c.Env(), "-d", "web:/a", "db:/b")
+	if fault.ReasonOf(err) != fault.ReasonUsage || fault.HintOf(err) == "" || out != "" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out, err := call(t, c.Env(), "-d", "web:/a", "localhost:b"); err != nil || !strings.Contains(out, "<--><mctl-from:/a><b>1\n") {
+		t.Errorf("%q, %v", out, err)
 	}
 }
 
