@@ -20,6 +20,7 @@ import (
 	"mctl/internal/agent/engine/program"
 	"mctl/internal/agent/footprint"
 	"mctl/internal/agent/front"
+	"mctl/internal/agent/tunnel"
 	"mctl/internal/buildinfo"
 )
 
@@ -30,6 +31,7 @@ Usage:
   mctl-agent front                      serve Docker over TLS (mctl-front.service)
   mctl-agent install                    put the agent on this host; reads a JSON document from standard input
   mctl-agent uninstall [--purge-engine] take away all that mctl put on this host
+  mctl-agent copy …                     read or write files for a tunnel, as their user
   mctl-agent version                    print the version
 `
 
@@ -51,6 +53,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	command := ""
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
+	}
+	if command == "copy" {
+		return tunnel.Copy(args, stdin, stdout, stderr)
 	}
 	purge := command == "uninstall" && slices.Equal(args, []string{"--purge-engine"})
 	if len(args) > 0 && !purge {

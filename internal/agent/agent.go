@@ -7,11 +7,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"mctl/internal/agent/engine"
 	"mctl/internal/agent/footprint"
@@ -19,6 +21,7 @@ import (
 	"mctl/internal/agent/health"
 	"mctl/internal/agent/identity"
 	"mctl/internal/agent/link"
+	"mctl/internal/agent/tunnel"
 	"mctl/internal/buildinfo"
 	"mctl/internal/host"
 )
@@ -58,6 +61,14 @@ func Run(ctx context.Context, config Config) error {
 	// The link hands wishes to the converger, which answers through the link; this is where the circle is closed.
 	var worker *converger
 	var connection *link.Link
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	tunnels := tunnel.New(tunnel.Config{
+		Logger: logger.Named("tunnel"), Program: program,
+		Dial: func(ctx context.Context) (*grpc.ClientConn, error) { return connection.Dial(ctx) },
+	})
 	watcher := health.New(health.Config{
 		Logger:  logger.Named("health"),
 		Version: func(version string) { worker.see(version) }, Changed: func() { connection.Changed() },
@@ -70,6 +81,7 @@ func Run(ctx context.Context, config Config) error {
 		Facts:   func() host.Facts { return hostFacts("/") },
 		Health:  watcher.Snapshot,
 		Desired: func(w link.Wish) { worker.want(w) },
+		Tunnel:  tunnels.Open,
 		Leaving: parting != nil,
 	})
 	worker = newConverger(convergerConfig{
@@ -89,6 +101,7 @@ func Run(ctx context.Context, config Config) error {
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return connection.Run(running) })
 	group.Go(func() error { return worker.run(running) })
+	group.Go(func() error { return tunnels.Run(running) })
 	revival := newReviver(logger.Named("revive"), connection.Emit)
 	group.Go(func() error { return revival.run(running) })
 	group.Go(func() error {

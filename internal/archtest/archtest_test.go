@@ -21,13 +21,14 @@ const module = "mctl/"
 // arrows says which of our own packages a package may import, by prefix. The longest matching key counts; a package that
 // no key covers fails the test.
 var arrows = map[string][]string{
-	"proto":                          {},
+	"proto":                          {"proto/mctl/tunnel"},
 	"cmd/controller":                 {"internal/controller", "internal/buildinfo", "internal/fault"},
 	"cmd/agent":                      {"internal/agent", "internal/buildinfo"},
 	"cmd/mctl":                       {"internal/mctl"},
 	"internal/fault":                 {},
 	"internal/host":                  {},
 	"internal/pki":                   {},
+	"internal/filetree":              {"internal/fault"},
 	"internal/buildinfo":             {},
 	"internal/archtest":              {},
 	"internal/controller":            {"internal/controller", "internal/fault", "internal/host", "internal/buildinfo", "proto/mctl"},
@@ -37,6 +38,7 @@ var arrows = map[string][]string{
 	"internal/controller/driver":     {"internal/controller/driver", "internal/fault"},
 	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
 	"internal/controller/agentlink":  {"internal/controller/event", "internal/host", "internal/fault", "proto/mctl/agent"},
+	"internal/controller/tunnel":     {"internal/fault", "proto/mctl"},
 	"internal/controller/ca":         {"internal/controller/request", "internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
 	"internal/controller/credential": {"internal/controller/store", "internal/controller/request", "internal/fault", "proto/mctl/record"},
 	"internal/controller/request":    {"internal/fault", "proto/mctl/record"},
@@ -47,6 +49,7 @@ var arrows = map[string][]string{
 	"internal/agent/identity":        {"internal/fault", "internal/pki", "proto/mctl/agent"},
 	"internal/agent/engine":          {"internal/agent/engine", "internal/host", "internal/fault"},
 	"internal/agent/front":           {"internal/pki", "internal/fault"},
+	"internal/agent/tunnel":          {"internal/agent/tunnel", "internal/filetree", "internal/fault", "proto/mctl"},
 	"internal/agent/health":          {"internal/agent/health", "internal/host", "internal/fault"},
 	"internal/agent/footprint":       {"internal/agent/footprint", "internal/fault"},
 	"internal/mctl":                  {"internal/mctl", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},

@@ -25,6 +25,7 @@ import (
 	"mctl/internal/controller/machine"
 	"mctl/internal/controller/reconcile"
 	"mctl/internal/controller/store/bolt"
+	"mctl/internal/controller/tunnel"
 	"mctl/internal/host"
 )
 
@@ -100,6 +101,7 @@ func Run(ctx context.Context, config Config) error {
 	var server *api.Server
 	var loop *reconcile.Loop
 	journal := event.NewJournal(now())
+	var relay *tunnel.Relay
 	hub := agentlink.New(agentlink.Config{
 		Logger: logger.Named("link"), Now: now, Signer: authorities,
 		Identify: func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },
@@ -114,6 +116,7 @@ func Run(ctx context.Context, config Config) error {
 				Time: e.Time, Machine: service.NameOf(uid), UID: uid, Type: e.Type, Message: e.Message, Attributes: e.Attributes,
 			})
 		},
+		Forgotten: func(uid string) { relay.Forget(uid) },
 	})
 	table := newDrivers(own, settings.GetControllerId(), logger)
 	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: now})
@@ -128,6 +131,11 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
+	relay = tunnel.New(tunnel.Config{
+		Logger: logger.Named("tunnel"), Now: now, Find: findFor(service.Get), Ask: hub.OpenTunnel,
+		Identify: func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },
+		Opened:   func(m tunnel.Machine, caller, what string) { journal.Emit(tunnelEvent(m, caller, what, now())) },
+	})
 	// Agents may connect at once, and what they tell is told under their machines' names.
 	if _, _, err := service.List(ctx); err != nil {
 		return err
@@ -137,7 +145,7 @@ func Run(ctx context.Context, config Config) error {
 	defer shutdown()
 	server = api.New(api.Config{
 		Logger: logger.Named("api"), Now: now, Machines: service, Drivers: table, Credentials: credentials, Journal: journal,
-		Authorities: authorities, Verifier: authorities, Links: hub, Busy: loop.Busy, Shutdown: shutdown,
+		Authorities: authorities, Verifier: authorities, Links: hub, Tunnels: relay, Busy: loop.Busy, Shutdown: shutdown,
 		Info: api.Info{
 			ControllerID: settings.GetControllerId(), Version: buildinfo.Version(), Build: ownStamp(), PID: os.Getpid(),
 			Started: now(), Addresses: addresses(advertise, port),

@@ -26,11 +26,40 @@ const (
 	dialStagger  = 250 * time.Millisecond // head start of a better endpoint
 	maxEndpoints = 8
 	maxReceive   = 256 << 10
+	bulkWindow   = 2 << 20 // bytes under way of one tunnel, as many as ssh has
 )
 
-// dial tries endpoints side by side, better ones with a head start, and keeps the first that is our controller: a stranger
-// at an old address loses in the handshake, not later. fault.Unavailable when none is.
+// Dial makes a connection to the controller beside the session's, for what is too large for that. It must be closed.
+func (l *Link) Dial(ctx context.Context) (*grpc.ClientConn, error) {
+	settings, err := l.config.Settings()
+	if err != nil {
+		return nil, err
+	}
+	config, err := l.secured(settings)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := l.connect(ctx, l.endpoints(settings), config)
+	if err != nil {
+		return nil, err
+	}
+	return client(conn, grpc.WithStaticStreamWindowSize(bulkWindow), grpc.WithStaticConnWindowSize(2*bulkWindow))
+}
+
+// dial connects for a session.
 func (l *Link) dial(ctx context.Context, endpoints []string, config *tls.Config) (*grpc.ClientConn, error) {
+	conn, err := l.connect(ctx, endpoints, config)
+	if err != nil {
+		return nil, err
+	}
+	// A host has one session with little in it: small buffers, and windows that are not probed with pings.
+	return client(conn, grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
+		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10))
+}
+
+// connect tries endpoints side by side, better ones with a head start, and keeps the first that is our controller: a stranger
+// at an old address loses in the handshake, not later. fault.Unavailable when none is.
+func (l *Link) connect(ctx context.Context, endpoints []string, config *tls.Config) (*tls.Conn, error) {
 	if len(endpoints) == 0 {
 		return nil, fault.New("link.dial", fault.Precondition, "", "no controller is known to this host")
 	}
@@ -67,12 +96,7 @@ func (l *Link) dial(ctx context.Context, endpoints []string, config *tls.Config)
 	if found == nil {
 		return nil, fault.E("link.dial", fault.Unavailable, "", errors.Join(errs...))
 	}
-	conn, err := client(found)
-	if err != nil {
-		found.Close() //nolint:errcheck // it was never used
-		return nil, fault.E("link.dial", fault.Internal, "", err)
-	}
-	return conn, nil
+	return found, nil
 }
 
 func (l *Link) handshake(ctx context.Context, endpoint string, config *tls.Config) (*tls.Conn, error) {
@@ -91,7 +115,7 @@ func (l *Link) handshake(ctx context.Context, endpoint string, config *tls.Confi
 }
 
 // client speaks gRPC over one connection and never makes another: a session dies whole.
-func client(conn *tls.Conn) (*grpc.ClientConn, error) {
+func client(conn *tls.Conn, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	once := make(chan net.Conn, 1)
 	once <- conn
 	dialer := func(context.Context, string) (net.Conn, error) {
@@ -102,15 +126,17 @@ func client(conn *tls.Conn) (*grpc.ClientConn, error) {
 			return nil, errors.New("the connection is over")
 		}
 	}
-	return grpc.NewClient("passthrough:///controller",
+	made, err := grpc.NewClient("passthrough:///controller", append(options,
 		grpc.WithContextDialer(dialer), grpc.WithTransportCredentials(greeted{}),
 		grpc.WithUnaryInterceptor(faults), grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
-		// A host has one session with little in it: small buffers, and windows that are not probed with pings.
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
-		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive)), grpc.WithMaxHeaderListSize(16<<10),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 4 * time.Second}),
-	)
+	)...)
+	if err != nil {
+		conn.Close() //nolint:errcheck // it was never used
+		return nil, fault.E("link.client", fault.Internal, "", err)
+	}
+	return made, nil
 }
 
 // greeted are credentials of a connection whose handshake is done.

@@ -4,6 +4,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -49,7 +50,9 @@ type Config struct {
 	Facts         func() host.Facts
 	Health        func(ctx context.Context) (host.Health, error)
 	Desired       func(Wish) // takes the newest
-	Now           func() time.Time
+	// Tunnel is told that the controller wants a tunnel with an id; nil for an agent that has none.
+	Tunnel func(id []byte)
+	Now    func() time.Time
 	// Leaving is set when an earlier process gave the host back and may have said so.
 	Leaving bool
 	// Random returns numbers in [0, 1) to spread load; nil for math/rand.
@@ -234,12 +237,20 @@ func (l *Link) renew(ctx context.Context, conn *grpc.ClientConn) error {
 }
 
 func (l *Link) open(ctx context.Context, settings Settings) (*grpc.ClientConn, error) {
+	config, err := l.secured(settings)
+	if err != nil {
+		return nil, err
+	}
+	return l.dial(ctx, l.endpoints(settings), config)
+}
+
+func (l *Link) secured(settings Settings) (*tls.Config, error) {
 	config, enrolled := l.config.Identity.TLS()
 	if !enrolled || l.config.Identity.Subject() != pki.MachineSubject(settings.MachineUID) {
 		return nil, fault.New("link.open", fault.Precondition, settings.MachineUID, "this host has not joined and has no join ticket").
 			WithHint("`mctl retry` on the machine brings one")
 	}
-	return l.dial(ctx, l.endpoints(settings), config)
+	return config, nil
 }
 
 // wait lets time pass; false when ctx ended first.

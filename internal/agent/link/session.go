@@ -97,6 +97,10 @@ func (s *session) receive(context.Context) error {
 				s.link.leaving.Store(false) // it was taken back
 			}
 			s.link.config.Desired(wish)
+		case *agentv1.ConnectResponse_OpenTunnel:
+			if s.link.config.Tunnel != nil {
+				s.link.config.Tunnel(m.OpenTunnel.GetId())
+			}
 		default:
 			// A Pong, or something that a newer controller says and we do not know yet.
 		}

@@ -31,6 +31,8 @@ type Config struct {
 	Notify func(uid string)
 	// Emit takes what happened to a machine. It must not block.
 	Emit func(uid string, e host.Event)
+	// Forgotten is told of each machine that Forget is told of, so that nothing else of it goes on; nil for nobody.
+	Forgotten func(uid string)
 	// HealthInterval is how often agents report; zero means 5 s. A session that is silent for three of them is dead.
 	HealthInterval time.Duration
 }
@@ -98,6 +100,18 @@ func (h *Hub) Forget(uid string) {
 		e.session.end(fault.New("agentlink.Forget", fault.Denied, uid, "the machine was removed"))
 	}
 	delete(h.hosts, uid)
+	if h.config.Forgotten != nil {
+		h.config.Forgotten(uid)
+	}
+}
+
+// OpenTunnel asks a machine's agent for a tunnel with an id; false when it has no session, or too much waits to be said. It
+// never blocks.
+func (h *Hub) OpenTunnel(uid string, id []byte) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, ok := h.hosts[uid]
+	return ok && e.session != nil && e.session.askTunnel(id)
 }
 
 // IssueEngineCertificate implements agentv1.LinkServiceServer. The names are those of the machine's wish, which must be the

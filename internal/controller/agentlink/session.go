@@ -27,7 +27,8 @@ const (
 	calmBurst    = 1000
 	insaneRate   = 200 // messages a second; above it the session ends
 	insaneBurst  = 4000
-	oldestSpoken = 1 // protocols: ours and the ones next to it
+	maxTunnels   = 256 // ids that wait to be said
+	oldestSpoken = 1   // protocols: ours and the ones next to it
 	newestSpoken = 2
 )
 
@@ -51,6 +52,7 @@ type session struct {
 	mu       sync.Mutex // guards what waits to be sent
 	pong     bool
 	wish     bool
+	tunnels  [][]byte // ids
 	draining bool
 	told     *Wish // the last that was sent; only the one drain touches it
 }
@@ -172,6 +174,16 @@ func (s *session) drop() {
 // signal has the newest wish sent. It never blocks, and an idle session has no goroutine for sending.
 func (s *session) signal() { s.push(func() { s.wish = true }) }
 
+// askTunnel has an id sent; false when the host does not take what waits already.
+func (s *session) askTunnel(id []byte) (taken bool) {
+	s.push(func() {
+		if taken = len(s.tunnels) < maxTunnels; taken {
+			s.tunnels = append(s.tunnels, id)
+		}
+	})
+	return taken
+}
+
 func (s *session) push(mark func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,16 +197,21 @@ func (s *session) push(mark func()) {
 func (s *session) drain() {
 	for {
 		s.mu.Lock()
-		wish, pong := s.wish, s.pong
-		s.wish, s.pong = false, false
-		s.draining = wish || pong
+		wish, pong, tunnels := s.wish, s.pong, s.tunnels
+		s.wish, s.pong, s.tunnels = false, false, nil
+		s.draining = wish || pong || len(tunnels) > 0
 		s.mu.Unlock()
 		var err error
 		switch {
 		case wish:
 			err = s.sendWish(s.hub.wishOf(s.uid))
-		case !pong:
+		case !pong && len(tunnels) == 0:
 			return
+		}
+		for _, id := range tunnels {
+			if err == nil {
+				err = s.stream.Send(&agentv1.ConnectResponse{Message: &agentv1.ConnectResponse_OpenTunnel{OpenTunnel: &agentv1.OpenTunnel{Id: id}}})
+			}
 		}
 		if pong && err == nil {
 			err = s.stream.Send(&agentv1.ConnectResponse{Message: &agentv1.ConnectResponse_Pong{Pong: &agentv1.Pong{}}})

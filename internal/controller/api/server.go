@@ -62,6 +62,12 @@ type Journal interface {
 	Watch(ctx context.Context, after uint64, follow bool) iter.Seq2[event.Event, error]
 }
 
+// Tunnels joins operators' streams and hosts'.
+type Tunnels interface {
+	agentv1.TunnelServiceServer
+	Serve(stream controllerv1.SessionService_OpenTunnelServer, caller string) error
+}
+
 // Config is what the API stands on.
 type Config struct {
 	Logger      hclog.Logger
@@ -73,6 +79,7 @@ type Config struct {
 	Authorities Authorities
 	Verifier    Verifier
 	Links       agentv1.LinkServiceServer
+	Tunnels     Tunnels
 	Info        Info
 	// Busy counts machines with work under way; Shutdown ends the controller.
 	Busy     func() int
@@ -170,6 +177,7 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 	controllerv1.RegisterSystemServiceServer(server, &systemService{server: s})
 	agentv1.RegisterEnrollmentServiceServer(server, &enrollmentService{server: s})
 	agentv1.RegisterLinkServiceServer(server, s.config.Links)
+	agentv1.RegisterTunnelServiceServer(server, s.config.Tunnels)
 	checks := health.NewServer()
 	healthv1.RegisterHealthServer(server, checks)
 	reflection.Register(server)

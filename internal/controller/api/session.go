@@ -174,6 +174,10 @@ func (s *sessionService) OfferSigner(stream grpc.BidiStreamingServer[controllerv
 	}
 }
 
+func (s *sessionService) OpenTunnel(stream grpc.BidiStreamingServer[controllerv1.OpenTunnelRequest, controllerv1.OpenTunnelResponse]) error {
+	return s.server.config.Tunnels.Serve(stream, identityOf(stream.Context()).subject)
+}
+
 func (s *Signers) lend(machine string, l *loan) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,6 +35,7 @@ import (
 	"mctl/internal/host"
 	"mctl/internal/pki"
 	agentv1 "mctl/proto/mctl/agent/v1"
+	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // world is an API that serves on both of its listeners, over real authorities and a real store.
@@ -82,7 +83,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	}
 	config := Config{
 		Logger: hclog.NewNullLogger(), Now: w.now, Machines: w.service, Drivers: table, Credentials: credentials, Journal: w.journal, Authorities: w.ca, Verifier: w.ca,
-		Links: hub, Busy: func() int { return 0 }, Shutdown: func() { w.shutdowns <- struct{}{} },
+		Links: hub, Tunnels: noTunnels{}, Busy: func() int { return 0 }, Shutdown: func() { w.shutdowns <- struct{}{} },
 		Info: Info{ControllerID: "c1", Version: "dev", PID: 42, Addresses: []string{"192.0.2.1:4000"}},
 	}
 	for _, f := range change {
@@ -199,6 +200,13 @@ type quiet struct {
 func (quiet) SetDesired(string, agentlink.Wish)     {}
 func (quiet) Observed(string) (host.Observed, bool) { return host.Observed{}, false }
 func (quiet) Forget(string)                         {}
+
+// noTunnels stands for the relay.
+type noTunnels struct {
+	agentv1.UnimplementedTunnelServiceServer
+}
+
+func (noTunnels) Serve(controllerv1.SessionService_OpenTunnelServer, string) error { return nil }
 
 // noContact stands for bootstrap.
 type noContact struct{}

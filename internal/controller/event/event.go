@@ -22,4 +22,5 @@ const (
 	AgentConnected    = "AGENT_CONNECTED"
 	AgentLost         = "AGENT_LOST"
 	DuplicateIdentity = "DUPLICATE_IDENTITY"
+	TunnelOpened      = "TUNNEL_OPENED"
 )

@@ -150,6 +150,7 @@ type ConnectResponse struct {
 	//	*ConnectResponse_Welcome
 	//	*ConnectResponse_Desired
 	//	*ConnectResponse_Pong
+	//	*ConnectResponse_OpenTunnel
 	Message       isConnectResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -219,6 +220,15 @@ func (x *ConnectResponse) GetPong() *Pong {
 	return nil
 }
 
+func (x *ConnectResponse) GetOpenTunnel() *OpenTunnel {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectResponse_OpenTunnel); ok {
+			return x.OpenTunnel
+		}
+	}
+	return nil
+}
+
 type isConnectResponse_Message interface {
 	isConnectResponse_Message()
 }
@@ -236,11 +246,63 @@ type ConnectResponse_Pong struct {
 	Pong *Pong `protobuf:"bytes,3,opt,name=pong,proto3,oneof"`
 }
 
+type ConnectResponse_OpenTunnel struct {
+	OpenTunnel *OpenTunnel `protobuf:"bytes,4,opt,name=open_tunnel,json=openTunnel,proto3,oneof"`
+}
+
 func (*ConnectResponse_Welcome) isConnectResponse_Message() {}
 
 func (*ConnectResponse_Desired) isConnectResponse_Message() {}
 
 func (*ConnectResponse_Pong) isConnectResponse_Message() {}
+
+func (*ConnectResponse_OpenTunnel) isConnectResponse_Message() {}
+
+// OpenTunnel asks the agent for a TunnelService.Open with the id.
+type OpenTunnel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Random, 16 bytes, good once and for a short time.
+	Id            []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenTunnel) Reset() {
+	*x = OpenTunnel{}
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenTunnel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenTunnel) ProtoMessage() {}
+
+func (x *OpenTunnel) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenTunnel.ProtoReflect.Descriptor instead.
+func (*OpenTunnel) Descriptor() ([]byte, []int) {
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OpenTunnel) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
 
 // Pong has no fields.
 type Pong struct {
@@ -251,7 +313,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[2]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +325,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[2]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +338,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{2}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{3}
 }
 
 // Hello opens a session.
@@ -296,7 +358,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[3]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +370,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[3]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +383,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{3}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetAgentVersion() string {
@@ -376,7 +438,7 @@ type HostFacts struct {
 
 func (x *HostFacts) Reset() {
 	*x = HostFacts{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[4]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +450,7 @@ func (x *HostFacts) String() string {
 func (*HostFacts) ProtoMessage() {}
 
 func (x *HostFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[4]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +463,7 @@ func (x *HostFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFacts.ProtoReflect.Descriptor instead.
 func (*HostFacts) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{4}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HostFacts) GetHostname() string {
@@ -468,7 +530,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[5]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +542,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[5]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +555,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{5}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Welcome) GetHealthInterval() *durationpb.Duration {
@@ -534,7 +596,7 @@ type Desired struct {
 
 func (x *Desired) Reset() {
 	*x = Desired{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[6]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +608,7 @@ func (x *Desired) String() string {
 func (*Desired) ProtoMessage() {}
 
 func (x *Desired) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[6]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +621,7 @@ func (x *Desired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Desired.ProtoReflect.Descriptor instead.
 func (*Desired) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{6}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Desired) GetGeneration() uint64 {
@@ -621,7 +683,7 @@ type EngineDesired struct {
 
 func (x *EngineDesired) Reset() {
 	*x = EngineDesired{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[7]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +695,7 @@ func (x *EngineDesired) String() string {
 func (*EngineDesired) ProtoMessage() {}
 
 func (x *EngineDesired) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[7]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +708,7 @@ func (x *EngineDesired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineDesired.ProtoReflect.Descriptor instead.
 func (*EngineDesired) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{7}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EngineDesired) GetInstall() string {
@@ -742,7 +804,7 @@ type FrontDesired struct {
 
 func (x *FrontDesired) Reset() {
 	*x = FrontDesired{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[8]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +816,7 @@ func (x *FrontDesired) String() string {
 func (*FrontDesired) ProtoMessage() {}
 
 func (x *FrontDesired) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[8]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +829,7 @@ func (x *FrontDesired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FrontDesired.ProtoReflect.Descriptor instead.
 func (*FrontDesired) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{8}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FrontDesired) GetPort() uint32 {
@@ -808,7 +870,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[9]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +882,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[9]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +895,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{9}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Release) GetPurgeEngine() bool {
@@ -860,7 +922,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[10]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +934,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[10]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +947,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{10}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Applied) GetGeneration() uint64 {
@@ -942,7 +1004,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[11]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1016,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[11]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1029,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{11}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Failure) GetKind() string {
@@ -1004,7 +1066,7 @@ type EngineFacts struct {
 
 func (x *EngineFacts) Reset() {
 	*x = EngineFacts{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[12]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1078,7 @@ func (x *EngineFacts) String() string {
 func (*EngineFacts) ProtoMessage() {}
 
 func (x *EngineFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[12]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1091,7 @@ func (x *EngineFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFacts.ProtoReflect.Descriptor instead.
 func (*EngineFacts) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{12}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EngineFacts) GetVersion() string {
@@ -1066,7 +1128,7 @@ type FrontFacts struct {
 
 func (x *FrontFacts) Reset() {
 	*x = FrontFacts{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[13]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1140,7 @@ func (x *FrontFacts) String() string {
 func (*FrontFacts) ProtoMessage() {}
 
 func (x *FrontFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[13]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1153,7 @@ func (x *FrontFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FrontFacts.ProtoReflect.Descriptor instead.
 func (*FrontFacts) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{13}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FrontFacts) GetPort() uint32 {
@@ -1138,7 +1200,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[14]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1212,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[14]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1225,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{14}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Health) GetDelta() bool {
@@ -1269,7 +1331,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[15]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1343,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[15]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1356,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{15}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiskUsage) GetPath() string {
@@ -1332,7 +1394,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[16]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1406,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[16]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1419,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{16}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Fact) GetType() string {
@@ -1401,7 +1463,7 @@ type IssueEngineCertificateRequest struct {
 
 func (x *IssueEngineCertificateRequest) Reset() {
 	*x = IssueEngineCertificateRequest{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[17]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1475,7 @@ func (x *IssueEngineCertificateRequest) String() string {
 func (*IssueEngineCertificateRequest) ProtoMessage() {}
 
 func (x *IssueEngineCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[17]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1488,7 @@ func (x *IssueEngineCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueEngineCertificateRequest.ProtoReflect.Descriptor instead.
 func (*IssueEngineCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{17}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IssueEngineCertificateRequest) GetCsr() []byte {
@@ -1454,7 +1516,7 @@ type IssueEngineCertificateResponse struct {
 
 func (x *IssueEngineCertificateResponse) Reset() {
 	*x = IssueEngineCertificateResponse{}
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[18]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1528,7 @@ func (x *IssueEngineCertificateResponse) String() string {
 func (*IssueEngineCertificateResponse) ProtoMessage() {}
 
 func (x *IssueEngineCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[18]
+	mi := &file_mctl_agent_v1_link_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1541,7 @@ func (x *IssueEngineCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueEngineCertificateResponse.ProtoReflect.Descriptor instead.
 func (*IssueEngineCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{18}
+	return file_mctl_agent_v1_link_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *IssueEngineCertificateResponse) GetCertificates() [][]byte {
@@ -1499,12 +1561,17 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\aapplied\x18\x02 \x01(\v2\x16.mctl.agent.v1.AppliedH\x00R\aapplied\x12/\n" +
 	"\x06health\x18\x03 \x01(\v2\x15.mctl.agent.v1.HealthH\x00R\x06health\x12)\n" +
 	"\x04fact\x18\x04 \x01(\v2\x13.mctl.agent.v1.FactH\x00R\x04factB\t\n" +
-	"\amessage\"\xaf\x01\n" +
+	"\amessage\"\xed\x01\n" +
 	"\x0fConnectResponse\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.mctl.agent.v1.WelcomeH\x00R\awelcome\x122\n" +
 	"\adesired\x18\x02 \x01(\v2\x16.mctl.agent.v1.DesiredH\x00R\adesired\x12)\n" +
-	"\x04pong\x18\x03 \x01(\v2\x13.mctl.agent.v1.PongH\x00R\x04pongB\t\n" +
-	"\amessage\"\x06\n" +
+	"\x04pong\x18\x03 \x01(\v2\x13.mctl.agent.v1.PongH\x00R\x04pong\x12<\n" +
+	"\vopen_tunnel\x18\x04 \x01(\v2\x19.mctl.agent.v1.OpenTunnelH\x00R\n" +
+	"openTunnelB\t\n" +
+	"\amessage\"\x1c\n" +
+	"\n" +
+	"OpenTunnel\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\x06\n" +
 	"\x04Pong\"\xc4\x01\n" +
 	"\x05Hello\x12#\n" +
 	"\ragent_version\x18\x01 \x01(\tR\fagentVersion\x12\x1a\n" +
@@ -1642,62 +1709,64 @@ func file_mctl_agent_v1_link_service_proto_rawDescGZIP() []byte {
 	return file_mctl_agent_v1_link_service_proto_rawDescData
 }
 
-var file_mctl_agent_v1_link_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_mctl_agent_v1_link_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_mctl_agent_v1_link_service_proto_goTypes = []any{
 	(*ConnectRequest)(nil),                 // 0: mctl.agent.v1.ConnectRequest
 	(*ConnectResponse)(nil),                // 1: mctl.agent.v1.ConnectResponse
-	(*Pong)(nil),                           // 2: mctl.agent.v1.Pong
-	(*Hello)(nil),                          // 3: mctl.agent.v1.Hello
-	(*HostFacts)(nil),                      // 4: mctl.agent.v1.HostFacts
-	(*Welcome)(nil),                        // 5: mctl.agent.v1.Welcome
-	(*Desired)(nil),                        // 6: mctl.agent.v1.Desired
-	(*EngineDesired)(nil),                  // 7: mctl.agent.v1.EngineDesired
-	(*FrontDesired)(nil),                   // 8: mctl.agent.v1.FrontDesired
-	(*Release)(nil),                        // 9: mctl.agent.v1.Release
-	(*Applied)(nil),                        // 10: mctl.agent.v1.Applied
-	(*Failure)(nil),                        // 11: mctl.agent.v1.Failure
-	(*EngineFacts)(nil),                    // 12: mctl.agent.v1.EngineFacts
-	(*FrontFacts)(nil),                     // 13: mctl.agent.v1.FrontFacts
-	(*Health)(nil),                         // 14: mctl.agent.v1.Health
-	(*DiskUsage)(nil),                      // 15: mctl.agent.v1.DiskUsage
-	(*Fact)(nil),                           // 16: mctl.agent.v1.Fact
-	(*IssueEngineCertificateRequest)(nil),  // 17: mctl.agent.v1.IssueEngineCertificateRequest
-	(*IssueEngineCertificateResponse)(nil), // 18: mctl.agent.v1.IssueEngineCertificateResponse
-	nil,                                    // 19: mctl.agent.v1.Fact.AttributesEntry
-	(*durationpb.Duration)(nil),            // 20: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),          // 21: google.protobuf.Timestamp
+	(*OpenTunnel)(nil),                     // 2: mctl.agent.v1.OpenTunnel
+	(*Pong)(nil),                           // 3: mctl.agent.v1.Pong
+	(*Hello)(nil),                          // 4: mctl.agent.v1.Hello
+	(*HostFacts)(nil),                      // 5: mctl.agent.v1.HostFacts
+	(*Welcome)(nil),                        // 6: mctl.agent.v1.Welcome
+	(*Desired)(nil),                        // 7: mctl.agent.v1.Desired
+	(*EngineDesired)(nil),                  // 8: mctl.agent.v1.EngineDesired
+	(*FrontDesired)(nil),                   // 9: mctl.agent.v1.FrontDesired
+	(*Release)(nil),                        // 10: mctl.agent.v1.Release
+	(*Applied)(nil),                        // 11: mctl.agent.v1.Applied
+	(*Failure)(nil),                        // 12: mctl.agent.v1.Failure
+	(*EngineFacts)(nil),                    // 13: mctl.agent.v1.EngineFacts
+	(*FrontFacts)(nil),                     // 14: mctl.agent.v1.FrontFacts
+	(*Health)(nil),                         // 15: mctl.agent.v1.Health
+	(*DiskUsage)(nil),                      // 16: mctl.agent.v1.DiskUsage
+	(*Fact)(nil),                           // 17: mctl.agent.v1.Fact
+	(*IssueEngineCertificateRequest)(nil),  // 18: mctl.agent.v1.IssueEngineCertificateRequest
+	(*IssueEngineCertificateResponse)(nil), // 19: mctl.agent.v1.IssueEngineCertificateResponse
+	nil,                                    // 20: mctl.agent.v1.Fact.AttributesEntry
+	(*durationpb.Duration)(nil),            // 21: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),          // 22: google.protobuf.Timestamp
 }
 var file_mctl_agent_v1_link_service_proto_depIdxs = []int32{
-	3,  // 0: mctl.agent.v1.ConnectRequest.hello:type_name -> mctl.agent.v1.Hello
-	10, // 1: mctl.agent.v1.ConnectRequest.applied:type_name -> mctl.agent.v1.Applied
-	14, // 2: mctl.agent.v1.ConnectRequest.health:type_name -> mctl.agent.v1.Health
-	16, // 3: mctl.agent.v1.ConnectRequest.fact:type_name -> mctl.agent.v1.Fact
-	5,  // 4: mctl.agent.v1.ConnectResponse.welcome:type_name -> mctl.agent.v1.Welcome
-	6,  // 5: mctl.agent.v1.ConnectResponse.desired:type_name -> mctl.agent.v1.Desired
-	2,  // 6: mctl.agent.v1.ConnectResponse.pong:type_name -> mctl.agent.v1.Pong
-	4,  // 7: mctl.agent.v1.Hello.host:type_name -> mctl.agent.v1.HostFacts
-	10, // 8: mctl.agent.v1.Hello.applied:type_name -> mctl.agent.v1.Applied
-	20, // 9: mctl.agent.v1.Welcome.health_interval:type_name -> google.protobuf.Duration
-	20, // 10: mctl.agent.v1.Welcome.renew_after:type_name -> google.protobuf.Duration
-	7,  // 11: mctl.agent.v1.Desired.engine:type_name -> mctl.agent.v1.EngineDesired
-	8,  // 12: mctl.agent.v1.Desired.front:type_name -> mctl.agent.v1.FrontDesired
-	9,  // 13: mctl.agent.v1.Desired.release:type_name -> mctl.agent.v1.Release
-	11, // 14: mctl.agent.v1.Applied.failure:type_name -> mctl.agent.v1.Failure
-	12, // 15: mctl.agent.v1.Applied.engine:type_name -> mctl.agent.v1.EngineFacts
-	13, // 16: mctl.agent.v1.Applied.front:type_name -> mctl.agent.v1.FrontFacts
-	21, // 17: mctl.agent.v1.FrontFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	15, // 18: mctl.agent.v1.Health.disks:type_name -> mctl.agent.v1.DiskUsage
-	21, // 19: mctl.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
-	19, // 20: mctl.agent.v1.Fact.attributes:type_name -> mctl.agent.v1.Fact.AttributesEntry
-	0,  // 21: mctl.agent.v1.LinkService.Connect:input_type -> mctl.agent.v1.ConnectRequest
-	17, // 22: mctl.agent.v1.LinkService.IssueEngineCertificate:input_type -> mctl.agent.v1.IssueEngineCertificateRequest
-	1,  // 23: mctl.agent.v1.LinkService.Connect:output_type -> mctl.agent.v1.ConnectResponse
-	18, // 24: mctl.agent.v1.LinkService.IssueEngineCertificate:output_type -> mctl.agent.v1.IssueEngineCertificateResponse
-	23, // [23:25] is the sub-list for method output_type
-	21, // [21:23] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	4,  // 0: mctl.agent.v1.ConnectRequest.hello:type_name -> mctl.agent.v1.Hello
+	11, // 1: mctl.agent.v1.ConnectRequest.applied:type_name -> mctl.agent.v1.Applied
+	15, // 2: mctl.agent.v1.ConnectRequest.health:type_name -> mctl.agent.v1.Health
+	17, // 3: mctl.agent.v1.ConnectRequest.fact:type_name -> mctl.agent.v1.Fact
+	6,  // 4: mctl.agent.v1.ConnectResponse.welcome:type_name -> mctl.agent.v1.Welcome
+	7,  // 5: mctl.agent.v1.ConnectResponse.desired:type_name -> mctl.agent.v1.Desired
+	3,  // 6: mctl.agent.v1.ConnectResponse.pong:type_name -> mctl.agent.v1.Pong
+	2,  // 7: mctl.agent.v1.ConnectResponse.open_tunnel:type_name -> mctl.agent.v1.OpenTunnel
+	5,  // 8: mctl.agent.v1.Hello.host:type_name -> mctl.agent.v1.HostFacts
+	11, // 9: mctl.agent.v1.Hello.applied:type_name -> mctl.agent.v1.Applied
+	21, // 10: mctl.agent.v1.Welcome.health_interval:type_name -> google.protobuf.Duration
+	21, // 11: mctl.agent.v1.Welcome.renew_after:type_name -> google.protobuf.Duration
+	8,  // 12: mctl.agent.v1.Desired.engine:type_name -> mctl.agent.v1.EngineDesired
+	9,  // 13: mctl.agent.v1.Desired.front:type_name -> mctl.agent.v1.FrontDesired
+	10, // 14: mctl.agent.v1.Desired.release:type_name -> mctl.agent.v1.Release
+	12, // 15: mctl.agent.v1.Applied.failure:type_name -> mctl.agent.v1.Failure
+	13, // 16: mctl.agent.v1.Applied.engine:type_name -> mctl.agent.v1.EngineFacts
+	14, // 17: mctl.agent.v1.Applied.front:type_name -> mctl.agent.v1.FrontFacts
+	22, // 18: mctl.agent.v1.FrontFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	16, // 19: mctl.agent.v1.Health.disks:type_name -> mctl.agent.v1.DiskUsage
+	22, // 20: mctl.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	20, // 21: mctl.agent.v1.Fact.attributes:type_name -> mctl.agent.v1.Fact.AttributesEntry
+	0,  // 22: mctl.agent.v1.LinkService.Connect:input_type -> mctl.agent.v1.ConnectRequest
+	18, // 23: mctl.agent.v1.LinkService.IssueEngineCertificate:input_type -> mctl.agent.v1.IssueEngineCertificateRequest
+	1,  // 24: mctl.agent.v1.LinkService.Connect:output_type -> mctl.agent.v1.ConnectResponse
+	19, // 25: mctl.agent.v1.LinkService.IssueEngineCertificate:output_type -> mctl.agent.v1.IssueEngineCertificateResponse
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_mctl_agent_v1_link_service_proto_init() }
@@ -1715,15 +1784,16 @@ func file_mctl_agent_v1_link_service_proto_init() {
 		(*ConnectResponse_Welcome)(nil),
 		(*ConnectResponse_Desired)(nil),
 		(*ConnectResponse_Pong)(nil),
+		(*ConnectResponse_OpenTunnel)(nil),
 	}
-	file_mctl_agent_v1_link_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_mctl_agent_v1_link_service_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_agent_v1_link_service_proto_rawDesc), len(file_mctl_agent_v1_link_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -9,6 +9,7 @@ package controllerv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	v1 "mctl/proto/mctl/tunnel/v1"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -292,11 +293,194 @@ func (x *OfferSignerResponse) GetFlags() uint32 {
 	return 0
 }
 
+// OpenTunnelRequest is the caller's side.
+type OpenTunnelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First the start, then frames.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*OpenTunnelRequest_Start
+	//	*OpenTunnelRequest_Frame
+	Message       isOpenTunnelRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenTunnelRequest) Reset() {
+	*x = OpenTunnelRequest{}
+	mi := &file_mctl_controller_v1_session_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenTunnelRequest) ProtoMessage() {}
+
+func (x *OpenTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_session_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenTunnelRequest.ProtoReflect.Descriptor instead.
+func (*OpenTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_session_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OpenTunnelRequest) GetMessage() isOpenTunnelRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *OpenTunnelRequest) GetStart() *TunnelStart {
+	if x != nil {
+		if x, ok := x.Message.(*OpenTunnelRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *OpenTunnelRequest) GetFrame() *v1.Frame {
+	if x != nil {
+		if x, ok := x.Message.(*OpenTunnelRequest_Frame); ok {
+			return x.Frame
+		}
+	}
+	return nil
+}
+
+type isOpenTunnelRequest_Message interface {
+	isOpenTunnelRequest_Message()
+}
+
+type OpenTunnelRequest_Start struct {
+	Start *TunnelStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type OpenTunnelRequest_Frame struct {
+	Frame *v1.Frame `protobuf:"bytes,2,opt,name=frame,proto3,oneof"`
+}
+
+func (*OpenTunnelRequest_Start) isOpenTunnelRequest_Message() {}
+
+func (*OpenTunnelRequest_Frame) isOpenTunnelRequest_Message() {}
+
+// TunnelStart says what is wanted, and where.
+type TunnelStart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Work          *v1.Work               `protobuf:"bytes,2,opt,name=work,proto3" json:"work,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelStart) Reset() {
+	*x = TunnelStart{}
+	mi := &file_mctl_controller_v1_session_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelStart) ProtoMessage() {}
+
+func (x *TunnelStart) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_session_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelStart.ProtoReflect.Descriptor instead.
+func (*TunnelStart) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_session_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TunnelStart) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *TunnelStart) GetWork() *v1.Work {
+	if x != nil {
+		return x.Work
+	}
+	return nil
+}
+
+// OpenTunnelResponse is the host's side.
+type OpenTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Frame         *v1.Frame              `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenTunnelResponse) Reset() {
+	*x = OpenTunnelResponse{}
+	mi := &file_mctl_controller_v1_session_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenTunnelResponse) ProtoMessage() {}
+
+func (x *OpenTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_session_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenTunnelResponse.ProtoReflect.Descriptor instead.
+func (*OpenTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_session_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *OpenTunnelResponse) GetFrame() *v1.Frame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
 var File_mctl_controller_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_mctl_controller_v1_session_service_proto_rawDesc = "" +
 	"\n" +
-	"(mctl/controller/v1/session_service.proto\x12\x12mctl.controller.v1\"\x94\x01\n" +
+	"(mctl/controller/v1/session_service.proto\x12\x12mctl.controller.v1\x1a\x1bmctl/tunnel/v1/tunnel.proto\"\x94\x01\n" +
 	"\x12OfferSignerRequest\x127\n" +
 	"\x05offer\x18\x01 \x01(\v2\x1f.mctl.controller.v1.SignerOfferH\x00R\x05offer\x12:\n" +
 	"\x06answer\x18\x02 \x01(\v2 .mctl.controller.v1.SignerAnswerH\x00R\x06answerB\t\n" +
@@ -314,9 +498,20 @@ const file_mctl_controller_v1_session_service_proto_rawDesc = "" +
 	"\n" +
 	"public_key\x18\x02 \x01(\fR\tpublicKey\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x14\n" +
-	"\x05flags\x18\x04 \x01(\rR\x05flags2t\n" +
+	"\x05flags\x18\x04 \x01(\rR\x05flags\"\x86\x01\n" +
+	"\x11OpenTunnelRequest\x127\n" +
+	"\x05start\x18\x01 \x01(\v2\x1f.mctl.controller.v1.TunnelStartH\x00R\x05start\x12-\n" +
+	"\x05frame\x18\x02 \x01(\v2\x15.mctl.tunnel.v1.FrameH\x00R\x05frameB\t\n" +
+	"\amessage\"Q\n" +
+	"\vTunnelStart\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12(\n" +
+	"\x04work\x18\x02 \x01(\v2\x14.mctl.tunnel.v1.WorkR\x04work\"A\n" +
+	"\x12OpenTunnelResponse\x12+\n" +
+	"\x05frame\x18\x01 \x01(\v2\x15.mctl.tunnel.v1.FrameR\x05frame2\xd5\x01\n" +
 	"\x0eSessionService\x12b\n" +
-	"\vOfferSigner\x12&.mctl.controller.v1.OfferSignerRequest\x1a'.mctl.controller.v1.OfferSignerResponse(\x010\x01B\xc3\x01\n" +
+	"\vOfferSigner\x12&.mctl.controller.v1.OfferSignerRequest\x1a'.mctl.controller.v1.OfferSignerResponse(\x010\x01\x12_\n" +
+	"\n" +
+	"OpenTunnel\x12%.mctl.controller.v1.OpenTunnelRequest\x1a&.mctl.controller.v1.OpenTunnelResponse(\x010\x01B\xc3\x01\n" +
 	"\x16com.mctl.controller.v1B\x13SessionServiceProtoP\x01Z*mctl/proto/mctl/controller/v1;controllerv1\xa2\x02\x03MCX\xaa\x02\x12Mctl.Controller.V1\xca\x02\x12Mctl\\Controller\\V1\xe2\x02\x1eMctl\\Controller\\V1\\GPBMetadata\xea\x02\x14Mctl::Controller::V1b\x06proto3"
 
 var (
@@ -331,23 +526,34 @@ func file_mctl_controller_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_mctl_controller_v1_session_service_proto_rawDescData
 }
 
-var file_mctl_controller_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_mctl_controller_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_mctl_controller_v1_session_service_proto_goTypes = []any{
 	(*OfferSignerRequest)(nil),  // 0: mctl.controller.v1.OfferSignerRequest
 	(*SignerOffer)(nil),         // 1: mctl.controller.v1.SignerOffer
 	(*SignerAnswer)(nil),        // 2: mctl.controller.v1.SignerAnswer
 	(*OfferSignerResponse)(nil), // 3: mctl.controller.v1.OfferSignerResponse
+	(*OpenTunnelRequest)(nil),   // 4: mctl.controller.v1.OpenTunnelRequest
+	(*TunnelStart)(nil),         // 5: mctl.controller.v1.TunnelStart
+	(*OpenTunnelResponse)(nil),  // 6: mctl.controller.v1.OpenTunnelResponse
+	(*v1.Frame)(nil),            // 7: mctl.tunnel.v1.Frame
+	(*v1.Work)(nil),             // 8: mctl.tunnel.v1.Work
 }
 var file_mctl_controller_v1_session_service_proto_depIdxs = []int32{
 	1, // 0: mctl.controller.v1.OfferSignerRequest.offer:type_name -> mctl.controller.v1.SignerOffer
 	2, // 1: mctl.controller.v1.OfferSignerRequest.answer:type_name -> mctl.controller.v1.SignerAnswer
-	0, // 2: mctl.controller.v1.SessionService.OfferSigner:input_type -> mctl.controller.v1.OfferSignerRequest
-	3, // 3: mctl.controller.v1.SessionService.OfferSigner:output_type -> mctl.controller.v1.OfferSignerResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 2: mctl.controller.v1.OpenTunnelRequest.start:type_name -> mctl.controller.v1.TunnelStart
+	7, // 3: mctl.controller.v1.OpenTunnelRequest.frame:type_name -> mctl.tunnel.v1.Frame
+	8, // 4: mctl.controller.v1.TunnelStart.work:type_name -> mctl.tunnel.v1.Work
+	7, // 5: mctl.controller.v1.OpenTunnelResponse.frame:type_name -> mctl.tunnel.v1.Frame
+	0, // 6: mctl.controller.v1.SessionService.OfferSigner:input_type -> mctl.controller.v1.OfferSignerRequest
+	4, // 7: mctl.controller.v1.SessionService.OpenTunnel:input_type -> mctl.controller.v1.OpenTunnelRequest
+	3, // 8: mctl.controller.v1.SessionService.OfferSigner:output_type -> mctl.controller.v1.OfferSignerResponse
+	6, // 9: mctl.controller.v1.SessionService.OpenTunnel:output_type -> mctl.controller.v1.OpenTunnelResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_session_service_proto_init() }
@@ -359,13 +565,17 @@ func file_mctl_controller_v1_session_service_proto_init() {
 		(*OfferSignerRequest_Offer)(nil),
 		(*OfferSignerRequest_Answer)(nil),
 	}
+	file_mctl_controller_v1_session_service_proto_msgTypes[4].OneofWrappers = []any{
+		(*OpenTunnelRequest_Start)(nil),
+		(*OpenTunnelRequest_Frame)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_session_service_proto_rawDesc), len(file_mctl_controller_v1_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

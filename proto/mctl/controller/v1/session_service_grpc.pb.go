@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	SessionService_OfferSigner_FullMethodName = "/mctl.controller.v1.SessionService/OfferSigner"
+	SessionService_OpenTunnel_FullMethodName  = "/mctl.controller.v1.SessionService/OpenTunnel"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -32,6 +33,12 @@ type SessionServiceClient interface {
 	// the stream is open, which may begin before the machine is created. INVALID_ARGUMENT for a bad offer, ALREADY_EXISTS when
 	// another caller lends one. May be repeated.
 	OfferSigner(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OfferSignerRequest, OfferSignerResponse], error)
+	// OpenTunnel does some work on a machine's host through its agent: a command, a connection, a copy, logs. The ends of
+	// either side end both; when the caller goes away, nothing of the work stays on the host. INVALID_ARGUMENT for work that
+	// makes no sense, NOT_FOUND, FAILED_PRECONDITION for a machine that does not run, UNAVAILABLE when its agent is not
+	// connected or does not answer, RESOURCE_EXHAUSTED for too many at a time, and whatever the host fails with. Not to be
+	// repeated once work was sent, unless the work itself may be.
+	OpenTunnel(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OpenTunnelRequest, OpenTunnelResponse], error)
 }
 
 type sessionServiceClient struct {
@@ -55,6 +62,19 @@ func (c *sessionServiceClient) OfferSigner(ctx context.Context, opts ...grpc.Cal
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_OfferSignerClient = grpc.BidiStreamingClient[OfferSignerRequest, OfferSignerResponse]
 
+func (c *sessionServiceClient) OpenTunnel(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OpenTunnelRequest, OpenTunnelResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SessionService_ServiceDesc.Streams[1], SessionService_OpenTunnel_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[OpenTunnelRequest, OpenTunnelResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_OpenTunnelClient = grpc.BidiStreamingClient[OpenTunnelRequest, OpenTunnelResponse]
+
 // SessionServiceServer is the server API for SessionService service.
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
@@ -65,6 +85,12 @@ type SessionServiceServer interface {
 	// the stream is open, which may begin before the machine is created. INVALID_ARGUMENT for a bad offer, ALREADY_EXISTS when
 	// another caller lends one. May be repeated.
 	OfferSigner(grpc.BidiStreamingServer[OfferSignerRequest, OfferSignerResponse]) error
+	// OpenTunnel does some work on a machine's host through its agent: a command, a connection, a copy, logs. The ends of
+	// either side end both; when the caller goes away, nothing of the work stays on the host. INVALID_ARGUMENT for work that
+	// makes no sense, NOT_FOUND, FAILED_PRECONDITION for a machine that does not run, UNAVAILABLE when its agent is not
+	// connected or does not answer, RESOURCE_EXHAUSTED for too many at a time, and whatever the host fails with. Not to be
+	// repeated once work was sent, unless the work itself may be.
+	OpenTunnel(grpc.BidiStreamingServer[OpenTunnelRequest, OpenTunnelResponse]) error
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -77,6 +103,9 @@ type UnimplementedSessionServiceServer struct{}
 
 func (UnimplementedSessionServiceServer) OfferSigner(grpc.BidiStreamingServer[OfferSignerRequest, OfferSignerResponse]) error {
 	return status.Error(codes.Unimplemented, "method OfferSigner not implemented")
+}
+func (UnimplementedSessionServiceServer) OpenTunnel(grpc.BidiStreamingServer[OpenTunnelRequest, OpenTunnelResponse]) error {
+	return status.Error(codes.Unimplemented, "method OpenTunnel not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -106,6 +135,13 @@ func _SessionService_OfferSigner_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_OfferSignerServer = grpc.BidiStreamingServer[OfferSignerRequest, OfferSignerResponse]
 
+func _SessionService_OpenTunnel_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SessionServiceServer).OpenTunnel(&grpc.GenericServerStream[OpenTunnelRequest, OpenTunnelResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_OpenTunnelServer = grpc.BidiStreamingServer[OpenTunnelRequest, OpenTunnelResponse]
+
 // SessionService_ServiceDesc is the grpc.ServiceDesc for SessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -117,6 +153,12 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "OfferSigner",
 			Handler:       _SessionService_OfferSigner_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "OpenTunnel",
+			Handler:       _SessionService_OpenTunnel_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

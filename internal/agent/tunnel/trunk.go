@@ -1,0 +1,89 @@
+package tunnel
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+)
+
+// trunk is the connection that tunnels share, made for the first and given up a while after the last.
+type trunk struct {
+	dial func(ctx context.Context) (*grpc.ClientConn, error)
+
+	mu      sync.Mutex
+	current *shared
+}
+
+// shared is a connection with those who use it.
+type shared struct {
+	conn  *grpc.ClientConn
+	users int
+	idle  *time.Timer // ends it; nil while it is used
+}
+
+// get returns a connection that stands, and what gives it back. anew makes one in any case.
+func (t *trunk) get(ctx context.Context, anew bool) (*grpc.ClientConn, func(), error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.current; s != nil && (anew || s.conn.GetState() != connectivity.Ready) {
+		t.current = nil
+		if s.users == 0 {
+			s.close()
+		}
+	}
+	if t.current == nil {
+		conn, err := t.dial(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		conn.Connect()
+		t.current = &shared{conn: conn}
+	}
+	s := t.current
+	s.users++
+	if s.idle != nil {
+		s.idle.Stop()
+		s.idle = nil
+	}
+	return s.conn, func() { t.release(s) }, nil
+}
+
+func (t *trunk) release(s *shared) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.users--; s.users > 0 {
+		return
+	}
+	if t.current != s {
+		s.close()
+		return
+	}
+	s.idle = time.AfterFunc(idleLimit, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if s.users == 0 && t.current == s {
+			t.current = nil
+			s.close()
+		}
+	})
+}
+
+// close ends the connection that nobody uses any more.
+func (t *trunk) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != nil {
+		t.current.close()
+		t.current = nil
+	}
+}
+
+func (s *shared) close() {
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	s.conn.Close() //nolint:errcheck // nothing to save
+}
