@@ -94,6 +94,7 @@ func serve(ctx context.Context, logger hclog.Logger) error {
 	}
 	return agent.Run(ctx, agent.Config{
 		Dir: agent.StateDir, Logger: logger, Footprint: footprint.OpenJournal(""),
+		OpenFront: func(ctx context.Context) error { return footprint.OpenFront(ctx, removal(logger)) },
 		Release: func(ctx context.Context, purgeEngine bool) error {
 			return footprint.Release(ctx, removal(logger), purgeEngine)
 		},
@@ -104,7 +105,7 @@ func serve(ctx context.Context, logger hclog.Logger) error {
 func removal(logger hclog.Logger) footprint.Config {
 	return footprint.Config{
 		Withdraw: func(ctx context.Context) error {
-			return engine.New(engine.Config{Logger: logger, Footprint: footprint.OpenJournal("")}).Release(ctx)
+			return engine.New(engine.Config{Logger: logger, Footprint: footprint.OpenJournal("")}).Return(ctx)
 		},
 		Purge: func(ctx context.Context, names []string, say func(string)) (string, error) {
 			family, err := packages.Detect(packages.Config{Logger: logger, Runner: program.Local{}, Progress: say, LockWait: time.Minute})

@@ -40,6 +40,8 @@ type Config struct {
 	Dir       string // StateDir but in tests
 	Logger    hclog.Logger
 	Footprint engine.Footprint
+	// OpenFront has systemd hold the front's port, from now on and from each boot.
+	OpenFront func(ctx context.Context) error
 	// Release takes away all that we put on the host, the agent included, after the controller knows of it.
 	Release func(ctx context.Context, purgeEngine bool) error
 }
@@ -93,6 +95,7 @@ func Run(ctx context.Context, config Config) error {
 			},
 		}),
 		Controller: connection, FrontDir: front.DefaultDir,
+		OpenFront:  config.OpenFront,
 		Export:     func() error { return front.Export(front.DefaultDir, front.DockerDir, config.Footprint) },
 		RecordFile: filepath.Join(config.Dir, "applied.json"), LeavingFile: leavingFile,
 	})
@@ -105,7 +108,13 @@ func Run(ctx context.Context, config Config) error {
 	revival := newReviver(logger.Named("revive"), connection.Emit)
 	group.Go(func() error { return revival.run(running) })
 	group.Go(func() error {
-		emit := func(e host.Event) { connection.Emit(e); revival.see(e) }
+		emit := func(e host.Event) {
+			connection.Emit(e)
+			revival.see(e)
+			if e.Type == host.EventEngineUp || e.Type == host.EventEngineDown {
+				worker.turn()
+			}
+		}
 		if err := watcher.Events(running, emit); running.Err() == nil {
 			return fmt.Errorf("watch the engine: %w", err)
 		}

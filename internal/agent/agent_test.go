@@ -37,7 +37,9 @@ type bench struct {
 	faults    []error // of the next Converge calls
 	block     chan struct{}
 	released  int
-	keep      error // what Release says
+	keep      error    // what Release says
+	awaits    string   // what the engine waits for
+	shown     []string // what was done for the front
 	answers   []host.Applied
 	issued    int
 	refuse    error
@@ -79,6 +81,8 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start() {
 	b.worker = newConverger(convergerConfig{
 		Logger: hclog.NewNullLogger(), Now: time.Now, Engine: b, Controller: b, FrontDir: filepath.Join(b.dir, "front"),
+		OpenFront:  func(context.Context) error { b.shown = append(b.shown, "open"); return nil },
+		Export:     func() error { b.shown = append(b.shown, "export"); return nil },
 		RecordFile: filepath.Join(b.dir, "applied.json"), LeavingFile: filepath.Join(b.dir, "leaving.json"),
 	})
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -105,7 +109,7 @@ func (b *bench) Converge(_ context.Context, want host.Engine) (host.EngineFacts,
 	if block != nil {
 		<-block
 	}
-	return host.EngineFacts{Version: "29.0"}, err
+	return host.EngineFacts{Version: "29.0", AwaitsRestart: b.awaits}, err
 }
 
 func (b *bench) Release(context.Context) error {
@@ -204,6 +208,31 @@ func TestAWishIsFulfilledOnceAndOnlyItsChangesLater(t *testing.T) {
 		b.expect("a rotation", 1, 3)
 		b.ask(b.wish(5, moved, func(d *host.Desired) { d.Front.Rotation, d.Engine.Labels = 1, []string{"a=b"} }))
 		b.expect("a label", 2, 3)
+	})
+}
+
+func TestTheFrontStaysShutWhileTheEngineHasItsPort(t *testing.T) {
+	within(t, func(b *bench) {
+		b.worker.turn() // before any wish
+		b.awaits = "a restart"
+		if a := b.ask(b.wish(1)); a.Failure != nil || a.Digest != b.wish(1).Digest || a.Engine.AwaitsRestart != "a restart" {
+			t.Errorf("answered %+v", a)
+		}
+		if len(b.shown) != 0 || b.converges[0].Port != 2376 {
+			t.Errorf("done %q for the front, the engine was asked %+v", b.shown, b.converges[0])
+		}
+		b.worker.turn()
+		synctest.Wait()
+		b.expect("it restarted, and has the port still", 2, 1)
+		b.awaits = ""
+		b.worker.turn()
+		synctest.Wait()
+		if a := b.last(); a.Engine.AwaitsRestart != "" || !slices.Equal(b.shown, []string{"open", "export"}) {
+			t.Errorf("answered %+v, done %q for the front", a, b.shown)
+		}
+		b.worker.turn()
+		synctest.Wait()
+		b.expect("it gave the port up", 3, 1)
 	})
 }
 

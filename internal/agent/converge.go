@@ -31,7 +31,8 @@ type convergerConfig struct {
 	Engine     installer
 	Controller controller
 	FrontDir   string
-	Export     func() error // shows the front's material where docker-machine users look; nil for nowhere
+	OpenFront  func(ctx context.Context) error // has systemd hold the front's port; nil for a test
+	Export     func() error                    // shows the front's material where docker-machine users look; nil for nowhere
 	RecordFile string
 	// LeavingFile is where the intent to give the host back is kept.
 	LeavingFile string
@@ -50,6 +51,7 @@ type converger struct {
 	config  convergerConfig
 	news    chan struct{}
 	noticed chan struct{} // the engine tells another version
+	turned  chan struct{} // the engine went up or down
 
 	mu      sync.Mutex
 	wish    *link.Wish // the newest; nil before the first
@@ -61,7 +63,7 @@ type converger struct {
 }
 
 func newConverger(config convergerConfig) *converger {
-	return &converger{config: config, news: make(chan struct{}, 1), noticed: make(chan struct{}, 1)}
+	return &converger{config: config, news: make(chan struct{}, 1), noticed: make(chan struct{}, 1), turned: make(chan struct{}, 1)}
 }
 
 // see takes the version that the engine tells; somebody else may have upgraded it. It never blocks.
@@ -71,6 +73,14 @@ func (c *converger) see(version string) {
 	c.mu.Unlock()
 	select {
 	case c.noticed <- struct{}{}:
+	default:
+	}
+}
+
+// turn takes word that the engine went up or down; a restart may have been waited for. It never blocks.
+func (c *converger) turn() {
+	select {
+	case c.turned <- struct{}{}:
 	default:
 	}
 }
@@ -129,6 +139,10 @@ func (c *converger) run(ctx context.Context) error {
 		case <-c.noticed:
 			c.learn()
 			continue
+		case <-c.turned:
+			if c.record.Applied.Engine.AwaitsRestart == "" {
+				continue
+			}
 		case <-c.news:
 			asked, pause = true, leastRetry
 		case <-timer.C:
@@ -206,8 +220,10 @@ func (c *converger) fulfil(ctx context.Context, wish *link.Wish) error {
 		return err
 	}
 	want := host.Desired{Engine: wish.Engine}.Digest()
-	if c.record.Engine != want {
-		facts, err := c.config.Engine.Converge(ctx, wish.Engine)
+	if c.record.Engine != want || c.record.Applied.Engine.AwaitsRestart != "" {
+		engine := wish.Engine
+		engine.Port = wish.Front.Port
+		facts, err := c.config.Engine.Converge(ctx, engine)
 		if err != nil {
 			return err
 		}
@@ -222,12 +238,25 @@ func (c *converger) fulfil(ctx context.Context, wish *link.Wish) error {
 	if err := c.serve(ctx, wish); err != nil {
 		return err
 	}
+	if c.record.Applied.Engine.AwaitsRestart != "" {
+		return c.fulfilled(wish) // dockerd has the port, and reads its certificates where ours would be shown
+	}
+	if c.config.OpenFront != nil {
+		if err := c.config.OpenFront(ctx); err != nil {
+			return err
+		}
+	}
 	if c.config.Export != nil {
 		// Nothing reads the copies but people, so a host without them is still what was wished.
 		if err := c.config.Export(); err != nil {
 			c.config.Logger.Warn("the certificates could not be copied to where Docker keeps its own", "error", err)
 		}
 	}
+	return c.fulfilled(wish)
+}
+
+// fulfilled records that a wish is.
+func (c *converger) fulfilled(wish *link.Wish) error {
 	if c.record.Applied.Generation == wish.Generation && c.record.Applied.Digest == wish.Digest {
 		return nil
 	}

@@ -150,6 +150,8 @@ var large = map[string]string{
 	"internal/controller/api":           "one file a service; the converters are half of it",
 	"internal/agent/front":              "one process; a third of it is comment on why the sockets are treated as they are",
 	"internal/agent/link":               "one end of one stream: dial, enroll, session, outbox",
+	"internal/agent/engine":             "one memory of what is under way, and the acts that it makes good after a crash",
+	"internal/agent/engine/daemon":      "a third of it is the table of dockerd's flags",
 	"internal/agent/engine/packages":    "one family of distributions a file, and the lock and the script that they share",
 	"internal/controller/store/bolt":    "one backend: file, writer, watches, and whom a locked file belongs to",
 	"internal/mctl/dial":                "one way to a controller on each of three roads, two systems apart",

@@ -29,7 +29,9 @@ type Engine struct {
 	Options             []string // dockerd flags without dashes, flag or flag=value
 	Upgrade             uint64   // raised to ask for the newest package
 	Provision           uint64   // raised to converge once more
-	RepositoryReachable bool     // whether Docker's own repository answered the controller; not part of the digest
+	AdoptRestart        AdoptRestart
+	Port                uint16 `json:"-"` // where the front serves, as Front has it
+	RepositoryReachable bool   // whether Docker's own repository answered the controller; not part of the digest
 }
 
 // Install is where Docker comes from.
@@ -42,6 +44,16 @@ const (
 	InstallDistro Install = "distro"
 	InstallScript Install = "script"
 	InstallNone   Install = "none"
+)
+
+// AdoptRestart is when a dockerd that has the front's port itself is restarted, so that the front can have it.
+type AdoptRestart string
+
+// The choices, as --adopt-restart takes them.
+const (
+	AdoptNever AdoptRestart = "never" // when somebody asks for a restart
+	AdoptLive  AdoptRestart = "live"  // at once, where its containers go on meanwhile
+	AdoptNow   AdoptRestart = "now"   // at once, whatever happens to its containers
 )
 
 // Front is how the engine shall be served.
@@ -89,6 +101,7 @@ type EngineFacts struct {
 	Version       string
 	Source        string // existing, docker, distro, script
 	StorageDriver string
+	AwaitsRestart string // why dockerd still has the front's port itself, a sentence; empty when it has not
 }
 
 // FrontFacts is what is served.

@@ -6,52 +6,81 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
-	"mctl/internal/agent/engine/daemon"
 	"mctl/internal/agent/engine/dockerd"
 	"mctl/internal/agent/engine/tree"
 	"mctl/internal/fault"
 )
 
-// configure writes daemon.json and the drop-in where they differ from the wish, and has dockerd take them over. It starts a
-// stopped dockerd only when start is set. What it is about to do is remembered first, so that a crash in between is made
-// good by the next call.
-func (e *Engine) configure(ctx context.Context, options []daemon.Option, env []string, m *memory, s dockerd.Service, start bool) (dockerd.Service, error) {
+// manner is how dockerd may be handled.
+type manner struct {
+	start bool          // also when somebody stopped it
+	hold  bool          // a restart that is needed waits for somebody else's
+	limit time.Duration // of a restart; zero for the usual
+}
+
+// configure writes daemon.json and the drop-in where they differ from the wish, and has dockerd take them over. What it is
+// about to do is remembered first, so that a crash in between is made good by the next call.
+func (e *Engine) configure(ctx context.Context, d demand, m *memory, s dockerd.Service, how manner) (dockerd.Service, error) {
 	present, err := e.present(m, s)
 	if err != nil {
 		return s, err
 	}
-	p, err := e.plan(options, env, m, s, present)
+	p, err := e.plan(d, m, s, present)
 	if err != nil {
 		return s, err
 	}
-	changed := !tree.Same(p.files.Document, present.Document) || !tree.Same(p.files.DropIn, present.DropIn)
-	if changed || m.Pending != nothing {
+	return e.apply(ctx, m, s, present, p, how)
+}
+
+// apply brings a plan about.
+func (e *Engine) apply(ctx context.Context, m *memory, s dockerd.Service, present kept, p plan, how manner) (dockerd.Service, error) {
+	if m.Waiting != "" && s.Alive() && s.Invocation != m.Waiting { // the restart that was waited for
+		m.Pending, m.Former, m.Waiting = nothing, nil, ""
+	}
+	resumed := m.Pending == restart
+	changed := !tree.Same(p.files.Document, present.Document) || !tree.Same(p.files.DropIn, present.DropIn) || m.Next != nil
+	if changed || m.Pending != nothing || p.act != nothing {
 		if m.Former == nil {
 			m.Former = &present
+			m.Former.Yielded = m.Yielded
 		}
 		m.Pending, m.Next, m.Neutral = stronger(m.Pending, p.act), &p.contribution, tree.Digest(p.neutral)
 		m.Flags = append(m.Flags, p.flags...)
+		if p.yielded != 0 {
+			m.Yielded = p.yielded
+		}
 		if err := e.save(m); err != nil {
 			return s, err
 		}
 	}
 	act := m.Pending
-	if !s.Alive() {
+	switch {
+	case !s.Alive() && how.start:
+		act = restart
+	case !s.Alive() || act == restart && how.hold:
 		act = nothing
-		if start {
-			act = restart
-		}
-	} else if act == restart {
+	case act == restart:
 		e.config.Progress("restarting docker for " + strings.Join(p.why, ", "))
 	}
-	if err := e.enact(ctx, s, present, p, act); err != nil {
+	if resumed { // systemd may not have read what is written
+		if err := e.daemon.Systemctl(ctx, "daemon-reload"); err != nil {
+			return s, err
+		}
+	}
+	if err := e.enact(ctx, s, present, p, act, how.limit); err != nil {
 		if ctx.Err() != nil || m.Former == nil || !refusal(err) {
 			return s, err
 		}
 		return s, e.revert(ctx, m, s, err, act)
 	}
+	if s.Alive() && how.hold && m.Pending == restart {
+		m.Waiting = s.Invocation
+		return s, e.save(m)
+	}
 	if changed || m.Pending != nothing {
+		m.Waiting = ""
 		m.Ours, m.Next, m.Pending, m.Former, m.Neutral, m.Flags = p.contribution, nil, nothing, nil, "", p.flags
 		if err := e.save(m); err != nil {
 			return s, err
@@ -71,13 +100,13 @@ func (e errRefused) Unwrap() error { return e.error }
 func refusal(err error) bool { return errors.As(err, new(errRefused)) }
 
 // enact writes the plan and has dockerd act.
-func (e *Engine) enact(ctx context.Context, s dockerd.Service, present kept, p plan, what act) error {
+func (e *Engine) enact(ctx context.Context, s dockerd.Service, present kept, p plan, what act, limit time.Duration) error {
 	if what == reload && p.neutral != nil {
 		if err := e.writeDocument(s, present.Document, p.neutral); err != nil {
 			return err
 		}
 		present.Document = p.neutral
-		if err := e.take(ctx, reload); err != nil {
+		if err := e.take(ctx, reload, 0); err != nil {
 			return err
 		}
 	}
@@ -87,17 +116,17 @@ func (e *Engine) enact(ctx context.Context, s dockerd.Service, present kept, p p
 	if err := e.writeDropIn(ctx, present.DropIn, p.files.DropIn); err != nil {
 		return err
 	}
-	return e.take(ctx, what)
+	return e.take(ctx, what, limit)
 }
 
 // take has dockerd take over what is written.
-func (e *Engine) take(ctx context.Context, what act) error {
+func (e *Engine) take(ctx context.Context, what act, limit time.Duration) error {
 	var err error
 	switch what {
 	case reload:
 		err = e.daemon.Reload(ctx)
 	case restart:
-		err = e.daemon.Restart(ctx)
+		err = e.daemon.Restart(ctx, limit)
 	case nothing:
 	}
 	if err != nil {
@@ -167,24 +196,29 @@ func (e *Engine) revert(ctx context.Context, m *memory, s dockerd.Service, cause
 		return errors.Join(cause, err)
 	}
 	hint := "the former configuration is back; remove the machine and create it with other engine options"
-	if err := e.take(ctx, what); err != nil {
+	if m.Yielded != m.Former.Yielded {
+		hint = "the former configuration is back, dockerd listens itself; look at `journalctl -u docker` on the host, then run `mctl retry`"
+	}
+	if err := e.take(ctx, what, 0); err != nil {
 		e.config.Logger.Error("docker does not run with its former configuration either", "error", err)
 		hint = "docker does not run with its former configuration either; look at `journalctl -u docker` on the host"
 	}
-	m.Pending, m.Former, m.Next, m.Neutral = nothing, nil, nil, ""
+	m.Pending, m.Former, m.Next, m.Neutral, m.Waiting, m.Yielded = nothing, nil, nil, "", "", m.Former.Yielded
 	if err := e.save(m); err != nil {
 		return errors.Join(cause, err)
 	}
 	return fault.E("engine.revert", fault.Precondition, dockerd.Unit, cause).WithHint(hint)
 }
 
-// withdraw takes our part out of both files. dockerd gets a reload at most: its containers go on.
+// withdraw takes our part out of both files, but for that which keeps dockerd off the front's port. dockerd gets a reload at
+// most: its containers go on.
 func (e *Engine) withdraw(ctx context.Context, m *memory, s dockerd.Service) error {
+	m.Live = false
 	present, err := e.present(m, s)
 	if err != nil {
 		return err
 	}
-	p, err := e.plan(nil, nil, m, s, present)
+	p, err := e.plan(demand{port: m.Yielded}, m, s, present)
 	if err != nil {
 		return err
 	}
@@ -195,18 +229,20 @@ func (e *Engine) withdraw(ctx context.Context, m *memory, s dockerd.Service) err
 	if !s.Alive() {
 		what = nothing
 	}
-	if err := e.enact(ctx, s, present, p, what); err != nil && !refusal(err) {
+	if err := e.enact(ctx, s, present, p, what, 0); err != nil && !refusal(err) {
 		return err
 	} else if err != nil {
 		// What counts is that the files are as they were; dockerd reads them when it starts next.
 		e.config.Logger.Warn("dockerd did not take its former configuration", "error", err)
-		if err := e.enact(ctx, s, present, p, nothing); err != nil {
+		if err := e.enact(ctx, s, present, p, nothing, 0); err != nil {
 			return fmt.Errorf("after a refused reload: %w", err)
 		}
 	}
-	if err := e.config.Footprint.Returned(s.Document); err != nil {
+	m.Ours, m.Next, m.Pending, m.Former, m.Neutral, m.Flags = contribution{}, nil, nothing, nil, "", nil
+	if tree.Digest(p.files.Document) != tree.Digest(p.contribution.Original) { // its listener is still ours
+		m.Ours = p.contribution
+	} else if err := e.config.Footprint.Returned(s.Document); err != nil {
 		return err
 	}
-	m.Ours, m.Next, m.Pending, m.Former, m.Neutral, m.Flags = contribution{}, nil, nothing, nil, "", nil
 	return e.save(m)
 }

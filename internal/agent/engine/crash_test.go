@@ -48,6 +48,10 @@ func (c crashing) Returned(path string) error {
 	return c.do(func() error { return c.fakeHost.Returned(path) })
 }
 
+func (c crashing) PutBack(path string) error {
+	return c.do(func() error { return c.fakeHost.PutBack(path) })
+}
+
 func (c crashing) Package(names ...string) error {
 	return c.do(func() error { return c.fakeHost.Package(names...) })
 }

@@ -27,6 +27,8 @@ type Footprint interface {
 	Written(path string) error
 	// Returned is called once our part is out of a file again, whose other parts may be others' by now.
 	Returned(path string) error
+	// PutBack makes a path what it was before us, unless somebody else changed it since.
+	PutBack(path string) error
 }
 
 // Runner runs programs.
@@ -45,6 +47,8 @@ type Config struct {
 	LockWait  time.Duration    // how long another package manager is waited for in one call; zero for 30 s
 	// StartLimit is how long dockerd may take until it answers, zero for 60 s.
 	StartLimit time.Duration
+	// TakeoverLimit is how long dockerd may take to come back without its own listener, zero for 30 s.
+	TakeoverLimit time.Duration
 }
 
 // Engine is Docker on this host.
@@ -79,6 +83,9 @@ func New(config Config) *Engine {
 	if config.StartLimit == 0 {
 		config.StartLimit = time.Minute
 	}
+	if config.TakeoverLimit == 0 {
+		config.TakeoverLimit = 30 * time.Second
+	}
 	return &Engine{config: config, tree: tree.Tree(config.Root), daemon: dockerd.New(dockerd.Config{
 		Tree: tree.Tree(config.Root), Runner: config.Runner, StartLimit: config.StartLimit,
 	})}
@@ -88,7 +95,8 @@ func New(config Config) *Engine {
 //
 // dockerd is started when it was installed by us, the first time, and when want.Provision has changed; else a dockerd that
 // somebody stopped stays stopped. It is restarted only when a change needs it, and the former files are put back when it
-// does not start with the new ones.
+// does not start with the new ones. One that has want.Port itself gives it up as want.AdoptRestart says; while that waits for
+// a restart, the facts say so.
 //
 // Invalid for wishes that can't be written or that dockerd does not know; Precondition when somebody must act on the host
 // first; Unavailable while another package manager works.
@@ -117,15 +125,17 @@ func (e *Engine) Converge(ctx context.Context, want host.Engine) (host.EngineFac
 	if service, err = e.upgrade(ctx, want, memory, service); err != nil {
 		return memory.Facts, err
 	}
-	if service, err = e.configure(ctx, options, want.Env, memory, service, start); err != nil {
+	service, awaits, err := e.attain(ctx, want, demand{options: options, env: want.Env}, memory, service, start)
+	if err != nil {
 		return memory.Facts, err
 	}
+	memory.Facts.AwaitsRestart = awaits
 	if service.Alive() {
 		info, err := e.daemon.Info(ctx)
 		if err != nil {
 			return memory.Facts, err
 		}
-		memory.Facts = host.EngineFacts{Version: info.ServerVersion, Source: memory.Source, StorageDriver: info.Driver}
+		memory.Facts = host.EngineFacts{Version: info.ServerVersion, Source: memory.Source, StorageDriver: info.Driver, AwaitsRestart: awaits}
 		if memory.First {
 			e.config.Progress("Docker " + info.ServerVersion + " (" + describe(host.Install(memory.Source)) + ")")
 		}
@@ -136,20 +146,23 @@ func (e *Engine) Converge(ctx context.Context, want host.Engine) (host.EngineFac
 
 // Release takes our part out of dockerd's configuration before the footprint is taken away: daemon.json goes back byte for
 // byte when nobody else changed it, else only our keys leave it. Containers go on; what dockerd takes over only when it
-// restarts stays until then. It may be repeated.
+// restarts stays until then, and it is kept off the front's port. It may be repeated.
 func (e *Engine) Release(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	memory, err := e.load()
-	if err != nil {
+	memory, service, err := e.known(ctx)
+	if err != nil || !service.Loaded {
 		return err
-	}
-	service, err := e.daemon.Inspect(ctx)
-	if err != nil {
-		return err
-	}
-	if !service.Loaded {
-		return nil
 	}
 	return e.withdraw(ctx, memory, service)
+}
+
+// known is what we remember, and what is.
+func (e *Engine) known(ctx context.Context) (*memory, dockerd.Service, error) {
+	memory, err := e.load()
+	if err != nil {
+		return nil, dockerd.Service{}, err
+	}
+	service, err := e.daemon.Inspect(ctx)
+	return memory, service, err
 }

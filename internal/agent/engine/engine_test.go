@@ -327,9 +327,6 @@ func TestAStoppedEngineIsStartedTheFirstTime(t *testing.T) {
 
 func TestForeignEnginesAreRefusedAndLeftUntouched(t *testing.T) {
 	tests := map[string]func(*fakeHost){
-		"TCP in the unit":        func(h *fakeHost) { h.put("/etc/default/docker", `DOCKER_OPTS="-H tcp://0.0.0.0:2376"`) },
-		"TCP in daemon.json":     func(h *fakeHost) { h.put(daemonJSON, `{"hosts":["unix:///var/run/docker.sock","tcp://0.0.0.0:2375"]}`) },
-		"TCP without a scheme":   func(h *fakeHost) { h.put("/etc/default/docker", `DOCKER_OPTS="-H 0.0.0.0:2375"`) },
 		"daemon.json is no JSON": func(h *fakeHost) { h.put(daemonJSON, `{"labels": [`) },
 	}
 	for name, prepare := range tests {

@@ -23,6 +23,7 @@ import (
 
 const (
 	debianRelease = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n"
+	machineDropIn = "/etc/systemd/system/docker.service.d/10-machine.conf"
 	fragment      = "/lib/systemd/system/docker.service"
 	debianUnit    = "[Unit]\nDescription=Docker\n[Service]\nType=notify\nEnvironmentFile=-/etc/default/docker\n" +
 		"ExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS\nRestart=always\n"
@@ -38,6 +39,12 @@ type fakeHost struct {
 	progress  []string
 	footprint []string
 	pid       int
+	lives     int                       // of dockerd, counted
+	failed    bool                      // systemd has given up starting it
+	swarm     bool                      // it is a member of a swarm
+	broken    func(argv string) bool    // command lines with which dockerd does not start
+	later     string                    // a drop-in after ours
+	container string                    // "running" as long as nothing stopped it; empty for none
 	version   string                    // of the package
 	running   string                    // of the process
 	loaded    map[string]any            // what dockerd took from daemon.json
@@ -142,15 +149,19 @@ func (h *fakeHost) configuration() (map[string]any, bool) {
 
 // start has dockerd read its files, as a restart does. The caller holds the lock or is alone.
 func (h *fakeHost) start() bool {
+	if h.container != "" && h.pid > 0 && h.loaded["live-restore"] != true {
+		h.container = "stopped" // with the dockerd that ran
+	}
 	content, ok := h.configuration()
 	if !ok {
 		h.pid = 0
 		return false
 	}
-	h.listen()
-	h.pid, h.running, h.loaded = h.pid+100, h.version, content
 	var u unit.Unit
 	u.Read(h.get(fragment))
+	if theirs := h.get(machineDropIn); theirs != "-" {
+		u.Read(theirs)
+	}
 	if dropIn := h.get("/etc/systemd/system/docker.service.d/20-mctl.conf"); dropIn != "-" {
 		u.Read(dropIn)
 	}
@@ -159,7 +170,18 @@ func (h *fakeHost) start() bool {
 		_, value, _ := strings.Cut(text, "=")
 		options["DOCKER_OPTS"] = strings.Trim(strings.TrimSpace(value), `"`)
 	}
-	h.put(fmt.Sprintf("/proc/%d/cmdline", h.pid), strings.Join(u.Arguments(options), "\x00")+"\x00")
+	argv := u.Arguments(options)
+	if h.broken != nil && h.broken(strings.Join(argv, " ")) {
+		h.pid = 0
+		return false
+	}
+	if h.container != "" && content["live-restore"] != true {
+		h.container = "stopped" // a dockerd that finds it running kills it
+	}
+	h.listen()
+	h.lives++
+	h.pid, h.running, h.loaded = 100*h.lives, h.version, content
+	h.put(fmt.Sprintf("/proc/%d/cmdline", h.pid), strings.Join(argv, "\x00")+"\x00")
 	return true
 }
 
@@ -188,17 +210,23 @@ func (h *fakeHost) Run(_ context.Context, command program.Command) error {
 			return nil
 		}
 		state := "inactive"
+		if h.failed {
+			state = "failed"
+		}
 		if h.pid > 0 {
 			state = "active"
 		}
 		say("LoadState=loaded", "ActiveState="+state, "UnitFileState=enabled", fmt.Sprintf("MainPID=%d", h.pid),
-			"FragmentPath="+fragment, "DropInPaths=/etc/systemd/system/docker.service.d/20-mctl.conf")
+			"FragmentPath="+fragment, fmt.Sprintf("InvocationID=life-%d", h.lives), "DropInPaths="+machineDropIn+" "+h.later+" /etc/systemd/system/docker.service.d/20-mctl.conf")
 	case call == "systemctl restart docker.service":
 		if !h.start() {
 			return &program.ExitError{Program: "systemctl", Code: 1, Tail: []string{"Job for docker.service failed"}}
 		}
 	case strings.HasPrefix(call, "systemctl kill -s HUP"):
 		if content, ok := h.configuration(); ok {
+			if h.swarm && content["live-restore"] == true {
+				h.t.Error("a swarm's member is asked for live-restore, with which it does not start again")
+			}
 			h.loaded = content
 			h.events <- `{"Type":"daemon","Action":"reload"}`
 		}
@@ -242,7 +270,12 @@ func (h *fakeHost) info(w http.ResponseWriter, _ *http.Request) {
 	if h.pid == 0 {
 		h.t.Error("the socket of a stopped engine was touched, which starts it")
 	}
-	fmt.Fprintf(w, `{"ServerVersion":%q,"Driver":"overlay2"}`, h.running)
+	state := "inactive"
+	if h.swarm {
+		state = "active"
+	}
+	fmt.Fprintf(w, `{"ServerVersion":%q,"Driver":"overlay2","LiveRestoreEnabled":%t,"Swarm":{"LocalNodeState":%q}}`,
+		h.running, h.loaded["live-restore"] == true, state)
 }
 
 func (h *fakeHost) stream(w http.ResponseWriter, r *http.Request) {
@@ -269,6 +302,9 @@ func (h *fakeHost) Written(path string) error { return h.tell("written " + path)
 
 // Returned implements Footprint.
 func (h *fakeHost) Returned(path string) error { return h.tell("returned " + path) }
+
+// PutBack implements Footprint.
+func (h *fakeHost) PutBack(path string) error { return h.tell("put back " + path) }
 
 func (h *fakeHost) tell(line string) error {
 	h.mu.Lock()

@@ -207,7 +207,7 @@ func (e *Engine) restartIfReplaced(ctx context.Context, s dockerd.Service) (dock
 		return s, nil
 	}
 	e.config.Progress("restarting docker with its new version")
-	if err := e.daemon.Restart(ctx); err != nil {
+	if err := e.daemon.Restart(ctx, 0); err != nil {
 		return s, err
 	}
 	return e.daemon.Inspect(ctx)

@@ -30,6 +30,10 @@ type memory struct {
 	Former  *kept    `json:"former,omitempty"`  // the files before, while a change is under way
 	Neutral string   `json:"neutral,omitempty"` // digest of daemon.json in between, where keys are taken back
 	Flags   []string `json:"flags,omitempty"`   // flags of our drop-in; the running dockerd has them too
+
+	Yielded uint16 `json:"yielded,omitempty"` // the port that dockerd gives up for the front
+	Live    bool   `json:"live,omitempty"`    // live-restore is ours, for the time of a restart
+	Waiting string `json:"waiting,omitempty"` // the invocation of dockerd that is not restarted until somebody asks for it
 }
 
 // contribution is our part of daemon.json.
@@ -39,10 +43,11 @@ type contribution struct {
 	Digest   string         `json:"digest"`   // of the file as we left it; empty when we left none
 }
 
-// kept are the two files that we write; nil stands for no file.
+// kept are the two files that we write, as they are at one time; nil stands for no file.
 type kept struct {
 	Document *[]byte `json:"document"`
 	DropIn   *[]byte `json:"drop_in"`
+	Yielded  uint16  `json:"yielded,omitempty"` // the port that dockerd gives up with them
 }
 
 // act is what a running dockerd must do to take over a change.

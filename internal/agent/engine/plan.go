@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -8,7 +10,16 @@ import (
 	"mctl/internal/agent/engine/dockerd"
 	"mctl/internal/agent/engine/tree"
 	"mctl/internal/agent/engine/unit"
+	"mctl/internal/fault"
 )
+
+// demand is what shall be written.
+type demand struct {
+	options []daemon.Option
+	env     []string
+	port    uint16 // that dockerd gives up; zero for none
+	restart bool   // dockerd must be restarted, whatever has changed
+}
 
 // plan is what is to be written, and what dockerd must do then.
 type plan struct {
@@ -18,17 +29,21 @@ type plan struct {
 	act          act
 	why          []string // the keys and parts that changed
 	neutral      *[]byte  // daemon.json in between, where keys are taken back
+	yielded      uint16   // the port that dockerd gives up
 }
 
 // plan compares the wish with what is there.
-func (e *Engine) plan(options []daemon.Option, env []string, m *memory, s dockerd.Service, present kept) (plan, error) {
+func (e *Engine) plan(d demand, m *memory, s dockerd.Service, present kept) (plan, error) {
 	held := map[string]bool{}
 	for _, flag := range s.Flags {
 		held[flag.Flag] = held[flag.Flag] || !slices.Contains(m.Flags, flag.String())
 	}
-	settings, err := daemon.Translate(options, held)
+	settings, err := daemon.Translate(d.options, held)
 	if err != nil {
 		return plan{}, err
+	}
+	if m.Live {
+		settings.Keys[liveRestore] = true
 	}
 	settings.Flags = slices.DeleteFunc(settings.Flags, func(o daemon.Option) bool { return e.spared(o, s) })
 	original, err := e.original(m, s, present)
@@ -44,7 +59,11 @@ func (e *Engine) plan(options []daemon.Option, env []string, m *memory, s docker
 		return plan{}, err
 	}
 	p := plan{contribution: contribution{Original: original, Keys: settings.Keys}}
-	merged := base.With(settings.Keys)
+	left, command, yield := base, s.Unit.Command, daemon.NewYield(s.Held, base, d.port)
+	if yield.Needed() {
+		left, command, p.yielded = yield.Document(base), s.Unit.Only(s.Variables, yield.Arguments), d.port
+	}
+	merged := left.With(settings.Keys)
 	switch {
 	case len(daemon.Changed(base, merged)) == 0:
 		p.files.Document = original // byte for byte, also when there is none
@@ -56,11 +75,18 @@ func (e *Engine) plan(options []daemon.Option, env []string, m *memory, s docker
 	for _, flag := range settings.Flags {
 		p.flags = append(p.flags, flag.String())
 	}
-	if dropIn := unit.DropIn(s.Unit.Command, p.flags, env); dropIn != nil {
+	if dropIn := unit.DropIn(command, command != s.Unit.Command, p.flags, d.env); dropIn != nil {
 		p.files.DropIn = &dropIn
+	}
+	if sets := command != s.Unit.Command || len(p.flags) > 0; sets && s.Later != "" {
+		return plan{}, fault.New("engine.plan", fault.Precondition, s.Later, s.Later+" sets dockerd's command line after mctl would").
+			WithHint("rename that file on the host so that it comes before " + filepath.Base(dockerd.DropIn))
 	}
 	p.why = daemon.Changed(now, merged)
 	p.decide(now, merged, tree.Digest(p.files.DropIn) != tree.Digest(present.DropIn))
+	if d.restart {
+		p.act, p.why = restart, append(p.why, fmt.Sprintf("port %d", d.port))
+	}
 	return p, nil
 }
 
@@ -121,6 +147,9 @@ func (e *Engine) original(m *memory, s dockerd.Service, present kept) (*[]byte, 
 		return nil, err
 	}
 	cleaned := now.Without(m.Ours.Keys, before)
+	if m.Yielded != 0 {
+		cleaned = daemon.NewYield(s.Held, before, m.Yielded).Back(cleaned, before)
+	}
 	if len(daemon.Changed(now, cleaned)) == 0 {
 		return present.Document, nil
 	}

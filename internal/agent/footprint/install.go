@@ -44,8 +44,8 @@ type Config struct {
 	Runner Runner // nil for this host's programs
 	// Self is the program to install; empty for the one that runs.
 	Self string
-	// Withdraw takes our part out of files that others may have changed since, such as dockerd's configuration, before the
-	// journal's files are put back. It may be repeated. nil for none.
+	// Withdraw takes our part out of files that others may have changed since, such as dockerd's configuration, and gives the
+	// front's port back to who had it, before the journal's files are put back. It may be repeated. nil for none.
 	Withdraw func(ctx context.Context) error
 	// Purge removes packages that came by us; kept says why they stay, where something else needs them. It may be repeated.
 	// nil where packages are nobody's.
@@ -95,7 +95,8 @@ const maxOrders = 1 << 20
 // only where its program or unit is another one; even then no open connection is cut.
 //
 // The front's socket is started here already, so that a port in use is said at once; until the agent has brought a
-// certificate, handshakes fail. Precondition when not root, without systemd or when the port is taken.
+// certificate, handshakes fail. On an adopted host, whose dockerd may have the port itself, the agent opens it when the
+// engine is ready: see OpenFront. Precondition when not root, without systemd or when the port is taken.
 func Install(ctx context.Context, r io.Reader, w io.Writer, config Config) error {
 	return report(w, func(say progress) error {
 		config, err := config.orDefaults()
@@ -168,7 +169,7 @@ func (c Config) install(ctx context.Context, o orders, say progress) error {
 	if err := os.Remove(c.at(filepath.Join(StateDir, LeavingFile))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.E("footprint.install", fault.Precondition, LeavingFile, err)
 	}
-	if err := c.startUnits(ctx, o.EnginePort, newProgram, resumed, say); err != nil {
+	if err := c.startUnits(ctx, o, newProgram, resumed, say); err != nil {
 		return err
 	}
 	if err := os.Remove(c.at(resumeFile)); err != nil {

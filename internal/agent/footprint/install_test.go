@@ -130,6 +130,40 @@ func TestAdoptedHostsKeepTheirNames(t *testing.T) {
 	}
 }
 
+func TestOnAnAdoptedHostTheAgentOpensTheFrontsSocket(t *testing.T) {
+	h := newHost(t)
+	adopted := func(o *orders) { o.Adopted = true }
+	_, err := h.install(adopted)
+	must(t, err)
+	touched := func(call string) bool {
+		return strings.Contains(call, frontSocket) && !strings.Contains(call, "disable")
+	}
+	if calls := h.asked(); slices.ContainsFunc(calls, touched) {
+		t.Errorf("the port may be another's still, asked %q", calls)
+	}
+	must(t, OpenFront(t.Context(), h.config))
+	if got, want := h.asked(), []string{"systemctl start mctl-front.socket", "systemctl enable mctl-front.socket"}; !slices.Equal(got, want) {
+		t.Errorf("asked %q", got)
+	}
+	h.put(frontWanted, "", 0o644) // what enabling does
+	must(t, OpenFront(t.Context(), h.config))
+	if got := h.asked(); len(got) != 0 {
+		t.Errorf("opened again: %q", got)
+	}
+	h.put("/tmp/upload", "a newer program", 0o755)
+	_, err = h.install(adopted)
+	must(t, err)
+	if !slices.ContainsFunc(h.asked(), touched) {
+		t.Error("a front that is open goes on with its older program")
+	}
+	h.failing = map[string]string{"systemctl start mctl-front.socket": "failed"}
+	h.answers = map[string]string{"journalctl": "Failed to create listening socket: Address already in use"}
+	must(t, os.Remove(h.config.at(frontWanted)))
+	if err := OpenFront(t.Context(), h.config); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "port 2376 can't be opened: another program holds it") {
+		t.Error(err)
+	}
+}
+
 func TestTheUploadGoesWhenItsWorkIsDone(t *testing.T) {
 	h := newHost(t)
 	h.put(StateDir+"/agent.new", program, 0o755)

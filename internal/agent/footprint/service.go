@@ -11,10 +11,10 @@ import (
 )
 
 // startUnits writes the units and brings them to run what is on disk now. all takes every unit for a changed one.
-func (c Config) startUnits(ctx context.Context, port uint16, newProgram, all bool, say progress) error {
+func (c Config) startUnits(ctx context.Context, o orders, newProgram, all bool, say progress) error {
 	changed := map[string]bool{}
 	for _, name := range []string{agentUnit, frontUnit, frontSocket} {
-		text, err := unitText(name, port)
+		text, err := unitText(name, o.EnginePort)
 		if err != nil {
 			return fault.E("footprint.startUnits", fault.Internal, name, err)
 		}
@@ -28,16 +28,22 @@ func (c Config) startUnits(ctx context.Context, port uint16, newProgram, all boo
 		}
 	}
 	// Each call costs the host tens of milliseconds, so there are as few as can be.
+	enabled, open := []string{agentUnit, frontSocket}, !o.Adopted || exists(c.at(frontWanted))
+	if !open {
+		enabled = enabled[:1]
+	}
 	if changed[agentUnit] || changed[frontUnit] || changed[frontSocket] {
-		if err := c.systemctl(ctx, "--no-reload", "enable", agentUnit, frontSocket); err != nil {
+		if err := c.systemctl(ctx, append([]string{"--no-reload", "enable"}, enabled...)...); err != nil {
 			return err
 		}
 		if err := c.systemctl(ctx, "daemon-reload"); err != nil {
 			return err
 		}
 	}
-	if err := c.startFront(ctx, port, changed[frontSocket], newProgram || changed[frontUnit]); err != nil {
-		return err
+	if open {
+		if err := c.startFront(ctx, o.EnginePort, changed[frontSocket], newProgram || changed[frontUnit]); err != nil {
+			return err
+		}
 	}
 	say("starting the agent")
 	return c.systemctl(ctx, "restart", agentUnit)
@@ -56,11 +62,37 @@ func (c Config) startFront(ctx context.Context, port uint16, newSocket, newFront
 			return err
 		}
 	}
+	return c.openSocket(ctx, port)
+}
+
+// openSocket has systemd hold the port.
+func (c Config) openSocket(ctx context.Context, port uint16) error {
 	if err := c.systemctl(ctx, "start", frontSocket); err != nil {
-		return fault.E("footprint.startFront", fault.Precondition, frontSocket, fmt.Errorf("port %d can't be opened: %w", port, c.why(ctx, err))).
+		return fault.E("footprint.openSocket", fault.Precondition, frontSocket, fmt.Errorf("port %d can't be opened: %w", port, c.why(ctx, err))).
 			WithHint(fmt.Sprintf("see what holds it: ss -ltnp sport = :%d", port))
 	}
 	return nil
+}
+
+// OpenFront has systemd hold the engine's port for the front, from now on and from each boot. It may be repeated.
+// Precondition when another program has the port.
+func OpenFront(ctx context.Context, config Config) error {
+	c, err := config.orDefaults()
+	if err != nil || exists(c.at(frontWanted)) {
+		return err
+	}
+	text, err := os.ReadFile(c.at(configFile))
+	if err != nil {
+		return fault.E("footprint.OpenFront", fault.Precondition, configFile, err)
+	}
+	o, err := readOrders(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	if err := c.openSocket(ctx, o.EnginePort); err != nil {
+		return err
+	}
+	return c.systemctl(ctx, "enable", frontSocket)
 }
 
 // why finds systemd's own words for a socket that did not open.

@@ -91,6 +91,12 @@ func (c Config) stopUnits(ctx context.Context, units []string) error {
 	if err := c.systemctl(ctx, append([]string{"stop"}, units...)...); err != nil {
 		return err
 	}
+	if slices.Contains(units, frontSocket) {
+		// Not at the next boot either: whoever had the port before us may have it back by then.
+		if err := c.systemctl(ctx, "--no-reload", "disable", frontSocket); err != nil {
+			return err
+		}
+	}
 	// Fronts that drain would do so until their last client goes. There may be none, which is an error to systemctl.
 	_, _ = c.Runner.Run(ctx, "systemctl", "kill", "-s", "KILL", frontUnit)
 	return nil

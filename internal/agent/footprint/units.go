@@ -18,6 +18,9 @@ const (
 
 const unitDir = "/etc/systemd/system/"
 
+// frontWanted is there when the front's socket opens at boot.
+const frontWanted = unitDir + "sockets.target.wants/" + frontSocket
+
 // unitText returns a unit's file. Only the socket knows a port.
 func unitText(name string, port uint16) ([]byte, error) {
 	text, err := unitFiles.ReadFile("units/" + name)

@@ -19,7 +19,7 @@ func desiredOf(m *agentv1.Desired) host.Desired {
 			Install: host.Install(e.GetInstall()), InstallURL: e.GetInstallUrl(), StorageDriver: e.GetStorageDriver(),
 			Labels: e.GetLabels(), Env: e.GetEnv(), InsecureRegistries: e.GetInsecureRegistries(),
 			RegistryMirrors: e.GetRegistryMirrors(), Options: e.GetOptions(), Upgrade: e.GetUpgrade(),
-			Provision: e.GetProvision(), RepositoryReachable: e.GetDockerRepositoryReachable(),
+			Provision: e.GetProvision(), RepositoryReachable: e.GetDockerRepositoryReachable(), AdoptRestart: host.AdoptRestart(e.GetAdoptRestart()),
 		},
 		Front: host.Front{Port: uint16(min(f.GetPort(), math.MaxUint16)), SANs: f.GetSans(), ClientCA: f.GetClientCa(), Rotation: f.GetRotation()},
 	}
@@ -32,8 +32,10 @@ func desiredOf(m *agentv1.Desired) host.Desired {
 func appliedMessage(a host.Applied) *agentv1.Applied {
 	m := &agentv1.Applied{
 		Generation: a.Generation, Digest: a.Digest, Released: a.Released,
-		Engine: &agentv1.EngineFacts{Version: a.Engine.Version, Source: a.Engine.Source, StorageDriver: a.Engine.StorageDriver},
-		Front:  &agentv1.FrontFacts{Port: uint32(a.Front.Port), CertificateSerial: a.Front.CertificateSerial},
+		Engine: &agentv1.EngineFacts{
+			Version: a.Engine.Version, Source: a.Engine.Source, StorageDriver: a.Engine.StorageDriver, AwaitsRestart: a.Engine.AwaitsRestart,
+		},
+		Front: &agentv1.FrontFacts{Port: uint32(a.Front.Port), CertificateSerial: a.Front.CertificateSerial},
 	}
 	if !a.Front.CertificateExpiry.IsZero() {
 		m.Front.CertificateExpireTime = timestamppb.New(a.Front.CertificateExpiry)

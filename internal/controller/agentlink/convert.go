@@ -21,6 +21,7 @@ func desiredMessage(d host.Desired) *agentv1.Desired {
 			Install: string(e.Install), InstallUrl: e.InstallURL, StorageDriver: e.StorageDriver, Labels: e.Labels, Env: e.Env,
 			InsecureRegistries: e.InsecureRegistries, RegistryMirrors: e.RegistryMirrors, Options: e.Options,
 			Upgrade: e.Upgrade, Provision: e.Provision, DockerRepositoryReachable: e.RepositoryReachable,
+			AdoptRestart: string(e.AdoptRestart),
 		},
 		Front: &agentv1.FrontDesired{
 			Port: uint32(d.Front.Port), Sans: d.Front.SANs, ClientCa: d.Front.ClientCA, Rotation: d.Front.Rotation,
@@ -44,6 +45,7 @@ func appliedOf(m *agentv1.Applied) host.Applied {
 		Generation: m.GetGeneration(), Digest: m.GetDigest(), Released: m.GetReleased(),
 		Engine: host.EngineFacts{
 			Version: line(m.GetEngine().GetVersion()), Source: line(m.GetEngine().GetSource()), StorageDriver: line(m.GetEngine().GetStorageDriver()),
+			AwaitsRestart: line(m.GetEngine().GetAwaitsRestart()),
 		},
 		Front: host.FrontFacts{
 			Port: uint16(m.GetFront().GetPort()), CertificateExpiry: moment(m.GetFront().GetCertificateExpireTime()),

@@ -38,6 +38,13 @@ var installs = map[controllerv1.EngineInstall]host.Install{
 	controllerv1.EngineInstall_ENGINE_INSTALL_NONE:        host.InstallNone,
 }
 
+var restarts = map[controllerv1.AdoptRestart]host.AdoptRestart{
+	controllerv1.AdoptRestart_ADOPT_RESTART_UNSPECIFIED: host.AdoptLive,
+	controllerv1.AdoptRestart_ADOPT_RESTART_NEVER:       host.AdoptNever,
+	controllerv1.AdoptRestart_ADOPT_RESTART_LIVE:        host.AdoptLive,
+	controllerv1.AdoptRestart_ADOPT_RESTART_NOW:         host.AdoptNow,
+}
+
 // specOf reads what a caller asks for; fault.Invalid names what is wrong.
 func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 	if size := proto.Size(m); size > maxSpec {
@@ -48,6 +55,10 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 	if !ok {
 		return machines.Spec{}, usage("unknown way to install the engine")
 	}
+	adopt, ok := restarts[e.GetAdoptRestart()]
+	if !ok {
+		return machines.Spec{}, usage("unknown way to restart an engine that is adopted")
+	}
 	if e.GetPort() > 65535 {
 		return machines.Spec{}, usage(fmt.Sprintf("%d is no port", e.GetPort()))
 	}
@@ -57,6 +68,7 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 		Engine: host.Engine{
 			Install: install, InstallURL: e.GetInstallUrl(), StorageDriver: e.GetStorageDriver(), Labels: e.GetLabels(),
 			Env: e.GetEnv(), InsecureRegistries: e.GetInsecureRegistries(), RegistryMirrors: e.GetRegistryMirrors(), Options: e.GetOptions(),
+			AdoptRestart: adopt,
 		},
 		Waits: machines.Waits{
 			SSH: m.GetWaits().GetSsh().AsDuration(), Install: m.GetWaits().GetInstall().AsDuration(), Agent: m.GetWaits().GetAgent().AsDuration(),
@@ -197,6 +209,11 @@ func engineMessage(s machines.Spec) *controllerv1.EngineSpec {
 			message.Install = wire
 		}
 	}
+	for wire, restart := range restarts {
+		if restart == s.Engine.AdoptRestart && wire != controllerv1.AdoptRestart_ADOPT_RESTART_UNSPECIFIED {
+			message.AdoptRestart = wire
+		}
+	}
 	return message
 }
 
@@ -220,6 +237,7 @@ func statusMessage(m *machines.Machine, view machines.View) *controllerv1.Machin
 		Engine: &controllerv1.EngineStatus{
 			Version: s.Engine.Version, Source: s.Engine.Source, StorageDriver: s.Engine.StorageDriver, Port: uint32(m.EnginePort()),
 			CertificateExpireTime: timestamp(s.Front.CertificateExpiry), CertificateSerial: s.Front.CertificateSerial,
+			AwaitsRestart: s.Engine.AwaitsRestart,
 		},
 		Link: &controllerv1.LinkStatus{Connected: view.Observed.Connected, Time: timestamp(view.Observed.Since)},
 	}

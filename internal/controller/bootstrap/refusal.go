@@ -52,18 +52,12 @@ func refusal(f survey.Facts, target Target, machineUID string) error {
 	return nil
 }
 
-// portRefusal says who has the engine's port. Our own front may have it.
+// portRefusal says who has the engine's port. Our own front may have it, and dockerd itself, which gives it up.
 func portRefusal(f survey.Facts, target Target, at string, refuse func(sentence, hint string) error) error {
-	const takeover = "mctl can't take over such an engine yet: have it listen on its unix socket alone, or use another host"
-	if len(f.DockerListen) > 0 {
-		return refuse(fmt.Sprintf("dockerd on %s itself listens on %s", at, strings.Join(f.DockerListen, " and ")), takeover)
-	}
 	taken, ok := f.Listeners[target.EnginePort]
 	switch {
-	case !ok, slices.Contains(f.FrontPorts, target.EnginePort):
+	case !ok, taken.Dockerd, slices.Contains(f.FrontPorts, target.EnginePort):
 		return nil
-	case taken.Dockerd:
-		return refuse(fmt.Sprintf("dockerd on %s itself listens on port %d", at, target.EnginePort), takeover)
 	case taken.Program != "":
 		return refuse(fmt.Sprintf("port %d on %s is taken by %s", target.EnginePort, at, taken.Program), otherPort)
 	}

@@ -53,13 +53,6 @@ func TestWhatStandsInTheWayIsSaidBeforeAnythingIsChanged(t *testing.T) {
 		"port taken by somebody": {func(w *world) { w.host.more = []string{tcp} }, fault.Precondition, "taken by another program", "another port"},
 		"our front on another port": {func(w *world) { w.host.more = []string{tcp, "front_Listen=[::]:3376 (Stream)"} },
 			fault.Precondition, "taken by another program", ""},
-		"dockerd has the port": {func(w *world) { w.host.more = []string{tcp, "docker=1", "dockerd_socket=4711"} },
-			fault.Precondition, "dockerd on 127.0.0.1 itself listens on port 2376", "can't take over"},
-		"dockerd on TCP by flag": {func(w *world) {
-			w.host.more = []string{"docker=1", "dockerd_arg=/usr/bin/dockerd", "dockerd_arg=-H", "dockerd_arg=tcp://0.0.0.0:2375"}
-		}, fault.Precondition, "itself listens on tcp://0.0.0.0:2375", "can't take over"},
-		"dockerd on TCP by file": {func(w *world) { w.host.more = []string{"daemon_json={", `daemon_json="hosts":["tcp://:1"]}`} },
-			fault.Precondition, "itself listens on tcp://:1", "can't take over"},
 		"another controller's agent": {func(w *world) { w.host.facts["agent_uid"] = "uid-2" },
 			fault.Precondition, "already serves another machine of mctl (uid-2)", "mctl-agent uninstall"},
 		"no room": {func(w *world) { w.host.facts["df"] = "/dev/vda 100 50 123456 50% /" }, fault.Precondition, "123 MB are free", "make room"},
@@ -92,14 +85,11 @@ func TestWhatMayStandThere(t *testing.T) {
 	for name, prepare := range map[string]func(w *world){
 		"our own front":         func(w *world) { w.host.more = []string{tcp, "front_Listen=[::]:2376 (Stream)", "agent_uid=uid-1"} },
 		"a listener elsewhere":  func(w *world) { w.target.EnginePort = 3376; w.host.more = []string{tcp} },
-		"dockerd on its socket": func(w *world) { w.host.more = []string{"docker=1", "dockerd_arg=-H", "dockerd_arg=fd://"} },
-		"a log driver over TCP": func(w *world) {
-			w.host.more = []string{`daemon_json={"log-opts":{"syslog-address":"tcp://192.0.2.1:514"}}`, "dockerd_arg=--log-opt", "dockerd_arg=gelf-address=tcp://192.0.2.1:1"}
-		},
+		"dockerd on its socket": func(w *world) { w.host.more = []string{"docker=1"} },
+		"dockerd with the port": func(w *world) { w.host.more = []string{tcp, "docker=1", "dockerd_socket=4711"} },
 		"swarm ports": func(w *world) {
 			w.host.more = []string{strings.Replace(tcp, "0948", "0949", 1), "docker=1", "dockerd_socket=4711"}
 		},
-		"a broken daemon.json":      func(w *world) { w.host.more = []string{"daemon_json={"} },
 		"a derivative":              func(w *world) { w.host.facts["os_ID"] = "linuxmint"; w.host.facts["os_ID_LIKE"] = `"ubuntu debian"` },
 		"any system with Docker":    func(w *world) { w.host.facts["os_ID"] = "void"; w.host.facts["docker"] = "1" },
 		"any system with a script":  func(w *world) { w.host.facts["os_ID"] = "void"; w.target.OwnEngine = true },

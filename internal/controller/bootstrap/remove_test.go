@@ -52,7 +52,7 @@ func TestAHostThatIsFullOrForeignIsGivenBackAllTheSame(t *testing.T) {
 	}
 	w.host.facts["df"] = "/dev/vda 100 99 1 99% /"
 	w.host.facts["os_ID"] = "void"
-	w.host.more = []string{tcp, "dockerd_arg=-H", "dockerd_arg=tcp://0.0.0.0:2376"}
+	w.host.more = []string{tcp, `ss=LISTEN 0      511          0.0.0.0:2376       0.0.0.0:*    users:(("nginx",pid=7,fd=6))`}
 	if err := w.installer.Remove(t.Context(), w.target, false, w.progress); err != nil || w.host.facts["agent"] != "" {
 		t.Error(err)
 	}

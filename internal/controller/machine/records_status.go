@@ -22,7 +22,7 @@ func encodeStatus(s Status) *recordv1.MachineStatus {
 		Engine: &recordv1.EngineFacts{
 			Version: s.Engine.Version, Source: s.Engine.Source, StorageDriver: s.Engine.StorageDriver,
 			Port: uint32(s.Front.Port), CertificateExpireTime: timestamp(s.Front.CertificateExpiry),
-			CertificateSerial: s.Front.CertificateSerial,
+			CertificateSerial: s.Front.CertificateSerial, AwaitsRestart: s.Engine.AwaitsRestart,
 		},
 		Authority: s.Authority, AgentVersion: s.AgentVersion, ControllerEndpoints: s.Endpoints,
 		DoneRestart: s.DoneRestart, DoneProvision: s.DoneProvision, AppliedDigest: s.AppliedDigest, HostGone: s.HostGone,
@@ -47,7 +47,9 @@ func decodeStatus(r *recordv1.MachineStatus) Status {
 			Hostname: h.GetHostname(), OS: h.GetOs(), Arch: h.GetArch(), Kernel: h.GetKernel(),
 			CPUs: h.GetCpus(), MemoryBytes: h.GetMemoryBytes(), BootID: h.GetBootId(),
 		},
-		Engine: host.EngineFacts{Version: e.GetVersion(), Source: e.GetSource(), StorageDriver: e.GetStorageDriver()},
+		Engine: host.EngineFacts{
+			Version: e.GetVersion(), Source: e.GetSource(), StorageDriver: e.GetStorageDriver(), AwaitsRestart: e.GetAwaitsRestart(),
+		},
 		Front: host.FrontFacts{
 			Port: uint16(e.GetPort()), CertificateExpiry: moment(e.GetCertificateExpireTime()), CertificateSerial: e.GetCertificateSerial(),
 		},

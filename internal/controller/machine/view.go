@@ -101,5 +101,8 @@ func (s *Service) trouble(m *Machine, view View) string {
 	if h := view.Observed.Health; h != nil && !h.EngineUp {
 		return "docker is not running"
 	}
+	if why := view.Observed.Applied.Engine.AwaitsRestart; why != "" {
+		return fmt.Sprintf("%s; `mctl provision %s` restarts it", why, m.Name)
+	}
 	return ""
 }

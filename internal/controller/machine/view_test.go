@@ -42,6 +42,10 @@ func TestWhatTroublesARunningMachineIsOneSentence(t *testing.T) {
 		{"all is well", func() { saw(host.Observed{Connected: true, Health: &host.Health{EngineUp: true}}) }, ""},
 		{"nothing is known yet", func() { saw(host.Observed{Connected: true}) }, ""},
 		{"the engine is down", func() { saw(host.Observed{Connected: true, Health: &host.Health{}}) }, "docker is not running"},
+		{"the engine keeps the port", func() {
+			applied := host.Applied{Engine: host.EngineFacts{AwaitsRestart: "dockerd listens on tcp://:2376 itself until it restarts (x)"}}
+			saw(host.Observed{Connected: true, Health: &host.Health{EngineUp: true}, Applied: applied})
+		}, "dockerd listens on tcp://:2376 itself until it restarts (x); `mctl provision web` restarts it"},
 		{"the host can't do it", func() {
 			saw(host.Observed{Connected: true, Applied: host.Applied{Failure: &host.Failure{Message: "disk full"}}})
 		}, "disk full"},

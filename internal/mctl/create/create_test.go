@@ -277,6 +277,22 @@ func TestEngineFlagsBecomeTheWish(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, engine, err)
 		}
 	}
+	for text, want := range map[string]controllerv1.AdoptRestart{
+		"": controllerv1.AdoptRestart_ADOPT_RESTART_LIVE, "never": controllerv1.AdoptRestart_ADOPT_RESTART_NEVER,
+		"live": controllerv1.AdoptRestart_ADOPT_RESTART_LIVE, "now": controllerv1.AdoptRestart_ADOPT_RESTART_NOW,
+		"soon": 0, "unspecified": 0,
+	} {
+		flags := newFlags()
+		if text != "" {
+			if err := flags.Parse([]string{"--adopt-restart", text}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		engine, err := readEngine(env, flags)
+		if engine.GetAdoptRestart() != want || (want == 0) != (err != nil) {
+			t.Errorf("--adopt-restart %q: %v, %v", text, engine, err)
+		}
+	}
 }
 
 func TestLegacySwarmIsRefusedWhereItIsAskedForAndNowhereElse(t *testing.T) {

@@ -21,6 +21,7 @@ func newFlags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("create", pflag.ContinueOnError)
 	flags.StringP("driver", "d", "", "Driver to create machine with.")
 	flags.String("engine-install", "auto", "Where Docker comes from: auto, docker, distro, script or none")
+	flags.String("adopt-restart", "live", "Whether a dockerd that listens on the port itself is restarted: live (if its containers go on), now or never")
 	flags.String("engine-install-url", "", "Custom URL to use for engine installation")
 	flags.StringArray("engine-opt", nil, "Specify arbitrary flags to include with the created engine in the form flag=value")
 	flags.StringArray("engine-insecure-registry", nil, "Specify insecure registries to allow with the created engine")
@@ -117,13 +118,14 @@ func readEngine(env *cli.Env, flags *pflag.FlagSet) (*controllerv1.EngineSpec, e
 	if engine.GetInstallUrl() == "none" { // rancher-machine's way to say it
 		engine.InstallUrl, install = "", "none"
 	}
-	var ok bool
-	if engine.Install, ok = map[string]controllerv1.EngineInstall{
-		"auto": controllerv1.EngineInstall_ENGINE_INSTALL_AUTO, "docker": controllerv1.EngineInstall_ENGINE_INSTALL_DOCKER,
-		"distro": controllerv1.EngineInstall_ENGINE_INSTALL_DISTRO, "script": controllerv1.EngineInstall_ENGINE_INSTALL_SCRIPT,
-		"none": controllerv1.EngineInstall_ENGINE_INSTALL_NONE,
-	}[install]; !ok {
+	engine.Install = controllerv1.EngineInstall(controllerv1.EngineInstall_value["ENGINE_INSTALL_"+strings.ToUpper(install)])
+	if engine.GetInstall() == controllerv1.EngineInstall_ENGINE_INSTALL_UNSPECIFIED {
 		return nil, cli.Usagef("invalid value %q for flag -engine-install: it is auto, docker, distro, script or none", install).WithHint("leave it out for auto")
+	}
+	restart := env.Text(flags, "adopt-restart")
+	engine.AdoptRestart = controllerv1.AdoptRestart(controllerv1.AdoptRestart_value["ADOPT_RESTART_"+strings.ToUpper(restart)])
+	if engine.GetAdoptRestart() == controllerv1.AdoptRestart_ADOPT_RESTART_UNSPECIFIED {
+		return nil, cli.Usagef("invalid value %q for flag -adopt-restart: it is never, live or now", restart).WithHint("leave it out for live")
 	}
 	if engine.GetInstall() == controllerv1.EngineInstall_ENGINE_INSTALL_SCRIPT && engine.GetInstallUrl() == "" {
 		return nil, cli.Usagef("--engine-install script needs --engine-install-url").WithHint("name the script's address, or leave --engine-install out")

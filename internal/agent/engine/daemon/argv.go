@@ -5,16 +5,30 @@ import "strings"
 // ParseArguments reads a command line of dockerd, without the program itself.
 func ParseArguments(arguments []string) []Option {
 	var options []Option
+	for _, a := range parseArguments(arguments) {
+		options = append(options, a.Option)
+	}
+	return options
+}
+
+// argument is an option and where it stands: words from, to before to.
+type argument struct {
+	Option
+	from, to int
+}
+
+func parseArguments(arguments []string) []argument {
+	var options []argument
 	for i := 0; i < len(arguments); i++ {
-		argument := arguments[i]
+		argued, from := arguments[i], i
 		var o Option
 		switch {
-		case strings.HasPrefix(argument, "--"):
-			flag, value, found := strings.Cut(argument[2:], "=")
+		case strings.HasPrefix(argued, "--"):
+			flag, value, found := strings.Cut(argued[2:], "=")
 			o = Option{Flag: flag, Value: value, Bare: !found}
-		case len(argument) >= 2 && argument[0] == '-' && long(argument[1]) != "":
-			value := strings.TrimPrefix(argument[2:], "=")
-			o = Option{Flag: long(argument[1]), Value: value, Bare: value == ""}
+		case len(argued) >= 2 && argued[0] == '-' && long(argued[1]) != "":
+			value := strings.TrimPrefix(argued[2:], "=")
+			o = Option{Flag: long(argued[1]), Value: value, Bare: value == ""}
 		default:
 			continue
 		}
@@ -24,7 +38,7 @@ func ParseArguments(arguments []string) []Option {
 			o.Value, o.Bare = arguments[i], false
 		}
 		if o.Flag != "" {
-			options = append(options, o)
+			options = append(options, argument{o, from, i + 1})
 		}
 	}
 	return options

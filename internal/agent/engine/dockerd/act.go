@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"mctl/internal/agent/engine/program"
 	"mctl/internal/fault"
 )
 
@@ -19,13 +20,21 @@ const (
 )
 
 // Restart starts dockerd anew and waits until it answers. Earlier failures are forgotten first: systemd counts them and
-// would refuse. Precondition with dockerd's own reason when it does not start.
-func (d *Daemon) Restart(ctx context.Context) error {
+// would refuse. Precondition with dockerd's own reason when it does not start within the limit; zero is the start limit, and
+// what stopping may take.
+func (d *Daemon) Restart(ctx context.Context, limit time.Duration) error {
 	place := d.place(ctx)
 	_ = d.Systemctl(ctx, "reset-failed", Unit) // fails when there is nothing to forget
-	err := d.systemctl(ctx, d.config.StartLimit+systemdLimit, "restart", Unit)
+	if limit == 0 {
+		limit = d.config.StartLimit + systemdLimit
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	_, err := program.Output(limited, d.config.Runner, "systemctl", "restart", Unit)
 	if err == nil {
-		_, err = d.Info(ctx)
+		_, err = d.socket.await(limited)
+	} else {
+		err = fmt.Errorf("systemctl restart: %w", err)
 	}
 	if err == nil || ctx.Err() != nil {
 		return err

@@ -51,11 +51,7 @@ func (d *Daemon) Version(ctx context.Context) (string, error) {
 
 // Systemctl runs a command of systemd that does not wait for dockerd.
 func (d *Daemon) Systemctl(ctx context.Context, args ...string) error {
-	return d.systemctl(ctx, systemdLimit, args...)
-}
-
-func (d *Daemon) systemctl(ctx context.Context, limit time.Duration, args ...string) error {
-	limited, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, systemdLimit)
 	defer cancel()
 	_, err := program.Output(limited, d.config.Runner, append([]string{"systemctl"}, args...)...)
 	if err != nil && ctx.Err() == nil {

@@ -15,6 +15,7 @@ import (
 
 	"mctl/internal/agent/engine/daemon"
 	"mctl/internal/agent/engine/program"
+	"mctl/internal/agent/engine/tree"
 	"mctl/internal/agent/engine/unit"
 	"mctl/internal/fault"
 )
@@ -32,15 +33,20 @@ const systemdLimit = 30 * time.Second
 
 // Service is docker.service as systemd and its processes have it.
 type Service struct {
-	Loaded   bool   // there is such a unit
-	Masked   bool   // and nobody may start it
-	Enabled  bool   // it starts at boot
-	State    string // ActiveState
-	PID      int    // of dockerd; 0 when it does not run
-	Unit     unit.Unit
-	Held     []daemon.Option // flags of the unit, without our drop-in
-	Flags    []daemon.Option // those, and the running process's
-	Document string          // path of daemon.json
+	Loaded  bool   // there is such a unit
+	Masked  bool   // and nobody may start it
+	Enabled bool   // it starts at boot
+	State   string // ActiveState
+	PID     int    // of dockerd; 0 when it does not run
+	// Invocation is systemd's name for this life of the unit; empty when it never ran.
+	Invocation string
+	Unit       unit.Unit
+	Variables  map[string]string // what the unit's environment gives to its command line
+	Later      string            // a drop-in that sets the command after ours would; empty when there is none
+	Held       []daemon.Option   // flags of the unit, without our drop-in
+	Running    []daemon.Option   // flags of the process; nil when it does not run
+	Flags      []daemon.Option   // both
+	Document   string            // path of daemon.json
 }
 
 // Alive reports whether dockerd runs, so that its socket may be used.
@@ -51,7 +57,7 @@ func (d *Daemon) Inspect(ctx context.Context) (Service, error) {
 	limited, cancel := context.WithTimeout(ctx, systemdLimit)
 	defer cancel()
 	output, err := program.Output(limited, d.config.Runner, "systemctl", "show", Unit,
-		"-p", "LoadState,ActiveState,UnitFileState,MainPID,FragmentPath,DropInPaths")
+		"-p", "LoadState,ActiveState,UnitFileState,MainPID,InvocationID,FragmentPath,DropInPaths")
 	if err != nil {
 		return Service{}, fault.E("dockerd.inspect", fault.Precondition, Unit, fmt.Errorf("systemd can't be asked for %s: %w", Unit, err)).
 			WithHint("mctl needs hosts that systemd runs")
@@ -66,6 +72,7 @@ func (d *Daemon) Inspect(ctx context.Context) (Service, error) {
 		Enabled: strings.HasPrefix(property["UnitFileState"], "enabled"), State: property["ActiveState"], Document: documentPath,
 	}
 	s.PID, _ = strconv.Atoi(property["MainPID"])
+	s.Invocation = property["InvocationID"]
 	if strings.Contains(property["FragmentPath"], "/systemd/generator") {
 		s.Loaded = false // made of an init script that a removed package left behind
 	}
@@ -80,11 +87,18 @@ func (d *Daemon) Inspect(ctx context.Context) (Service, error) {
 		if err != nil {
 			return s, err
 		}
-		if content != nil {
-			s.Unit.Read(string(*content))
+		if content == nil {
+			continue
+		}
+		command := s.Unit.Command
+		s.Unit.Read(string(*content))
+		// Whatever their folders, drop-ins are read in the order of their names.
+		if s.Unit.Command != command && path != property["FragmentPath"] && filepath.Base(path) > filepath.Base(DropIn) {
+			s.Later = path
 		}
 	}
-	arguments := s.Unit.Arguments(d.variables(s.Unit))
+	s.Variables = d.variables(s.Unit)
+	arguments := s.Unit.Arguments(s.Variables)
 	if len(arguments) > 0 && s.PID == 0 && filepath.IsAbs(arguments[0]) && !d.tree.Exists(arguments[0]) {
 		s.Loaded = false // a unit that a removed Docker left behind
 		return s, nil
@@ -92,7 +106,8 @@ func (d *Daemon) Inspect(ctx context.Context) (Service, error) {
 	s.Held = daemon.ParseArguments(arguments)
 	s.Flags = s.Held
 	if s.PID > 0 {
-		s.Flags = slices.Concat(s.Held, d.running(s.PID))
+		s.Running = d.running(s.PID)
+		s.Flags = slices.Concat(s.Held, s.Running)
 	}
 	for _, flag := range s.Flags {
 		if flag.Flag == "config-file" && filepath.IsAbs(flag.Value) {
@@ -152,24 +167,11 @@ func (d *Daemon) Foreign(ctx context.Context, s Service) error {
 		}
 		return nil
 	}
-	document, err := d.document(s)
-	if err != nil {
-		return err
-	}
-	if remote := daemon.Listeners(s.Flags, document); len(remote) > 0 {
-		return fault.New("dockerd.foreign", fault.Precondition, Unit, fmt.Sprintf("dockerd listens on %s already", remote[0])).
-			WithHint("take that listener out of docker.service and daemon.json, so that dockerd serves its unix socket alone")
-	}
-	return nil
-}
-
-// document reads daemon.json.
-func (d *Daemon) document(s Service) (daemon.Document, error) {
 	content, err := d.tree.Read(s.Document)
-	if err != nil || content == nil {
-		return daemon.Document{}, err
+	if err == nil {
+		_, err = ParseDocument(s.Document, tree.Bytes(content))
 	}
-	return ParseDocument(s.Document, *content)
+	return err
 }
 
 // ParseDocument reads daemon.json. Precondition when dockerd could not.

@@ -159,7 +159,7 @@ func TestAnEngineThatDoesNotAnswerIsASentence(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"info":    func() error { _, err := d.Info(t.Context()); return err },
 		"reload":  func() error { return d.Reload(t.Context()) },
-		"restart": func() error { return d.Restart(t.Context()) },
+		"restart": func() error { return d.Restart(t.Context(), 0) },
 	} {
 		if err := call(); !fault.Is(err, fault.Precondition) {
 			t.Errorf("%s: %v", name, err)
@@ -178,7 +178,7 @@ func TestWhyAnEngineDoesNotStartIsToldInItsOwnWords(t *testing.T) {
 		d, h := newHost(t, loaded, nil)
 		h.journal = journal
 		d.config.Runner = h
-		if err := d.Restart(t.Context()); !fault.Is(err, fault.Precondition) || err.Error() != says {
+		if err := d.Restart(t.Context(), 0); !fault.Is(err, fault.Precondition) || err.Error() != says {
 			t.Errorf("%q: %v", journal, err)
 		}
 	}

@@ -29,8 +29,15 @@ func newSocket(path string) *socket {
 
 // Info is what we read of /info.
 type Info struct {
-	ServerVersion string
-	Driver        string
+	ServerVersion      string
+	Driver             string
+	LiveRestoreEnabled bool // its containers go on while it is restarted
+	Swarm              struct{ LocalNodeState string }
+}
+
+// InSwarm reports whether the engine is a member of a swarm, or on its way into one or out of it.
+func (i Info) InSwarm() bool {
+	return i.Swarm.LocalNodeState != "" && i.Swarm.LocalNodeState != "inactive"
 }
 
 // get opens a path of the API; the caller closes the body.

@@ -3,6 +3,7 @@ package unit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -17,9 +18,9 @@ func quote(word string, command bool) string {
 }
 
 // DropIn writes the drop-in of docker.service; nil when there is nothing to say. command is the unit's own command line
-// as its file has it, which goes on being read by systemd as it was; flags have no dashes in front.
-func DropIn(command string, flags, env []string) []byte {
-	if len(flags) == 0 && len(env) == 0 {
+// as its file has it, which goes on being read by systemd as it was, or one that was changed; flags have no dashes in front.
+func DropIn(command string, changed bool, flags, env []string) []byte {
+	if !changed && len(flags) == 0 && len(env) == 0 {
 		return nil
 	}
 	var out strings.Builder
@@ -27,7 +28,7 @@ func DropIn(command string, flags, env []string) []byte {
 	for _, variable := range env {
 		fmt.Fprintf(&out, "Environment=%s\n", quote(variable, false))
 	}
-	if len(flags) > 0 {
+	if changed || len(flags) > 0 {
 		fmt.Fprintf(&out, "ExecStart=\nExecStart=%s", command)
 		for _, flag := range flags {
 			out.WriteString(" " + quote("--"+flag, true))
@@ -74,51 +75,103 @@ func (u *Unit) Read(content string) {
 // Arguments expands the command line. A $NAME that is a word of its own is split at blanks, as systemd does.
 func (u Unit) Arguments(variables map[string]string) []string {
 	var arguments []string
-	for _, word := range Split(strings.TrimLeft(u.Command, "-@:+!|")) {
-		if name, found := strings.CutPrefix(word, "$"); found && !strings.HasPrefix(name, "{") && !strings.HasPrefix(name, "$") {
-			arguments = append(arguments, Split(variables[name])...)
-			continue
-		}
-		for name, value := range variables {
-			word = strings.ReplaceAll(word, "${"+name+"}", value)
-		}
-		arguments = append(arguments, strings.NewReplacer("$$", "$", "%%", "%").Replace(word))
+	for _, word := range Split(strings.TrimLeft(u.Command, prefixes)) {
+		arguments = append(arguments, expand(word, variables)...)
 	}
 	return arguments
+}
+
+// prefixes before a program tell systemd how to run it.
+const prefixes = "-@:+!|"
+
+// expand is what the program gets of a word.
+func expand(word string, variables map[string]string) []string {
+	if name, found := strings.CutPrefix(word, "$"); found && !strings.HasPrefix(name, "{") && !strings.HasPrefix(name, "$") {
+		return Split(variables[name])
+	}
+	for name, value := range variables {
+		word = strings.ReplaceAll(word, "${"+name+"}", value)
+	}
+	return []string{strings.NewReplacer("$$", "$", "%%", "%").Replace(word)}
+}
+
+// Only writes the command line with those arguments alone that keep says, the program first. A word that stays is written as
+// it was; a variable of which a part goes gives way to what is left of it.
+func (u Unit) Only(variables map[string]string, keep func(arguments []string) []bool) string {
+	all := split(u.Command)
+	var arguments []string
+	var expanded [][]string
+	for _, w := range all {
+		values := expand(w.value, variables)
+		expanded, arguments = append(expanded, values), append(arguments, values...)
+	}
+	stays := keep(arguments)
+	if !slices.Contains(stays, false) {
+		return u.Command
+	}
+	var left []string
+	for i, w := range all {
+		values, kept := expanded[i], stays[:len(expanded[i])]
+		stays = stays[len(values):]
+		if !slices.Contains(kept, false) {
+			left = append(left, w.raw)
+			continue
+		}
+		for j, value := range values {
+			if kept[j] {
+				left = append(left, quote(value, true))
+			}
+		}
+	}
+	return strings.Join(left, " ")
 }
 
 // Split cuts a line into words as systemd does: blanks separate, quotes join, a backslash takes the next literally.
 func Split(line string) []string {
 	var words []string
-	var word strings.Builder
+	for _, w := range split(line) {
+		words = append(words, w.value)
+	}
+	return words
+}
+
+// word is one as it is written, and what it means.
+type word struct{ raw, value string }
+
+func split(line string) []word {
+	var words []word
+	var value strings.Builder
 	var quoted rune
-	open, escaped := false, false
-	for _, c := range line {
+	open, escaped, from := false, false, 0
+	for at, c := range line {
+		if !open {
+			from = at
+		}
 		switch {
 		case escaped:
-			word.WriteRune(c)
+			value.WriteRune(c)
 			escaped = false
 		case c == '\\':
 			open, escaped = true, true
 		case quoted != 0 && c == quoted:
 			quoted = 0
 		case quoted != 0:
-			word.WriteRune(c)
+			value.WriteRune(c)
 		case c == '"' || c == '\'':
 			open, quoted = true, c
 		case unicode.IsSpace(c):
 			if open {
-				words = append(words, word.String())
-				word.Reset()
+				words = append(words, word{line[from:at], value.String()})
+				value.Reset()
 				open = false
 			}
 		default:
 			open = true
-			word.WriteRune(c)
+			value.WriteRune(c)
 		}
 	}
 	if open {
-		words = append(words, word.String())
+		words = append(words, word{line[from:], value.String()})
 	}
 	return words
 }

@@ -26,10 +26,10 @@ func TestTheLastCommandCountsAndOthersAreLeftOut(t *testing.T) {
 }
 
 func TestADropInWithNothingToSayIsNone(t *testing.T) {
-	if got := DropIn("/usr/sbin/dockerd", nil, nil); got != nil {
+	if got := DropIn("/usr/sbin/dockerd", false, nil, nil); got != nil {
 		t.Errorf("%s", got)
 	}
-	if got := string(DropIn("/usr/sbin/dockerd", nil, []string{"A=b"})); strings.Contains(got, "ExecStart") {
+	if got := string(DropIn("/usr/sbin/dockerd", false, nil, []string{"A=b"})); strings.Contains(got, "ExecStart") {
 		t.Errorf("the command is repeated without need: %s", got)
 	}
 }
@@ -39,7 +39,7 @@ func TestValuesAreReadBackAsTheyWere(t *testing.T) {
 	hostile := rapid.StringOf(rapid.SampledFrom([]rune("aé $`%\"'\\;(){}[]#=-~*|&<>!?x")))
 	rapid.Check(t, func(t *rapid.T) {
 		value := hostile.Draw(t, "value")
-		text := string(DropIn("/usr/sbin/dockerd -H fd://", []string{"f=" + value}, []string{"N=" + value}))
+		text := string(DropIn("/usr/sbin/dockerd -H fd://", false, []string{"f=" + value}, []string{"N=" + value}))
 		if lines := strings.Count(text, "\n"); lines != 5 {
 			t.Fatalf("%d lines:\n%s", lines, text)
 		}
@@ -52,4 +52,24 @@ func TestValuesAreReadBackAsTheyWere(t *testing.T) {
 			t.Fatalf("flag %q became %q", value, got)
 		}
 	})
+}
+
+func TestWhatIsLeftOfACommandIsWrittenAsItWas(t *testing.T) {
+	variables := map[string]string{"OPTS": `-H tcp://x --label "a=b $c"`, "ONE": "y"}
+	for command, want := range map[string]string{
+		`-/usr/bin/dockerd -H 'tcp://x'  --label="p q" %h $OTHER`: `-/usr/bin/dockerd -H --label="p q" %h $OTHER`,
+		`/usr/bin/dockerd $OPTS --one ${ONE}`:                     `/usr/bin/dockerd "-H" "--label" "a=b $$c" --one ${ONE}`,
+		`/usr/bin/dockerd ${ONE}`:                                 `/usr/bin/dockerd ${ONE}`,
+	} {
+		got := Unit{Command: command}.Only(variables, func(arguments []string) []bool {
+			var keep []bool
+			for _, a := range arguments {
+				keep = append(keep, a != "tcp://x")
+			}
+			return keep
+		})
+		if got != want {
+			t.Errorf("%s\nbecame %s\nwant   %s", command, got, want)
+		}
+	}
 }

@@ -120,6 +120,28 @@ func TestEverythingGoesBackAsItWas(t *testing.T) {
 	}
 }
 
+func TestOneFileGoesBackBeforeAllOthers(t *testing.T) {
+	h := newHost(t)
+	for _, path := range []string{"/etc/one", "/etc/other", "/etc/theirs"} {
+		h.put(path, "former", 0o640)
+		h.change(path, "ours")
+	}
+	h.put("/etc/theirs", "later", 0o640)
+	for range 2 {
+		for _, path := range []string{"/etc/one", "/etc/theirs", "/etc/unknown"} {
+			must(t, h.journal.PutBack(path))
+		}
+	}
+	for path, want := range map[string]string{"/etc/one": "former", "/etc/other": "ours", "/etc/theirs": "later"} {
+		if text, err := os.ReadFile(filepath.Join(h.root, path)); err != nil || string(text) != want {
+			t.Errorf("%s holds %q, %v", path, text, err)
+		}
+	}
+	if touched, _ := h.restore(); !slices.Equal(touched, []string{"/etc/other"}) {
+		t.Errorf("put back at last: %q", touched)
+	}
+}
+
 func TestWhatOthersChangedStaysAndIsTold(t *testing.T) {
 	for name, meddle := range map[string]func(h *host){
 		"content": func(h *host) { h.put("/etc/made/file", "theirs", 0o644) },

@@ -13,26 +13,47 @@ import (
 // is and is told to say. It may be repeated.
 func (j *Journal) Restore(b Book, say func(sentence string)) (touched []string, err error) {
 	for _, path := range slices.Sorted(maps.Keys(b.Files)) {
-		known := b.Files[path]
-		j.Sweep(path)
-		now, err := look(j.at(path))
+		changed, err := j.putBack(path, b.Files[path], say)
 		if err != nil {
-			say(fmt.Sprintf("%s stays as it is: %v", path, err))
-			continue
+			return touched, err
 		}
-		switch {
-		case now.digest() == known.Former.digest():
-			continue
-		case known.Left != nil && now.digest() != *known.Left:
-			say(path + " was changed by somebody else since, it stays as it is")
-			continue
+		if changed {
+			touched = append(touched, path)
 		}
-		if err := known.Former.restore(j.at(path)); err != nil {
-			return touched, fault.E("journal.Restore", fault.Precondition, path, fmt.Errorf("can't put back %s: %w", path, err))
-		}
-		touched = append(touched, path)
 	}
 	return touched, nil
+}
+
+// PutBack is Restore for one path, before all others; one that File does not know stays. It may be repeated.
+func (j *Journal) PutBack(path string) error {
+	b, err := j.Read()
+	if err != nil {
+		return err
+	}
+	if known, ok := b.Files[path]; ok {
+		_, err = j.putBack(path, known, func(string) {}) // Restore says what stays
+	}
+	return err
+}
+
+func (j *Journal) putBack(path string, known Entry, say func(sentence string)) (changed bool, err error) {
+	j.Sweep(path)
+	now, err := look(j.at(path))
+	if err != nil {
+		say(fmt.Sprintf("%s stays as it is: %v", path, err))
+		return false, nil
+	}
+	switch {
+	case now.digest() == known.Former.digest():
+		return false, nil
+	case known.Left != nil && now.digest() != *known.Left:
+		say(path + " was changed by somebody else since, it stays as it is")
+		return false, nil
+	}
+	if err := known.Former.restore(j.at(path)); err != nil {
+		return false, fault.E("journal.Restore", fault.Precondition, path, fmt.Errorf("can't put back %s: %w", path, err))
+	}
+	return true, nil
 }
 
 // RemoveFolders removes those folders that came into being for our files and are empty by now. It may be repeated.

@@ -3,7 +3,6 @@ package survey
 
 import (
 	_ "embed"
-	"encoding/json"
 	"math"
 	"regexp"
 	"strconv"
@@ -19,22 +18,21 @@ var Script string
 
 // Facts is what the script tells of a host. All of it is the host's word: nothing is trusted beyond refusing.
 type Facts struct {
-	UID          string
-	Machine      string   // as uname says
-	Arch         string   // as Go says; empty for one that has no agent
-	OSIDs        []string // ID, then ID_LIKE
-	OSName       string
-	Systemd      bool
-	CloudInit    bool   // still busy
-	StateDir     bool   // /var/lib/mctl is there
-	Installed    bool   // and something in it says that an agent was installed
-	AgentDigest  string // of the installed agent's binary
-	AgentUID     string // the machine that it serves
-	FrontPorts   []uint16
-	Docker       bool
-	DockerListen []string // TCP addresses that dockerd was told to listen on
-	Listeners    map[uint16]Listener
-	FreeKB       uint64 // the least of the file systems that we write to
+	UID         string
+	Machine     string   // as uname says
+	Arch        string   // as Go says; empty for one that has no agent
+	OSIDs       []string // ID, then ID_LIKE
+	OSName      string
+	Systemd     bool
+	CloudInit   bool   // still busy
+	StateDir    bool   // /var/lib/mctl is there
+	Installed   bool   // and something in it says that an agent was installed
+	AgentDigest string // of the installed agent's binary
+	AgentUID    string // the machine that it serves
+	FrontPorts  []uint16
+	Docker      bool
+	Listeners   map[uint16]Listener
+	FreeKB      uint64 // the least of the file systems that we write to
 }
 
 // Listener is who has a port.
@@ -80,7 +78,7 @@ func (a *Answer) Facts() Facts {
 		UID: first("uid"), Machine: first("arch"), Arch: goArch(first("arch")),
 		Systemd: first("systemd") != "", CloudInit: first("cloud_init") != "",
 		StateDir: first("state") != "", Installed: first("installed") != "", AgentDigest: first("agent"), AgentUID: first("agent_uid"),
-		Docker: first("docker") != "", DockerListen: dockerListen(said["dockerd_arg"], said["daemon_json"]),
+		Docker:    first("docker") != "",
 		Listeners: listeners(said["tcp"], said["dockerd_socket"], said["ss"]),
 		FreeKB:    freeKB(said["df"]),
 	}
@@ -107,35 +105,6 @@ func goArch(machine string) string {
 }
 
 func unquote(value string) string { return strings.Trim(value, `"'`) }
-
-// dockerListen is where dockerd was told to listen beside its socket, by flag or by daemon.json.
-func dockerListen(args, document []string) []string {
-	var hosts, found []string
-	for n, arg := range args {
-		switch {
-		case arg == "-H" || arg == "--host":
-			if n+1 < len(args) {
-				hosts = append(hosts, args[n+1])
-			}
-		case strings.HasPrefix(arg, "--host="):
-			hosts = append(hosts, arg[len("--host="):])
-		case strings.HasPrefix(arg, "-H"):
-			hosts = append(hosts, strings.TrimPrefix(arg[len("-H"):], "="))
-		}
-	}
-	var config struct{ Hosts []string }
-	// A file that does not parse names no hosts; the agent says what is wrong with it.
-	if json.Unmarshal([]byte(strings.Join(document, "\n")), &config) == nil {
-		hosts = append(hosts, config.Hosts...)
-	}
-	for _, host := range hosts {
-		// Without a scheme it is TCP for dockerd.
-		if scheme, _, ok := strings.Cut(host, "://"); host != "" && (!ok || scheme == "tcp") {
-			found = append(found, login.Clean(host))
-		}
-	}
-	return found
-}
 
 // listeners reads /proc/net/tcp and, for the names, ss where there is one.
 func listeners(tcp, dockerdSockets, ss []string) map[uint16]Listener {

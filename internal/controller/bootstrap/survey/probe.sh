@@ -26,12 +26,8 @@ for p in /proc/[0-9]*; do
 	[ "$name" = dockerd ] || continue
 	[ "$(readlink "$p/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || continue
 	echo docker=1
-	head -c 65536 "$p/cmdline" | tr '\n\000' ' \n' | sed 's/^/dockerd_arg=/'
-	echo
 	ls -l "$p/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/dockerd_socket=\1/p' | head -n 2000
 done
-head -c 65536 /etc/docker/daemon.json 2>/dev/null | sed 's/^/daemon_json=/'
-echo
 
 # Who listens: state 0A.
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep ' 0A ' | head -n 2000 | sed 's/^/tcp=/'

@@ -677,8 +677,10 @@ type EngineDesired struct {
 	Provision uint64 `protobuf:"varint,10,opt,name=provision,proto3" json:"provision,omitempty"`
 	// Whether Docker's own repository answered the controller's question.
 	DockerRepositoryReachable bool `protobuf:"varint,11,opt,name=docker_repository_reachable,json=dockerRepositoryReachable,proto3" json:"docker_repository_reachable,omitempty"`
-	unknownFields             protoimpl.UnknownFields
-	sizeCache                 protoimpl.SizeCache
+	// never, live, now: whether a dockerd that has the front's port itself is restarted for it.
+	AdoptRestart  string `protobuf:"bytes,12,opt,name=adopt_restart,json=adoptRestart,proto3" json:"adopt_restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineDesired) Reset() {
@@ -786,6 +788,13 @@ func (x *EngineDesired) GetDockerRepositoryReachable() bool {
 		return x.DockerRepositoryReachable
 	}
 	return false
+}
+
+func (x *EngineDesired) GetAdoptRestart() string {
+	if x != nil {
+		return x.AdoptRestart
+	}
+	return ""
 }
 
 // FrontDesired is how the engine shall be served.
@@ -1060,6 +1069,8 @@ type EngineFacts struct {
 	// existing, docker, distro, script.
 	Source        string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
 	StorageDriver string `protobuf:"bytes,3,opt,name=storage_driver,json=storageDriver,proto3" json:"storage_driver,omitempty"`
+	// Why the engine waits for a restart, a clause; its own listener has the front's port until then. Empty when it does not.
+	AwaitsRestart string `protobuf:"bytes,4,opt,name=awaits_restart,json=awaitsRestart,proto3" json:"awaits_restart,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1111,6 +1122,13 @@ func (x *EngineFacts) GetSource() string {
 func (x *EngineFacts) GetStorageDriver() string {
 	if x != nil {
 		return x.StorageDriver
+	}
+	return ""
+}
+
+func (x *EngineFacts) GetAwaitsRestart() string {
+	if x != nil {
+		return x.AwaitsRestart
 	}
 	return ""
 }
@@ -1599,7 +1617,7 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x124\n" +
 	"\x06engine\x18\x03 \x01(\v2\x1c.mctl.agent.v1.EngineDesiredR\x06engine\x121\n" +
 	"\x05front\x18\x04 \x01(\v2\x1b.mctl.agent.v1.FrontDesiredR\x05front\x120\n" +
-	"\arelease\x18\x05 \x01(\v2\x16.mctl.agent.v1.ReleaseR\arelease\"\x89\x03\n" +
+	"\arelease\x18\x05 \x01(\v2\x16.mctl.agent.v1.ReleaseR\arelease\"\xae\x03\n" +
 	"\rEngineDesired\x12\x18\n" +
 	"\ainstall\x18\x01 \x01(\tR\ainstall\x12\x1f\n" +
 	"\vinstall_url\x18\x02 \x01(\tR\n" +
@@ -1613,7 +1631,8 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\aupgrade\x18\t \x01(\x04R\aupgrade\x12\x1c\n" +
 	"\tprovision\x18\n" +
 	" \x01(\x04R\tprovision\x12>\n" +
-	"\x1bdocker_repository_reachable\x18\v \x01(\bR\x19dockerRepositoryReachable\"o\n" +
+	"\x1bdocker_repository_reachable\x18\v \x01(\bR\x19dockerRepositoryReachable\x12#\n" +
+	"\radopt_restart\x18\f \x01(\tR\fadoptRestart\"o\n" +
 	"\fFrontDesired\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
 	"\x04sans\x18\x02 \x03(\tR\x04sans\x12\x1b\n" +
@@ -1633,11 +1652,12 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x03 \x01(\tR\x04hint\"f\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x8d\x01\n" +
 	"\vEngineFacts\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12%\n" +
-	"\x0estorage_driver\x18\x03 \x01(\tR\rstorageDriver\"\xa3\x01\n" +
+	"\x0estorage_driver\x18\x03 \x01(\tR\rstorageDriver\x12%\n" +
+	"\x0eawaits_restart\x18\x04 \x01(\tR\rawaitsRestart\"\xa3\x01\n" +
 	"\n" +
 	"FrontFacts\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12R\n" +

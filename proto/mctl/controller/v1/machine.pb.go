@@ -79,6 +79,62 @@ func (LinkMode) EnumDescriptor() ([]byte, []int) {
 	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{0}
 }
 
+// AdoptRestart is when a dockerd that listens on the front's port itself gives the port up.
+type AdoptRestart int32
+
+const (
+	AdoptRestart_ADOPT_RESTART_UNSPECIFIED AdoptRestart = 0
+	// When somebody restarts it: ProvisionMachine does, and whoever restarts dockerd or the host.
+	AdoptRestart_ADOPT_RESTART_NEVER AdoptRestart = 1
+	// At once, where its containers go on meanwhile; else as for NEVER.
+	AdoptRestart_ADOPT_RESTART_LIVE AdoptRestart = 2
+	// At once, even if containers are restarted with it.
+	AdoptRestart_ADOPT_RESTART_NOW AdoptRestart = 3
+)
+
+// Enum value maps for AdoptRestart.
+var (
+	AdoptRestart_name = map[int32]string{
+		0: "ADOPT_RESTART_UNSPECIFIED",
+		1: "ADOPT_RESTART_NEVER",
+		2: "ADOPT_RESTART_LIVE",
+		3: "ADOPT_RESTART_NOW",
+	}
+	AdoptRestart_value = map[string]int32{
+		"ADOPT_RESTART_UNSPECIFIED": 0,
+		"ADOPT_RESTART_NEVER":       1,
+		"ADOPT_RESTART_LIVE":        2,
+		"ADOPT_RESTART_NOW":         3,
+	}
+)
+
+func (x AdoptRestart) Enum() *AdoptRestart {
+	p := new(AdoptRestart)
+	*p = x
+	return p
+}
+
+func (x AdoptRestart) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AdoptRestart) Descriptor() protoreflect.EnumDescriptor {
+	return file_mctl_controller_v1_machine_proto_enumTypes[1].Descriptor()
+}
+
+func (AdoptRestart) Type() protoreflect.EnumType {
+	return &file_mctl_controller_v1_machine_proto_enumTypes[1]
+}
+
+func (x AdoptRestart) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AdoptRestart.Descriptor instead.
+func (AdoptRestart) EnumDescriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{1}
+}
+
 // EngineInstall is where Docker comes from.
 type EngineInstall int32
 
@@ -127,11 +183,11 @@ func (x EngineInstall) String() string {
 }
 
 func (EngineInstall) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_proto_enumTypes[1].Descriptor()
+	return file_mctl_controller_v1_machine_proto_enumTypes[2].Descriptor()
 }
 
 func (EngineInstall) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_proto_enumTypes[1]
+	return &file_mctl_controller_v1_machine_proto_enumTypes[2]
 }
 
 func (x EngineInstall) Number() protoreflect.EnumNumber {
@@ -140,7 +196,7 @@ func (x EngineInstall) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EngineInstall.Descriptor instead.
 func (EngineInstall) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{1}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{2}
 }
 
 // PowerState is the power a machine shall have.
@@ -177,11 +233,11 @@ func (x PowerState) String() string {
 }
 
 func (PowerState) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_proto_enumTypes[2].Descriptor()
+	return file_mctl_controller_v1_machine_proto_enumTypes[3].Descriptor()
 }
 
 func (PowerState) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_proto_enumTypes[2]
+	return &file_mctl_controller_v1_machine_proto_enumTypes[3]
 }
 
 func (x PowerState) Number() protoreflect.EnumNumber {
@@ -190,7 +246,7 @@ func (x PowerState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PowerState.Descriptor instead.
 func (PowerState) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{2}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{3}
 }
 
 // Phase is where in its life a machine is. docs/machine-lifecycle.md draws the moves.
@@ -251,11 +307,11 @@ func (x Phase) String() string {
 }
 
 func (Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_proto_enumTypes[3].Descriptor()
+	return file_mctl_controller_v1_machine_proto_enumTypes[4].Descriptor()
 }
 
 func (Phase) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_proto_enumTypes[3]
+	return &file_mctl_controller_v1_machine_proto_enumTypes[4]
 }
 
 func (x Phase) Number() protoreflect.EnumNumber {
@@ -264,7 +320,7 @@ func (x Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Phase.Descriptor instead.
 func (Phase) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{3}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{4}
 }
 
 // LinkWay is the way that a session came.
@@ -302,11 +358,11 @@ func (x LinkWay) String() string {
 }
 
 func (LinkWay) Descriptor() protoreflect.EnumDescriptor {
-	return file_mctl_controller_v1_machine_proto_enumTypes[4].Descriptor()
+	return file_mctl_controller_v1_machine_proto_enumTypes[5].Descriptor()
 }
 
 func (LinkWay) Type() protoreflect.EnumType {
-	return &file_mctl_controller_v1_machine_proto_enumTypes[4]
+	return &file_mctl_controller_v1_machine_proto_enumTypes[5]
 }
 
 func (x LinkWay) Number() protoreflect.EnumNumber {
@@ -315,7 +371,7 @@ func (x LinkWay) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LinkWay.Descriptor instead.
 func (LinkWay) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{4}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{5}
 }
 
 // Machine is one Docker host: what somebody asked for (spec) and what is (status).
@@ -846,7 +902,9 @@ type EngineSpec struct {
 	// dockerd flags without dashes, flag or flag=value each.
 	Options []string `protobuf:"bytes,8,rep,name=options,proto3" json:"options,omitempty"`
 	// Where the front serves the engine. Zero means 2376.
-	Port          uint32 `protobuf:"varint,9,opt,name=port,proto3" json:"port,omitempty"`
+	Port uint32 `protobuf:"varint,9,opt,name=port,proto3" json:"port,omitempty"`
+	// Whether a dockerd that was there before and has that port itself is restarted for the front. Unspecified means LIVE.
+	AdoptRestart  AdoptRestart `protobuf:"varint,10,opt,name=adopt_restart,json=adoptRestart,proto3,enum=mctl.controller.v1.AdoptRestart" json:"adopt_restart,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -942,6 +1000,13 @@ func (x *EngineSpec) GetPort() uint32 {
 		return x.Port
 	}
 	return 0
+}
+
+func (x *EngineSpec) GetAdoptRestart() AdoptRestart {
+	if x != nil {
+		return x.AdoptRestart
+	}
+	return AdoptRestart_ADOPT_RESTART_UNSPECIFIED
 }
 
 // MachineStatus is what is.
@@ -1361,8 +1426,10 @@ type EngineStatus struct {
 	CertificateExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=certificate_expire_time,json=certificateExpireTime,proto3" json:"certificate_expire_time,omitempty"`
 	CertificateSerial     string                 `protobuf:"bytes,5,opt,name=certificate_serial,json=certificateSerial,proto3" json:"certificate_serial,omitempty"`
 	Port                  uint32                 `protobuf:"varint,6,opt,name=port,proto3" json:"port,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Why dockerd still has the front's port itself, which a restart ends; one sentence. Empty when the front serves.
+	AwaitsRestart string `protobuf:"bytes,7,opt,name=awaits_restart,json=awaitsRestart,proto3" json:"awaits_restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineStatus) Reset() {
@@ -1435,6 +1502,13 @@ func (x *EngineStatus) GetPort() uint32 {
 		return x.Port
 	}
 	return 0
+}
+
+func (x *EngineStatus) GetAwaitsRestart() string {
+	if x != nil {
+		return x.AwaitsRestart
+	}
+	return ""
 }
 
 // LinkStatus is the agent's session, as the controller sees it now.
@@ -1761,7 +1835,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12\x18\n" +
-	"\acontent\x18\x03 \x01(\fR\acontent\"\xc5\x02\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\"\x8c\x03\n" +
 	"\n" +
 	"EngineSpec\x12;\n" +
 	"\ainstall\x18\x01 \x01(\x0e2!.mctl.controller.v1.EngineInstallR\ainstall\x12\x1f\n" +
@@ -1773,7 +1847,9 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x13insecure_registries\x18\x06 \x03(\tR\x12insecureRegistries\x12)\n" +
 	"\x10registry_mirrors\x18\a \x03(\tR\x0fregistryMirrors\x12\x18\n" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
-	"\x04port\x18\t \x01(\rR\x04port\"\x9f\x05\n" +
+	"\x04port\x18\t \x01(\rR\x04port\x12E\n" +
+	"\radopt_restart\x18\n" +
+	" \x01(\x0e2 .mctl.controller.v1.AdoptRestartR\fadoptRestart\"\x9f\x05\n" +
 	"\rMachineStatus\x12/\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x19.mctl.controller.v1.PhaseR\x05phase\x129\n" +
 	"\n" +
@@ -1812,14 +1888,15 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x06kernel\x18\x04 \x01(\tR\x06kernel\x12\x12\n" +
 	"\x04cpus\x18\x05 \x01(\rR\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12#\n" +
-	"\ragent_version\x18\a \x01(\tR\fagentVersion\"\xfe\x01\n" +
+	"\ragent_version\x18\a \x01(\tR\fagentVersion\"\xa5\x02\n" +
 	"\fEngineStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12%\n" +
 	"\x0estorage_driver\x18\x03 \x01(\tR\rstorageDriver\x12R\n" +
 	"\x17certificate_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x15certificateExpireTime\x12-\n" +
 	"\x12certificate_serial\x18\x05 \x01(\tR\x11certificateSerial\x12\x12\n" +
-	"\x04port\x18\x06 \x01(\rR\x04port\"\xa6\x01\n" +
+	"\x04port\x18\x06 \x01(\rR\x04port\x12%\n" +
+	"\x0eawaits_restart\x18\a \x01(\tR\rawaitsRestart\"\xa6\x01\n" +
 	"\n" +
 	"LinkStatus\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12.\n" +
@@ -1852,7 +1929,12 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x15LINK_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eLINK_MODE_AUTO\x10\x01\x12\x14\n" +
 	"\x10LINK_MODE_DIRECT\x10\x02\x12\x11\n" +
-	"\rLINK_MODE_SSH\x10\x03*\xb2\x01\n" +
+	"\rLINK_MODE_SSH\x10\x03*u\n" +
+	"\fAdoptRestart\x12\x1d\n" +
+	"\x19ADOPT_RESTART_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13ADOPT_RESTART_NEVER\x10\x01\x12\x16\n" +
+	"\x12ADOPT_RESTART_LIVE\x10\x02\x12\x15\n" +
+	"\x11ADOPT_RESTART_NOW\x10\x03*\xb2\x01\n" +
 	"\rEngineInstall\x12\x1e\n" +
 	"\x1aENGINE_INSTALL_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ENGINE_INSTALL_AUTO\x10\x01\x12\x19\n" +
@@ -1896,69 +1978,71 @@ func file_mctl_controller_v1_machine_proto_rawDescGZIP() []byte {
 	return file_mctl_controller_v1_machine_proto_rawDescData
 }
 
-var file_mctl_controller_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_mctl_controller_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_mctl_controller_v1_machine_proto_goTypes = []any{
 	(LinkMode)(0),                 // 0: mctl.controller.v1.LinkMode
-	(EngineInstall)(0),            // 1: mctl.controller.v1.EngineInstall
-	(PowerState)(0),               // 2: mctl.controller.v1.PowerState
-	(Phase)(0),                    // 3: mctl.controller.v1.Phase
-	(LinkWay)(0),                  // 4: mctl.controller.v1.LinkWay
-	(*Machine)(nil),               // 5: mctl.controller.v1.Machine
-	(*MachineSpec)(nil),           // 6: mctl.controller.v1.MachineSpec
-	(*Counters)(nil),              // 7: mctl.controller.v1.Counters
-	(*Deletion)(nil),              // 8: mctl.controller.v1.Deletion
-	(*Waits)(nil),                 // 9: mctl.controller.v1.Waits
-	(*DriverOption)(nil),          // 10: mctl.controller.v1.DriverOption
-	(*EngineSpec)(nil),            // 11: mctl.controller.v1.EngineSpec
-	(*MachineStatus)(nil),         // 12: mctl.controller.v1.MachineStatus
-	(*Failure)(nil),               // 13: mctl.controller.v1.Failure
-	(*SSHEndpoint)(nil),           // 14: mctl.controller.v1.SSHEndpoint
-	(*HostStatus)(nil),            // 15: mctl.controller.v1.HostStatus
-	(*EngineStatus)(nil),          // 16: mctl.controller.v1.EngineStatus
-	(*LinkStatus)(nil),            // 17: mctl.controller.v1.LinkStatus
-	(*Health)(nil),                // 18: mctl.controller.v1.Health
-	(*DiskUsage)(nil),             // 19: mctl.controller.v1.DiskUsage
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(AdoptRestart)(0),             // 1: mctl.controller.v1.AdoptRestart
+	(EngineInstall)(0),            // 2: mctl.controller.v1.EngineInstall
+	(PowerState)(0),               // 3: mctl.controller.v1.PowerState
+	(Phase)(0),                    // 4: mctl.controller.v1.Phase
+	(LinkWay)(0),                  // 5: mctl.controller.v1.LinkWay
+	(*Machine)(nil),               // 6: mctl.controller.v1.Machine
+	(*MachineSpec)(nil),           // 7: mctl.controller.v1.MachineSpec
+	(*Counters)(nil),              // 8: mctl.controller.v1.Counters
+	(*Deletion)(nil),              // 9: mctl.controller.v1.Deletion
+	(*Waits)(nil),                 // 10: mctl.controller.v1.Waits
+	(*DriverOption)(nil),          // 11: mctl.controller.v1.DriverOption
+	(*EngineSpec)(nil),            // 12: mctl.controller.v1.EngineSpec
+	(*MachineStatus)(nil),         // 13: mctl.controller.v1.MachineStatus
+	(*Failure)(nil),               // 14: mctl.controller.v1.Failure
+	(*SSHEndpoint)(nil),           // 15: mctl.controller.v1.SSHEndpoint
+	(*HostStatus)(nil),            // 16: mctl.controller.v1.HostStatus
+	(*EngineStatus)(nil),          // 17: mctl.controller.v1.EngineStatus
+	(*LinkStatus)(nil),            // 18: mctl.controller.v1.LinkStatus
+	(*Health)(nil),                // 19: mctl.controller.v1.Health
+	(*DiskUsage)(nil),             // 20: mctl.controller.v1.DiskUsage
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_proto_depIdxs = []int32{
-	20, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
-	6,  // 1: mctl.controller.v1.Machine.spec:type_name -> mctl.controller.v1.MachineSpec
-	12, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
-	10, // 3: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
-	11, // 4: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
-	2,  // 5: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
-	7,  // 6: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
-	9,  // 7: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
-	8,  // 8: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
+	21, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 1: mctl.controller.v1.Machine.spec:type_name -> mctl.controller.v1.MachineSpec
+	13, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
+	11, // 3: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
+	12, // 4: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
+	3,  // 5: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
+	8,  // 6: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
+	10, // 7: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
+	9,  // 8: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
 	0,  // 9: mctl.controller.v1.MachineSpec.link:type_name -> mctl.controller.v1.LinkMode
-	21, // 10: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
-	21, // 11: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
-	21, // 12: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
-	21, // 13: mctl.controller.v1.Waits.boot:type_name -> google.protobuf.Duration
-	1,  // 14: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
-	3,  // 15: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
-	20, // 16: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	13, // 17: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
-	14, // 18: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
-	15, // 19: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
-	16, // 20: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
-	17, // 21: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
-	18, // 22: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
-	20, // 23: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	20, // 24: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	20, // 25: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
-	4,  // 26: mctl.controller.v1.LinkStatus.way:type_name -> mctl.controller.v1.LinkWay
-	20, // 27: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
-	19, // 28: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
-	21, // 29: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
-	21, // 30: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	22, // 10: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
+	22, // 11: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
+	22, // 12: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
+	22, // 13: mctl.controller.v1.Waits.boot:type_name -> google.protobuf.Duration
+	2,  // 14: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
+	1,  // 15: mctl.controller.v1.EngineSpec.adopt_restart:type_name -> mctl.controller.v1.AdoptRestart
+	4,  // 16: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
+	21, // 17: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	14, // 18: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
+	15, // 19: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	16, // 20: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
+	17, // 21: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
+	18, // 22: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
+	19, // 23: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
+	21, // 24: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	21, // 25: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	21, // 26: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
+	5,  // 27: mctl.controller.v1.LinkStatus.way:type_name -> mctl.controller.v1.LinkWay
+	21, // 28: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
+	20, // 29: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
+	22, // 30: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
+	22, // 31: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_proto_init() }
@@ -1971,7 +2055,7 @@ func file_mctl_controller_v1_machine_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_proto_rawDesc), len(file_mctl_controller_v1_machine_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,

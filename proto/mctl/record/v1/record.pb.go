@@ -433,8 +433,10 @@ type EngineSpec struct {
 	RegistryMirrors    []string               `protobuf:"bytes,7,rep,name=registry_mirrors,json=registryMirrors,proto3" json:"registry_mirrors,omitempty"`
 	Options            []string               `protobuf:"bytes,8,rep,name=options,proto3" json:"options,omitempty"`
 	Port               uint32                 `protobuf:"varint,9,opt,name=port,proto3" json:"port,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// never, live, now.
+	AdoptRestart  string `protobuf:"bytes,10,opt,name=adopt_restart,json=adoptRestart,proto3" json:"adopt_restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineSpec) Reset() {
@@ -528,6 +530,13 @@ func (x *EngineSpec) GetPort() uint32 {
 		return x.Port
 	}
 	return 0
+}
+
+func (x *EngineSpec) GetAdoptRestart() string {
+	if x != nil {
+		return x.AdoptRestart
+	}
+	return ""
 }
 
 // MachineStatus is what the reconciler has reached.
@@ -950,6 +959,7 @@ type EngineFacts struct {
 	Port                  uint32                 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
 	CertificateExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=certificate_expire_time,json=certificateExpireTime,proto3" json:"certificate_expire_time,omitempty"`
 	CertificateSerial     string                 `protobuf:"bytes,6,opt,name=certificate_serial,json=certificateSerial,proto3" json:"certificate_serial,omitempty"`
+	AwaitsRestart         string                 `protobuf:"bytes,7,opt,name=awaits_restart,json=awaitsRestart,proto3" json:"awaits_restart,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1022,6 +1032,13 @@ func (x *EngineFacts) GetCertificateExpireTime() *timestamppb.Timestamp {
 func (x *EngineFacts) GetCertificateSerial() string {
 	if x != nil {
 		return x.CertificateSerial
+	}
+	return ""
+}
+
+func (x *EngineFacts) GetAwaitsRestart() string {
+	if x != nil {
+		return x.AwaitsRestart
 	}
 	return ""
 }
@@ -1626,7 +1643,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12%\n" +
 	"\x0esealed_content\x18\x03 \x01(\fR\rsealedContent\x12\x1f\n" +
 	"\vhas_content\x18\x04 \x01(\bR\n" +
-	"hasContent\"\xa2\x02\n" +
+	"hasContent\"\xc7\x02\n" +
 	"\n" +
 	"EngineSpec\x12\x18\n" +
 	"\ainstall\x18\x01 \x01(\tR\ainstall\x12\x1f\n" +
@@ -1638,7 +1655,9 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x13insecure_registries\x18\x06 \x03(\tR\x12insecureRegistries\x12)\n" +
 	"\x10registry_mirrors\x18\a \x03(\tR\x0fregistryMirrors\x12\x18\n" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
-	"\x04port\x18\t \x01(\rR\x04port\"\x8b\a\n" +
+	"\x04port\x18\t \x01(\rR\x04port\x12#\n" +
+	"\radopt_restart\x18\n" +
+	" \x01(\tR\fadoptRestart\"\x8b\a\n" +
 	"\rMachineStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x129\n" +
 	"\n" +
@@ -1683,14 +1702,15 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x06kernel\x18\x04 \x01(\tR\x06kernel\x12\x12\n" +
 	"\x04cpus\x18\x05 \x01(\rR\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12\x17\n" +
-	"\aboot_id\x18\a \x01(\tR\x06bootId\"\xfd\x01\n" +
+	"\aboot_id\x18\a \x01(\tR\x06bootId\"\xa4\x02\n" +
 	"\vEngineFacts\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12%\n" +
 	"\x0estorage_driver\x18\x03 \x01(\tR\rstorageDriver\x12\x12\n" +
 	"\x04port\x18\x04 \x01(\rR\x04port\x12R\n" +
 	"\x17certificate_expire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x15certificateExpireTime\x12-\n" +
-	"\x12certificate_serial\x18\x06 \x01(\tR\x11certificateSerial\"\x80\x01\n" +
+	"\x12certificate_serial\x18\x06 \x01(\tR\x11certificateSerial\x12%\n" +
+	"\x0eawaits_restart\x18\a \x01(\tR\rawaitsRestart\"\x80\x01\n" +
 	"\tAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12E\n" +
 	"\vgenerations\x18\x02 \x03(\v2#.mctl.record.v1.AuthorityGenerationR\vgenerations\x12\x18\n" +
