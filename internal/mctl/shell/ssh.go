@@ -18,6 +18,7 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/tunnel"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -26,10 +27,11 @@ func Commands(env *cli.Env) []*cobra.Command { return []*cobra.Command{newSSH(en
 
 // newSSH leaves everything after the name to ssh.
 func newSSH(env *cli.Env) *cobra.Command {
-	return &cobra.Command{
+	command := &cobra.Command{
 		Use: "ssh [arg...]", Short: "Log into or run a command on a machine with SSH.",
-		Long:               "Arguments are [machine-name] [command]. What the command prints is passed on as it is, with its exit code.",
-		Example:            "mctl ssh web\nmctl ssh web uptime\nmctl ssh web -L 8080:localhost:80",
+		Long: "Arguments are [machine-name] [command]. What the command prints is passed on as it is, with its exit code.\n" +
+			"--via stands before the machine's name.",
+		Example:            "mctl ssh web\nmctl ssh web uptime\nmctl ssh web -L 8080:localhost:80\nmctl ssh --via agent web",
 		DisableFlagParsing: true, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
@@ -38,16 +40,25 @@ func newSSH(env *cli.Env) *cobra.Command {
 			return ssh(command.Context(), env, args)
 		},
 	}
+	tunnel.AddVia(command.Flags(), new(tunnel.Via), tunnel.Auto)
+	return command
 }
 
 // ssh runs a command, or a shell, on a machine's host and ends as it ends.
 func ssh(ctx context.Context, env *cli.Env, args []string) error {
+	via, args, err := tunnel.TakeVia(args)
+	if err != nil {
+		return err
+	}
 	m, err := env.Machine(ctx, args)
 	if err != nil {
 		return err
 	}
 	if len(args) > 0 {
 		args = args[1:]
+	}
+	if tunnel.ThroughAgent(ctx, env, via, m) {
+		return tunnel.SSH(ctx, env, m.GetName(), args)
 	}
 	host, err := HostOf(env, m)
 	if err != nil {

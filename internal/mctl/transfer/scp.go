@@ -10,9 +10,13 @@ import (
 
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/shell"
+	"mctl/internal/mctl/tunnel"
 )
 
-type options struct{ recursive, delta, quiet bool }
+type options struct {
+	recursive, delta, quiet bool
+	via                     tunnel.Via
+}
 
 // Commands returns the commands about hosts' files.
 func Commands(env *cli.Env) []*cobra.Command { return []*cobra.Command{newSCP(env), newMount(env)} }
@@ -33,6 +37,7 @@ func newSCP(env *cli.Env) *cobra.Command {
 	flags := command.Flags()
 	flags.BoolVarP(&opts.recursive, "recursive", "r", false, "Copy files recursively (required to copy directories)")
 	flags.BoolVarP(&opts.delta, "delta", "d", false, "Reduce amount of data sent over network by sending only the differences (uses rsync)")
+	tunnel.AddVia(flags, &opts.via, tunnel.Auto)
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "Disables the progress meter as well as warning and diagnostic messages from ssh")
 	return command
 }
@@ -49,6 +54,9 @@ const fromAlias, toAlias = "mctl-from", "mctl-to"
 // scp copies from one place to another, of which each may be on a host. What ssh must know of a host stands in a
 // configuration file, so that two hosts with different ports and keys do.
 func scp(ctx context.Context, env *cli.Env, from, to string, opts options) error {
+	if through, err := throughAgent(ctx, env, from, to, opts); through || err != nil {
+		return err
+	}
 	what, name := "scp feature", "scp"
 	if opts.delta {
 		what, name = "--delta option", "rsync"

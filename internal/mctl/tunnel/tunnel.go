@@ -1,0 +1,88 @@
+// Package tunnel works on machines' hosts through their agents, where nothing of a host can be reached from here: it runs
+// commands, copies trees of files and carries connections.
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/dial"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+	tunnelv1 "mctl/proto/mctl/tunnel/v1"
+)
+
+// maxData is how many bytes a frame of ours has at most.
+const maxData = 64 << 10
+
+// Tunnel is some work on a host that is under way. Send and Recv may each be called by one goroutine at a time, Close by any.
+type Tunnel struct {
+	stream controllerv1.SessionService_OpenTunnelClient
+	cancel context.CancelFunc
+	sender sync.Mutex
+}
+
+// Open has a machine's host begin some work and returns when it has begun. The tunnel ends with ctx, and must be closed.
+// Whatever hinders the work is a fault.
+func Open(ctx context.Context, client *dial.Client, machine string, work *tunnelv1.Work) (*Tunnel, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := client.Sessions.OpenTunnel(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	t := &Tunnel{stream: stream, cancel: cancel}
+	start := &controllerv1.TunnelStart{Machine: machine, Work: work}
+	// Where sending fails, receiving tells why.
+	if err := stream.Send(&controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Start{Start: start}}); err != nil && !errors.Is(err, io.EOF) {
+		cancel()
+		return nil, err
+	}
+	frame, err := t.Recv()
+	if err == nil && frame.GetOpened() == nil {
+		err = fault.New("tunnel.Open", fault.Internal, machine, "the host did not say that the work has begun")
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Recv returns what the host says next.
+func (t *Tunnel) Recv() (*tunnelv1.Frame, error) {
+	message, err := t.stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil, fault.New("tunnel.Recv", fault.Unavailable, "", "the tunnel to the host ended early").WithHint("`mctl ls` shows how the machines are")
+	}
+	return message.GetFrame(), err
+}
+
+// Send says something to the host. io.EOF means that the tunnel has ended; Recv tells how.
+func (t *Tunnel) Send(frame *tunnelv1.Frame) error {
+	t.sender.Lock()
+	defer t.sender.Unlock()
+	return t.stream.Send(&controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Frame{Frame: frame}})
+}
+
+// End says that there is no more data for the host.
+func (t *Tunnel) End() error {
+	return t.Send(&tunnelv1.Frame{Kind: &tunnelv1.Frame_End{End: &tunnelv1.End{}}})
+}
+
+// Write implements io.Writer: data for the host.
+func (t *Tunnel) Write(p []byte) (int, error) {
+	for written := 0; written < len(p); {
+		chunk := p[written:min(written+maxData, len(p))]
+		if err := t.Send(&tunnelv1.Frame{Kind: &tunnelv1.Frame_Data{Data: chunk}}); err != nil {
+			return written, err
+		}
+		written += len(chunk)
+	}
+	return len(p), nil
+}
+
+// Close ends the tunnel, and with it what goes on at the host. May be repeated.
+func (t *Tunnel) Close() { t.cancel() }
