@@ -20,6 +20,7 @@ import (
 	"mctl/internal/agent/engine/program"
 	"mctl/internal/agent/footprint"
 	"mctl/internal/agent/front"
+	"mctl/internal/agent/link"
 	"mctl/internal/agent/tunnel"
 	"mctl/internal/buildinfo"
 )
@@ -70,7 +71,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case "front":
 		err = front.Run(ctx, front.Config{Logger: logger.Named("front")})
 	case "install":
-		return silent(footprint.Install(ctx, stdin, stdout, removal(logger)))
+		config := removal(logger)
+		config.Reach = link.Reach
+		return silent(footprint.Install(ctx, stdin, stdout, config))
 	case "uninstall":
 		return silent(footprint.Uninstall(ctx, stdout, removal(logger), purge))
 	case "version":

@@ -59,6 +59,16 @@ func parse(args []string) (config controller.Config, ready func(controller.Readi
 	flags.StringVar(&config.RepositoryKey, "docker-repository-key", controller.DockerRepositoryKey, "address at which Docker's package repository shows that it can be reached; empty to never ask")
 	flags.DurationVar(&config.Lifetimes.EngineServer, "engine-certificate-life", config.Lifetimes.EngineServer, "life of engines' server certificates")
 	flags.DurationVar(&config.Lifetimes.Agent, "agent-certificate-life", config.Lifetimes.Agent, "life of agents' certificates")
+	if buildinfo.Development() { // for tests of what happens after a long time
+		if text := os.Getenv("MCTL_DEV_ISSUED_EARLIER"); text != "" {
+			earlier, err := time.ParseDuration(text)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "MCTL_DEV_ISSUED_EARLIER:", err)
+				os.Exit(2)
+			}
+			config.Lifetimes.Earlier = earlier
+		}
+	}
 	format := flags.String("log-format", "text", "text or json")
 	level := flags.String("log-level", "info", "trace, debug, info, warn or error")
 	readyFD := flags.Int("ready-fd", -1, "file descriptor that is told in one line of JSON how the start went")

@@ -78,8 +78,8 @@ func Run(ctx context.Context, config Config) error {
 	connection = link.New(link.Config{
 		Logger: logger.Named("link"), Identity: holder, Now: time.Now,
 		Settings:      func() (link.Settings, error) { return readSettings(filepath.Join(config.Dir, "config.json")) },
-		EndpointsFile: filepath.Join(config.Dir, "endpoints.json"),
-		Version:       buildinfo.Version(), Instance: rand.Text(),
+		EndpointsFile: filepath.Join(config.Dir, "endpoints.json"), SocketDir: link.SocketDir,
+		Version: buildinfo.Version(), Instance: rand.Text(),
 		Facts:   func() host.Facts { return hostFacts("/") },
 		Health:  watcher.Snapshot,
 		Desired: func(w link.Wish) { worker.want(w) },

@@ -14,7 +14,6 @@ import (
 	"github.com/google/renameio/v2"
 
 	"mctl/internal/agent/front"
-	"mctl/internal/agent/identity"
 	"mctl/internal/agent/link"
 	"mctl/internal/fault"
 	"mctl/internal/host"
@@ -98,7 +97,7 @@ func (c *converger) stale(m front.Material, wish *link.Wish) bool {
 }
 
 func renewAt(leaf *x509.Certificate) time.Time {
-	return pki.RenewAt(leaf.NotBefore, leaf.NotAfter, identity.Spread(leaf))
+	return pki.RenewAt(leaf.NotBefore, leaf.NotAfter, pki.Spread(leaf))
 }
 
 // untilRenewal is how long the front's certificate may stay.

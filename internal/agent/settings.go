@@ -32,12 +32,13 @@ func readSettings(path string) (link.Settings, error) {
 		MachineUID string   `json:"machine_uid"`
 		Ticket     string   `json:"ticket"`
 		Endpoints  []string `json:"endpoints"`
+		LinkUID    int      `json:"link_uid"`
 	}
 	if json.Unmarshal(text, &document) != nil || document.MachineUID == "" {
 		return link.Settings{}, fault.New(op, fault.Precondition, path, path+" is damaged").
 			WithHint("the controller writes it anew; `mctl retry` on the machine")
 	}
-	return link.Settings{MachineUID: document.MachineUID, Ticket: document.Ticket, Endpoints: document.Endpoints}, nil
+	return link.Settings{MachineUID: document.MachineUID, Ticket: document.Ticket, Endpoints: document.Endpoints, SocketOwner: document.LinkUID}, nil
 }
 
 // hostFacts looks at what hardly changes. What can't be read stays empty.

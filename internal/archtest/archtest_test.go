@@ -33,10 +33,11 @@ var arrows = map[string][]string{
 	"internal/archtest":              {},
 	"internal/controller":            {"internal/controller", "internal/fault", "internal/host", "internal/buildinfo", "proto/mctl"},
 	"internal/controller/api":        {"internal/controller/machine", "internal/controller/credential", "internal/controller/event", "internal/controller/driver", "internal/controller/store", "internal/fault", "internal/host", "internal/pki", "internal/buildinfo", "proto/mctl"},
-	"internal/controller/machine":    {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/controller/request", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
+	"internal/controller/machine":    {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/sshlink", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/controller/request", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
 	"internal/controller/reconcile":  {"internal/fault"},
 	"internal/controller/driver":     {"internal/controller/driver", "internal/fault"},
 	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
+	"internal/controller/sshlink":    {"internal/controller/bootstrap/login", "internal/fault"},
 	"internal/controller/agentlink":  {"internal/controller/event", "internal/host", "internal/fault", "proto/mctl/agent"},
 	"internal/controller/tunnel":     {"internal/fault", "proto/mctl"},
 	"internal/controller/ca":         {"internal/controller/request", "internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
@@ -156,6 +157,7 @@ var large = map[string]string{
 	"internal/controller/store/bolt":    "one backend: file, writer, watches, and whom a locked file belongs to",
 	"internal/mctl/dial":                "one way to a controller on each of three roads, two systems apart",
 	"internal/mctl/machine":             "one verb a file",
+	"internal/mctl/create":              "the flags of docker-machine and of ours, and what a creation that fails leaves",
 }
 
 func TestFilesAndPackagesStayWithinBudget(t *testing.T) {

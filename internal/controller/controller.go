@@ -19,11 +19,13 @@ import (
 	"mctl/internal/controller/agentlink"
 	"mctl/internal/controller/api"
 	"mctl/internal/controller/bootstrap"
+	"mctl/internal/controller/bootstrap/login"
 	"mctl/internal/controller/ca"
 	"mctl/internal/controller/credential"
 	"mctl/internal/controller/event"
 	"mctl/internal/controller/machine"
 	"mctl/internal/controller/reconcile"
+	"mctl/internal/controller/sshlink"
 	"mctl/internal/controller/store/bolt"
 	"mctl/internal/controller/tunnel"
 	"mctl/internal/host"
@@ -102,15 +104,17 @@ func Run(ctx context.Context, config Config) error {
 	var loop *reconcile.Loop
 	journal := event.NewJournal(now())
 	var relay *tunnel.Relay
+	notify := func(uid string) {
+		if name := service.NameOf(uid); name != "" {
+			loop.Add(name)
+			server.Touch(name)
+		}
+	}
 	hub := agentlink.New(agentlink.Config{
 		Logger: logger.Named("link"), Now: now, Signer: authorities,
-		Identify: func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },
-		Notify: func(uid string) {
-			if name := service.NameOf(uid); name != "" {
-				loop.Add(name)
-				server.Touch(name)
-			}
-		},
+		Identify:   func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },
+		RenewAfter: func(ctx context.Context) (time.Duration, bool) { return server.RenewAfter(ctx) },
+		Notify:     notify,
 		Emit: func(uid string, e host.Event) {
 			journal.Emit(event.Event{
 				Time: e.Time, Machine: service.NameOf(uid), UID: uid, Type: e.Type, Message: e.Message, Attributes: e.Attributes,
@@ -123,8 +127,18 @@ func Run(ctx context.Context, config Config) error {
 	contact := bootstrap.New(bootstrap.Config{
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },
 	})
+	tunnels := sshlink.New(sshlink.Config{
+		Logger: logger.Named("sshlink"), Port: uint16(port), Changed: notify,
+		Dial: func(ctx context.Context, name string) (*login.Connection, error) {
+			target, err := service.Target(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			return contact.Dial(ctx, target)
+		},
+	})
 	service, err = machine.New(machine.Config{ //nolint:contextcheck // what it asks once outlives every caller
-		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: contact, Hosts: hub, Authorities: authorities, Events: journal,
+		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: contact, Hosts: hub, Tunnels: tunnels, Authorities: authorities, Events: journal,
 		Logger: logger.Named("machine"), Now: now, ControllerID: settings.GetControllerId(), ControlPort: uint16(port),
 		Advertise: advertise, ProbeRepository: probeRepository(config.RepositoryKey),
 	})
@@ -155,6 +169,8 @@ func Run(ctx context.Context, config Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(named("unix socket", func() error { return server.ServeUnix(ctx, unix) }))
 	group.Go(named("TCP port", func() error { return server.ServeTCP(ctx, tcp, authorities.ServerTLS()) }))
+	group.Go(named("SSH links", func() error { return server.ServeTCP(ctx, tunnels, authorities.ServerTLS()) }))
+	group.Go(named("SSH connections", func() error { return tunnels.Run(ctx) }))
 	group.Go(named("reconcile", func() error { return loop.Run(ctx) }))
 	group.Go(named("watch", func() error { return follow(ctx, service, loop) }))
 	logger.Info("serving", "socket", config.Socket, "port", port, "controller", settings.GetControllerId())

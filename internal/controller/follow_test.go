@@ -10,11 +10,13 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"mctl/internal/controller/agentlink"
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/driver/fake"
 	"mctl/internal/controller/event"
 	"mctl/internal/controller/machine"
 	"mctl/internal/controller/reconcile"
+	"mctl/internal/controller/sshlink"
 	"mctl/internal/controller/store/bolt"
 	"mctl/internal/controller/store/seal"
 	"mctl/internal/fault"
@@ -46,6 +48,7 @@ func TestOnlyWhatSomebodyAsksForCutsAPauseShort(t *testing.T) {
 	made := &forgetful{Driver: fake.New(new(fake.Cloud))}
 	service, err := machine.New(machine.Config{
 		Store: store, Sealer: sealer, Drivers: drivers{"forgetful": made}, Events: event.NewJournal(time.Now()), Logger: hclog.NewNullLogger(), Now: time.Now,
+		Hosts: agentlink.New(agentlink.Config{}), Tunnels: sshlink.New(sshlink.Config{}),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -168,6 +168,7 @@ const (
 type Observed struct {
 	Connected    bool
 	Since        time.Time // of the last change of Connected
+	Way          Way       // of the present or the last session
 	AgentVersion string
 	Facts        Facts
 	Applied      Applied

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -24,6 +25,8 @@ const (
 	StateDir   = "/var/lib/mctl"
 	Binary     = "/usr/local/bin/mctl-agent"
 	configFile = StateDir + "/config.json"
+	// linkDir is where the controller's SSH connections leave sockets.
+	linkDir = "/run/mctl-link"
 	// resumeFile is there while an installation is under way. What it wrote tells the next one nothing, if it was killed
 	// before systemd heard of it.
 	resumeFile = StateDir + "/installing"
@@ -50,6 +53,9 @@ type Config struct {
 	// Purge removes packages that came by us; kept says why they stay, where something else needs them. It may be repeated.
 	// nil where packages are nobody's.
 	Purge func(ctx context.Context, names []string, say func(sentence string)) (kept string, err error)
+	// Reach reports whether one of the endpoints is the controller that made the ticket; asked where first contact wants to
+	// know. nil for nobody.
+	Reach func(ctx context.Context, ticket string, endpoints []string) bool
 	// SetHostname tells the kernel; nil for the system call.
 	SetHostname func(name string) error
 }
@@ -81,6 +87,8 @@ type orders struct {
 	Hostname   string   `json:"hostname,omitempty"`
 	EnginePort uint16   `json:"engine_port"`
 	Adopted    bool     `json:"adopted"`
+	Probe      bool     `json:"probe,omitempty"`    // say whether the controller is reached
+	LinkUID    int      `json:"link_uid,omitempty"` // of the user that logged in
 }
 
 // maxOrders bounds what is read of them.
@@ -88,10 +96,10 @@ const maxOrders = 1 << 20
 
 // Install puts the agent on this host and starts it. It reads
 //
-//	{"machine_uid": …, "ticket": …, "endpoints": ["host:port", …], "hostname": …, "engine_port": …, "adopted": …}
+//	{"machine_uid": …, "ticket": …, "endpoints": ["host:port", …], "hostname": …, "engine_port": …, "adopted": …, "probe": …}
 //
-// from r and writes lines of JSON to w: {"progress": sentence}, and at last {"done": true} or {"error", "hint", "kind"},
-// which it returns as well. It may be repeated: a new ticket replaces the former, the agent is started anew, and the front
+// from r and writes lines of JSON to w: {"progress": sentence}, {"reached": whether an endpoint is our controller} where that
+// was asked, and at last {"done": true} or {"error", "hint", "kind"}, which it returns as well. It may be repeated: a new ticket replaces the former, the agent is started anew, and the front
 // only where its program or unit is another one; even then no open connection is cut.
 //
 // The front's socket is started here already, so that a port in use is said at once; until the agent has brought a
@@ -107,13 +115,17 @@ func Install(ctx context.Context, r io.Reader, w io.Writer, config Config) error
 		if err != nil {
 			return err
 		}
+		if o.Probe && config.Reach != nil {
+			reached := config.Reach(ctx, o.Ticket, o.Endpoints)
+			_ = json.NewEncoder(w).Encode(map[string]bool{"reached": reached}) // nobody may listen any more
+		}
 		return config.install(ctx, o, say)
 	})
 }
 
 func readOrders(r io.Reader) (orders, error) {
 	const op = "footprint.readOrders"
-	o := orders{EnginePort: 2376}
+	o := orders{EnginePort: 2376, LinkUID: loginUID(os.Getenv("SUDO_UID"))}
 	text, err := io.ReadAll(io.LimitReader(r, maxOrders))
 	if err != nil {
 		return o, fault.E(op, fault.Unavailable, "", err)
@@ -125,10 +137,21 @@ func readOrders(r io.Reader) (orders, error) {
 	switch {
 	case o.MachineUID == "" || o.EnginePort == 0:
 		return o, fault.New(op, fault.Invalid, "", "the agent was told no machine or no port")
+	case o.LinkUID < 0:
+		return o, fault.New(op, fault.Invalid, "", "the agent was told a user that can't be")
 	case o.Hostname != "" && !validHostname(o.Hostname):
 		return o, fault.New(op, fault.Invalid, "", fmt.Sprintf("%q is no host name", o.Hostname))
 	}
 	return o, nil
+}
+
+// loginUID is whom sudo was run by; root's own where there was none.
+func loginUID(sudo string) int {
+	uid, err := strconv.ParseUint(sudo, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(uid)
 }
 
 func (c Config) install(ctx context.Context, o orders, say progress) error {

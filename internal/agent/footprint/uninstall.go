@@ -70,7 +70,7 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 		return err
 	}
 	journal.Sweep(Binary)
-	for _, path := range []string{StateDir, Binary} {
+	for _, path := range []string{linkDir, StateDir, Binary} {
 		if err := os.RemoveAll(c.at(path)); err != nil {
 			return fault.E("footprint.uninstall", fault.Precondition, path, fmt.Errorf("can't remove %s: %w", path, err))
 		}

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -155,13 +154,7 @@ func (h *Holder) Renewal() (at, end time.Time) {
 		return time.Time{}, time.Time{}
 	}
 	leaf := h.chain[0]
-	return pki.RenewAt(leaf.NotBefore, leaf.NotAfter, Spread(leaf)), leaf.NotAfter
-}
-
-// Spread returns a number in [0, 1) that is fixed for a certificate and random among them.
-func Spread(c *x509.Certificate) float64 {
-	sum := sha256.Sum256(c.SerialNumber.Bytes())
-	return float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
+	return pki.RenewAt(leaf.NotBefore, leaf.NotAfter, pki.Spread(leaf)), leaf.NotAfter
 }
 
 func (h *Holder) read(name string) ([]byte, error) {

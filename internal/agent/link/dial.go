@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -27,6 +28,8 @@ const (
 	maxEndpoints = 8
 	maxReceive   = 256 << 10
 	bulkWindow   = 2 << 20 // bytes under way of one tunnel, as many as ssh has
+	// lookForSockets is how often a host that is not connected looks for a way that SSH opened.
+	lookForSockets = time.Second
 )
 
 // Dial makes a connection to the controller beside the session's, for what is too large for that. It must be closed.
@@ -39,77 +42,142 @@ func (l *Link) Dial(ctx context.Context) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := l.connect(ctx, l.endpoints(settings), config)
+	ways := merge(l.endpoints(settings), l.sockets())
+	if came := l.came.Load(); came != nil { // the session's own way is known to lead there
+		if i := slices.IndexFunc(ways, func(w way) bool { return w.address == came.address }); i > 0 {
+			ways = slices.Insert(slices.Delete(ways, i, i+1), 0, *came)
+		}
+	}
+	found, _, err := l.connect(ctx, ways, config)
 	if err != nil {
 		return nil, err
 	}
-	return client(conn, grpc.WithStaticStreamWindowSize(bulkWindow), grpc.WithStaticConnWindowSize(2*bulkWindow))
+	return client(found.conn, grpc.WithStaticStreamWindowSize(bulkWindow), grpc.WithStaticConnWindowSize(2*bulkWindow))
 }
 
 // dial connects for a session.
 func (l *Link) dial(ctx context.Context, endpoints []string, config *tls.Config) (*grpc.ClientConn, error) {
-	conn, err := l.connect(ctx, endpoints, config)
+	found, tried, err := l.connect(ctx, merge(endpoints, l.sockets()), config)
+	l.tried = tried
 	if err != nil {
 		return nil, err
 	}
+	l.supersede(found.way)
+	l.came.Store(&found.way)
 	// A host has one session with little in it: small buffers, and windows that are not probed with pings.
-	return client(conn, grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
+	return client(found.conn, grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10))
 }
 
-// connect tries endpoints side by side, better ones with a head start, and keeps the first that is our controller: a stranger
-// at an old address loses in the handshake, not later. fault.Unavailable when none is.
-func (l *Link) connect(ctx context.Context, endpoints []string, config *tls.Config) (*tls.Conn, error) {
-	if len(endpoints) == 0 {
-		return nil, fault.New("link.dial", fault.Precondition, "", "no controller is known to this host")
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialLimit+maxEndpoints*dialStagger)
+// connect tries all ways side by side, better ones with a head start, and keeps the first that leads to our controller: a
+// stranger at an old address loses in the handshake, not later. A way that SSH opens meanwhile is tried as well. It returns
+// which sockets were tried, too. fault.Unavailable when none leads there.
+func (l *Link) connect(ctx context.Context, ways []way, config *tls.Config) (found attempted, tried map[string]bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit+(maxEndpoints+maxSockets)*dialStagger)
 	defer cancel()
-	type result struct {
-		conn *tls.Conn
-		err  error
+	a := attempts{link: l, config: config, results: make(chan attempted), tried: map[string]bool{}}
+	for i, w := range ways {
+		a.start(ctx, w, time.Duration(i)*dialStagger)
 	}
-	results := make(chan result, len(endpoints))
-	for i, endpoint := range endpoints {
-		go func() {
-			if !wait(ctx, time.Duration(i)*dialStagger) {
-				results <- result{err: ctx.Err()}
-				return
-			}
-			conn, err := l.handshake(ctx, endpoint, config)
-			results <- result{conn, err}
-		}()
+	if a.open == 0 {
+		return found, a.tried, l.unknownController()
 	}
-	var found *tls.Conn
+	look := time.NewTicker(lookForSockets)
+	defer look.Stop()
 	var errs []error
-	for range endpoints {
-		switch r := <-results; {
-		case r.err != nil:
-			errs = append(errs, r.err)
-		case found == nil:
-			found = r.conn
-			cancel() // the others give up
-		default:
-			r.conn.Close() //nolint:errcheck // it was never used
+	for a.open > 0 {
+		select {
+		case <-look.C:
+			for _, w := range l.sockets() {
+				if !a.tried[w.name] && found.conn == nil {
+					a.start(ctx, w, 0)
+				}
+			}
+		case r := <-a.results:
+			a.open--
+			switch {
+			case r.err != nil:
+				errs = append(errs, r.err)
+			case found.conn == nil:
+				found = r
+				cancel() // the others give up
+			default:
+				r.conn.Close() //nolint:errcheck // it was never used
+			}
 		}
 	}
-	if found == nil {
-		return nil, fault.E("link.dial", fault.Unavailable, "", errors.Join(errs...))
+	if found.conn == nil {
+		return found, a.tried, fault.E("link.dial", fault.Unavailable, "", errors.Join(errs...))
 	}
-	return found, nil
+	return found, a.tried, nil
 }
 
-func (l *Link) handshake(ctx context.Context, endpoint string, config *tls.Config) (*tls.Conn, error) {
+// attempts are dials under way.
+type attempts struct {
+	link    *Link
+	config  *tls.Config
+	results chan attempted
+	open    int
+	tried   map[string]bool // sockets
+}
+
+type attempted struct {
+	way  way
+	conn *tls.Conn
+	err  error
+}
+
+func (a *attempts) start(ctx context.Context, w way, delay time.Duration) {
+	a.open++
+	if w.name != "" {
+		a.tried[w.name] = true
+	}
+	go func() {
+		r := attempted{way: w}
+		if wait(ctx, delay) {
+			r.conn, r.err = a.link.handshake(ctx, w, a.config)
+		} else {
+			r.err = ctx.Err()
+		}
+		a.results <- r
+	}()
+}
+
+// merge orders ways: the best direct one, the newest socket, the next direct one and so on, so that none waits long.
+func merge(endpoints []string, sockets []way) []way {
+	var all []way
+	for i := range max(len(endpoints), len(sockets)) {
+		if i < len(endpoints) {
+			all = append(all, way{network: "tcp", address: endpoints[i]})
+		}
+		if i < len(sockets) {
+			all = append(all, sockets[i])
+		}
+	}
+	return all
+}
+
+func (l *Link) unknownController() error {
+	if l.config.SocketDir != "" {
+		return fault.New("link.dial", fault.Unavailable, "", "the controller's SSH connection is not there yet")
+	}
+	return fault.New("link.dial", fault.Precondition, "", "no controller is known to this host")
+}
+
+func (l *Link) handshake(ctx context.Context, w way, config *tls.Config) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	raw, err := l.config.Dial(ctx, "tcp", endpoint)
+	raw, err := l.config.Dial(ctx, w.network, w.address)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		l.drop([]way{w})
+	}
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", endpoint, err)
+		return nil, fmt.Errorf("dial %s: %w", w.address, err)
 	}
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, fmt.Errorf("greet %s: %w", endpoint, err)
+		return nil, fmt.Errorf("greet %s: %w", w.address, err)
 	}
 	return conn, nil
 }

@@ -28,6 +28,8 @@ type Settings struct {
 	MachineUID string
 	Ticket     string   // as pki.Ticket.Text wrote it; a secret
 	Endpoints  []string // host:port, best first
+	// SocketOwner is the uid of the user that the controller logs in as over SSH.
+	SocketOwner int
 }
 
 // Wish is what the host shall be. Digest is the controller's name for it, which answers repeat: a newer controller counts
@@ -45,11 +47,13 @@ type Config struct {
 	Settings func() (Settings, error)
 	// EndpointsFile keeps where the controller told us to dial next time.
 	EndpointsFile string
-	Version       string
-	Instance      string // random for each process
-	Facts         func() host.Facts
-	Health        func(ctx context.Context) (host.Health, error)
-	Desired       func(Wish) // takes the newest
+	// SocketDir is where SSH connections of the controller open ways to it; empty for direct ways alone.
+	SocketDir string
+	Version   string
+	Instance  string // random for each process
+	Facts     func() host.Facts
+	Health    func(ctx context.Context) (host.Health, error)
+	Desired   func(Wish) // takes the newest
 	// Tunnel is told that the controller wants a tunnel with an id; nil for an agent that has none.
 	Tunnel func(id []byte)
 	Now    func() time.Time
@@ -57,7 +61,7 @@ type Config struct {
 	Leaving bool
 	// Random returns numbers in [0, 1) to spread load; nil for math/rand.
 	Random func() float64
-	// Dial makes a connection; nil for TCP.
+	// Dial makes a connection, tcp or unix; nil for the host's own.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -82,6 +86,9 @@ type Link struct {
 	welcomed  atomic.Bool // by the session that ended last, or the present one
 	leaving   atomic.Bool // the host's last word is that it was given back; it may have been heard
 	interval  atomic.Int64
+	renewAt   atomic.Pointer[time.Time] // when the controller wants the certificate renewed; nil for the host's own choice
+	came      atomic.Pointer[way]       // that the session came by last
+	tried     map[string]bool           // sockets, by the last dial
 	connMutex sync.Mutex
 	conn      *grpc.ClientConn // of the present session; nil for none
 }
@@ -127,7 +134,7 @@ func (l *Link) Run(ctx context.Context) error {
 		pause := time.Duration(l.config.Random() * float64(limit))
 		l.config.Logger.Info("not connected", "error", err, "pause", pause.Round(time.Millisecond))
 		limit = min(2*limit, mostPause)
-		if !wait(ctx, pause) {
+		if !l.rest(ctx, pause) {
 			return nil
 		}
 	}
@@ -176,6 +183,9 @@ func (l *Link) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := l.prepareSockets(settings.SocketOwner); err != nil {
+		l.config.Logger.Warn("the controller can't come over SSH", "error", err)
+	}
 	if err := l.enroll(ctx, settings); err != nil {
 		if l.config.Identity.Subject() != pki.MachineSubject(settings.MachineUID) {
 			return err
@@ -187,7 +197,7 @@ func (l *Link) attempt(ctx context.Context) error {
 		return err
 	}
 	defer func() { conn.Close() }() //nolint:errcheck // nothing to save
-	if at, end := l.config.Identity.Renewal(); !l.config.Now().Before(at) {
+	if at, end := l.renewal(); !l.config.Now().Before(at) {
 		err := l.renew(ctx, conn)
 		expired := l.config.Now().After(end)
 		switch {
@@ -233,7 +243,11 @@ func (l *Link) enroll(ctx context.Context, settings Settings) error {
 func (l *Link) renew(ctx context.Context, conn *grpc.ClientConn) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	return l.config.Identity.Renew(ctx, conn)
+	if err := l.config.Identity.Renew(ctx, conn); err != nil {
+		return err
+	}
+	l.renewAt.Store(nil) // that wish is fulfilled
+	return nil
 }
 
 func (l *Link) open(ctx context.Context, settings Settings) (*grpc.ClientConn, error) {
@@ -251,18 +265,6 @@ func (l *Link) secured(settings Settings) (*tls.Config, error) {
 			WithHint("`mctl retry` on the machine brings one")
 	}
 	return config, nil
-}
-
-// wait lets time pass; false when ctx ended first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // watchHealth looks when asked. It is apart from the sessions, so that a look that hangs holds up nothing else.

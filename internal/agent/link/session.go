@@ -23,6 +23,7 @@ const (
 	healthLimit     = 4 * time.Second
 	leastSilence    = 12 * time.Second // nothing heard for so long, or for three intervals: the controller is gone
 	farewellLimit   = 5 * time.Second  // for the controller to take the last word
+	renewPause      = time.Minute      // between two renewals
 	lookAtRenewal   = time.Hour        // timers stand still while a computer sleeps
 )
 
@@ -34,8 +35,9 @@ type session struct {
 	end     context.CancelCauseFunc
 	silence *time.Timer
 	welcome chan struct{}
-	sent    *host.Health // as the controller knows it; nil before the first
-	pending bool         // a look at health was asked for and is not back
+	hurry   chan struct{} // the controller has said when to renew
+	sent    *host.Health  // as the controller knows it; nil before the first
+	pending bool          // a look at health was asked for and is not back
 }
 
 // hold runs a session until it fails, whatever fails first.
@@ -46,7 +48,7 @@ func (l *Link) hold(ctx context.Context, conn *grpc.ClientConn) error {
 	if err != nil {
 		return faultOf(err)
 	}
-	s := &session{link: l, conn: conn, stream: stream, end: end, welcome: make(chan struct{}, 1)}
+	s := &session{link: l, conn: conn, stream: stream, end: end, welcome: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	l.interval.Store(int64(defaultInterval))
 	s.silence = time.AfterFunc(leastSilence, func() {
 		end(fault.New("link.hold", fault.Unavailable, "", "the controller is silent"))
@@ -113,6 +115,11 @@ func (s *session) welcomed(m *agentv1.Welcome) {
 	}
 	if err := s.link.keepEndpoints(m.GetEndpoints()); err != nil {
 		s.link.config.Logger.Warn("the controller's endpoints could not be kept", "error", err)
+	}
+	if after := m.GetRenewAfter(); after != nil {
+		at := s.link.config.Now().Add(after.AsDuration())
+		s.link.renewAt.Store(&at)
+		signal(s.hurry)
 	}
 	s.link.welcomed.Store(true)
 	signal(s.welcome)
@@ -224,22 +231,28 @@ func (s *session) say(message *agentv1.ConnectRequest) error {
 	return nil
 }
 
-// renew replaces the certificate when it is time; the next dial shows the new one.
+// renew replaces the certificate when it is time; the next dial shows the new one. A controller that hands out what is to be
+// renewed at once, whose clock may be wrong, is asked once a minute.
 func (s *session) renew(ctx context.Context) error {
-	pause := time.Minute
+	pause := renewPause
 	for {
-		at, _ := s.link.config.Identity.Renewal()
+		at, _ := s.link.renewal()
 		left := at.Sub(s.link.config.Now())
 		if left <= 0 {
 			if err := s.link.renew(ctx, s.conn); err != nil && ctx.Err() == nil {
 				s.link.config.Logger.Warn("the certificate could not be renewed", "error", err)
 				left, pause = pause, min(2*pause, lookAtRenewal)
 			} else {
-				pause = time.Minute
-				continue
+				left, pause = renewPause, renewPause
 			}
 		}
-		if !wait(ctx, min(left, lookAtRenewal)) {
+		timer := time.NewTimer(min(left, lookAtRenewal))
+		select {
+		case <-timer.C:
+		case <-s.hurry:
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
 			return nil
 		}
 	}

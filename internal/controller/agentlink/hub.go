@@ -27,6 +27,9 @@ type Config struct {
 	Signer Signer
 	// Identify returns the uid of the machine that calls, from its certificate alone, as that is good at the moment.
 	Identify func(ctx context.Context) (uid string, err error)
+	// RenewAfter returns when the machine that calls shall renew its certificate, from now on; false to leave it to the host.
+	// nil leaves it to all.
+	RenewAfter func(ctx context.Context) (time.Duration, bool)
 	// Notify is told that something about a machine is worth a look. It must not block.
 	Notify func(uid string)
 	// Emit takes what happened to a machine. It must not block.
@@ -162,7 +165,7 @@ func (h *Hub) attach(s *session, hello *agentv1.Hello) {
 	e := h.entry(s.uid)
 	older := e.session
 	e.session, e.known = s, true
-	e.observed.Connected, e.observed.Since = true, h.config.Now()
+	e.observed.Connected, e.observed.Since, e.observed.Way = true, h.config.Now(), s.way
 	e.observed.AgentVersion, e.observed.Facts, e.observed.Applied, e.observed.Health = version, facts, applied, nil
 	h.mu.Unlock()
 	if older != nil {
@@ -171,7 +174,7 @@ func (h *Hub) attach(s *session, hello *agentv1.Hello) {
 			h.emit(s.uid, event.DuplicateIdentity, "two agents use the identity of this machine, the newer was kept; was its disk cloned?")
 		}
 	}
-	h.emit(s.uid, event.AgentConnected, "the agent connected")
+	h.emit(s.uid, event.AgentConnected, fmt.Sprintf("the agent connected (%s)", s.way))
 	h.config.Notify(s.uid)
 }
 

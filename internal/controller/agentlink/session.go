@@ -12,10 +12,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/time/rate"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"mctl/internal/fault"
+	"mctl/internal/host"
 	agentv1 "mctl/proto/mctl/agent/v1"
 )
 
@@ -36,6 +38,7 @@ const (
 type session struct {
 	hub      *Hub
 	uid      string
+	way      host.Way
 	instance string // set before the session is attached
 	late     bool   // its machine was removed before it was attached
 	logger   hclog.Logger
@@ -79,7 +82,7 @@ func (h *Hub) Connect(stream agentv1.LinkService_ConnectServer) error {
 	ctx, end := context.WithCancelCause(stream.Context())
 	defer end(nil)
 	s := &session{
-		hub: h, uid: uid, stream: stream, ctx: ctx, end: end, limit: h.silentLimit(), logger: h.config.Logger.With("uid", uid),
+		hub: h, uid: uid, way: wayOf(stream.Context()), stream: stream, ctx: ctx, end: end, limit: h.silentLimit(), logger: h.config.Logger.With("uid", uid),
 	}
 	s.calm, s.insane = h.quotas(uid)
 	s.silence = time.AfterFunc(s.limit, func() {
@@ -93,6 +96,14 @@ func (h *Hub) Connect(stream agentv1.LinkService_ConnectServer) error {
 		return cause
 	}
 	return nil
+}
+
+// wayOf tells by the connection's address how a session came.
+func wayOf(ctx context.Context) host.Way {
+	if p, ok := peer.FromContext(ctx); ok && p.Addr.Network() == string(host.WaySSH) {
+		return host.WaySSH
+	}
+	return host.WayDirect
 }
 
 func (s *session) heard() time.Time { return time.Unix(0, s.last.Load()) }
@@ -231,6 +242,11 @@ func (s *session) sendWish(wish *Wish) error {
 	}
 	if s.told == nil || !slices.Equal(s.told.Endpoints, next.Endpoints) {
 		welcome := &agentv1.Welcome{HealthInterval: durationpb.New(s.hub.config.HealthInterval), Endpoints: next.Endpoints}
+		if s.hub.config.RenewAfter != nil {
+			if after, told := s.hub.config.RenewAfter(s.ctx); told {
+				welcome.RenewAfter = durationpb.New(after)
+			}
+		}
 		if err := s.stream.Send(&agentv1.ConnectResponse{Message: &agentv1.ConnectResponse_Welcome{Welcome: welcome}}); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -95,6 +96,15 @@ func (s *Server) MachineUID(ctx context.Context) (string, error) {
 	}
 	_, _, err := s.config.Verifier.VerifyPeer(ctx, []*x509.Certificate{id.leaf})
 	return uid, err
+}
+
+// RenewAfter returns when the machine that calls shall renew its certificate; false when no certificate was shown.
+func (s *Server) RenewAfter(ctx context.Context) (time.Duration, bool) {
+	leaf := identityOf(ctx).leaf
+	if leaf == nil {
+		return 0, false
+	}
+	return s.config.Authorities.RenewAfter(leaf), true
 }
 
 // authorize finds out who calls and holds it against the table.

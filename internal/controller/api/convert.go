@@ -71,8 +71,11 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 			AdoptRestart: adopt,
 		},
 		Waits: machines.Waits{
-			SSH: m.GetWaits().GetSsh().AsDuration(), Install: m.GetWaits().GetInstall().AsDuration(), Agent: m.GetWaits().GetAgent().AsDuration(),
+			SSH: m.GetWaits().GetSsh().AsDuration(), Install: m.GetWaits().GetInstall().AsDuration(), Agent: m.GetWaits().GetAgent().AsDuration(), Boot: m.GetWaits().GetBoot().AsDuration(),
 		},
+	}
+	if spec.Link, ok = links[m.GetLink()]; !ok {
+		return machines.Spec{}, usage("unknown link mode")
 	}
 	lists := [][]string{
 		spec.TLSSANs, spec.AuthorizedKeys, spec.Engine.Labels, spec.Engine.Env, spec.Engine.InsecureRegistries,
@@ -178,7 +181,12 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		Counters: &controllerv1.Counters{
 			Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		},
-		Engine: engineMessage(s),
+		Engine: engineMessage(s), Link: controllerv1.LinkMode_LINK_MODE_AUTO,
+	}
+	for wire, link := range links {
+		if link == s.Link && wire != controllerv1.LinkMode_LINK_MODE_UNSPECIFIED {
+			message.Link = wire
+		}
 	}
 	if s.Power == machines.PowerOff {
 		message.Power = controllerv1.PowerState_POWER_STATE_STOPPED
@@ -189,6 +197,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 	if s.Waits != (machines.Waits{}) {
 		message.Waits = &controllerv1.Waits{
 			Ssh: durationpb.New(s.Waits.SSH), Install: durationpb.New(s.Waits.Install), Agent: durationpb.New(s.Waits.Agent),
+			Boot: durationpb.New(s.Waits.Boot),
 		}
 	}
 	for name, option := range s.Options {
@@ -239,7 +248,7 @@ func statusMessage(m *machines.Machine, view machines.View) *controllerv1.Machin
 			CertificateExpireTime: timestamp(s.Front.CertificateExpiry), CertificateSerial: s.Front.CertificateSerial,
 			AwaitsRestart: s.Engine.AwaitsRestart,
 		},
-		Link: &controllerv1.LinkStatus{Connected: view.Observed.Connected, Time: timestamp(view.Observed.Since)},
+		Link: linkMessage(m, view),
 	}
 	if f := s.Failure; f != nil {
 		message.Failure = &controllerv1.Failure{Kind: f.Kind, Message: f.Message, Hint: f.Hint, Time: timestamp(f.Time)}

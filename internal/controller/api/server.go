@@ -47,6 +47,7 @@ const (
 type Authorities interface {
 	Enroll(ctx context.Context, ticket string, csr []byte) (chain, authorities [][]byte, err error)
 	Renew(ctx context.Context, presented *x509.Certificate, csr []byte) (chain, authorities [][]byte, err error)
+	RenewAfter(held *x509.Certificate) time.Duration
 	Invite(ctx context.Context, requestID, subject string) (pki.Ticket, time.Time, error)
 	SignEngineClient(ctx context.Context, authority, subject string, csr []byte) (certificate, ca []byte, end time.Time, err error)
 }

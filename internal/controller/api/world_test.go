@@ -28,6 +28,7 @@ import (
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
 	machines "mctl/internal/controller/machine"
+	"mctl/internal/controller/sshlink"
 	"mctl/internal/controller/store"
 	"mctl/internal/controller/store/bolt"
 	"mctl/internal/controller/store/seal"
@@ -76,7 +77,8 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: w.now})
 	hub := quiet{}
 	if w.service, err = machines.New(machines.Config{
-		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: noContact{}, Hosts: hub, Authorities: w.ca, Events: w.journal,
+		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: noContact{}, Hosts: hub, Authorities: w.ca,
+		Tunnels: sshlink.New(sshlink.Config{Logger: hclog.NewNullLogger(), Changed: func(string) {}}), Events: w.journal,
 		Logger: hclog.NewNullLogger(), Now: w.now, ControllerID: "c1", ProbeRepository: func(context.Context) bool { return false },
 	}); err != nil {
 		t.Fatal(err)

@@ -60,25 +60,27 @@ type orders struct {
 	Hostname   string   `json:"hostname,omitempty"`
 	EnginePort uint16   `json:"engine_port"`
 	Adopted    bool     `json:"adopted"`
+	Probe      bool     `json:"probe,omitempty"`
 }
 
 // answer is one line that the agent's install and uninstall print.
 type answer struct {
 	Progress string `json:"progress"`
+	Reached  bool   `json:"reached"`
 	Done     bool   `json:"done"`
 	Error    string `json:"error"`
 	Hint     string `json:"hint"`
 	Kind     string `json:"kind"`
 }
 
-// order has the agent install itself.
-func (i *Installer) order(ctx context.Context, c *login.Connection, target Target, command string, payload Payload, endpoints []string, progress driver.Progress) error {
+// order has the agent install itself. reached is its word whether it reaches us.
+func (i *Installer) order(ctx context.Context, c *login.Connection, target Target, command string, payload Payload, endpoints []string, progress driver.Progress) (reached bool, err error) {
 	document, err := json.Marshal(orders{
 		MachineUID: payload.MachineUID, Ticket: payload.Ticket, Endpoints: endpoints, Hostname: payload.Hostname,
-		EnginePort: target.EnginePort, Adopted: target.Adopted,
+		EnginePort: target.EnginePort, Adopted: target.Adopted, Probe: payload.Probe,
 	})
 	if err != nil {
-		return fault.E("bootstrap.order", fault.Internal, target.Machine, err)
+		return false, fault.E("bootstrap.order", fault.Internal, target.Machine, err)
 	}
 	// The host knows the ticket and could say it back.
 	silent := func(text string) string {
@@ -87,16 +89,16 @@ func (i *Installer) order(ctx context.Context, c *login.Connection, target Targe
 		}
 		return login.Clean(strings.ReplaceAll(text, payload.Ticket, "(ticket)"))
 	}
-	done, out, err := i.converse(ctx, c, command, document, silent, progress)
+	end, out, err := i.converse(ctx, c, command, document, silent, progress)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if !done {
-		return fault.E("bootstrap.order", fault.Precondition, target.Machine,
+	if !end.Done {
+		return false, fault.E("bootstrap.order", fault.Precondition, target.Machine,
 			fmt.Errorf("the agent on %s did not install itself: %s", c.Address, silent(out.Complaint()))).
 			WithHint("see `journalctl` on the host, then try again")
 	}
-	return nil
+	return end.Reached, nil
 }
 
 // uninstall has the agent that is there take everything away, or sends one where only its traces are left.
@@ -123,11 +125,11 @@ func (i *Installer) uninstall(ctx context.Context, c *login.Connection, target T
 	default:
 		return nil
 	}
-	done, out, err := i.converse(ctx, c, command, nil, login.Clean, progress)
+	end, out, err := i.converse(ctx, c, command, nil, login.Clean, progress)
 	if err != nil {
 		return err
 	}
-	if !done && out.Status != 0 {
+	if !end.Done && out.Status != 0 {
 		return fault.E("bootstrap.uninstall", fault.Precondition, target.Machine,
 			fmt.Errorf("the agent on %s could not take itself away: %s", c.Address, out.Complaint())).
 			WithHint("see what it says there: mctl-agent uninstall")
@@ -135,8 +137,8 @@ func (i *Installer) uninstall(ctx context.Context, c *login.Connection, target T
 	return nil
 }
 
-// converse runs the agent, passes its progress on and turns its error into a fault. done says that it told its end.
-func (i *Installer) converse(ctx context.Context, c *login.Connection, command string, document []byte, text func(string) string, progress driver.Progress) (done bool, out login.Outcome, err error) {
+// converse runs the agent, passes its progress on and turns its error into a fault. end is what it said of the outcome.
+func (i *Installer) converse(ctx context.Context, c *login.Connection, command string, document []byte, text func(string) string, progress driver.Progress) (end answer, out login.Outcome, err error) {
 	var refused error
 	out, err = c.Run(ctx, i.limits.Install, command, bytes.NewReader(document), func(line string) {
 		var a answer
@@ -146,8 +148,10 @@ func (i *Installer) converse(ctx context.Context, c *login.Connection, command s
 		switch {
 		case a.Error != "":
 			refused = fault.E("bootstrap.agent", kind(a.Kind), c.Machine, errors.New(text(a.Error))).WithHint(text(a.Hint))
+		case a.Reached:
+			end.Reached = true
 		case a.Done:
-			done = true
+			end.Done = true
 		case a.Progress != "":
 			progress(text(a.Progress))
 		}
@@ -155,7 +159,7 @@ func (i *Installer) converse(ctx context.Context, c *login.Connection, command s
 	if err == nil {
 		err = refused
 	}
-	return done, out, err
+	return end, out, err
 }
 
 // kind trusts the agent's word as far as it is one of ours.

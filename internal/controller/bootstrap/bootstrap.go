@@ -35,6 +35,10 @@ type Payload struct {
 	// connection with ControlPort.
 	Endpoints   []string
 	ControlPort uint16
+	// Unreached hosts are told no endpoint: we come to them over SSH.
+	Unreached bool
+	// Probe has the host try whether it reaches us; Result.Reached says so.
+	Probe bool
 	// Hostname is set on hosts that are not adopted; empty leaves it.
 	Hostname string
 }
@@ -45,4 +49,5 @@ type Result struct {
 	Endpoints []string // what the agent was told
 	OS        string   // PRETTY_NAME of os-release
 	Arch      string   // as Go names it
+	Reached   bool     // the host reaches us at one of the endpoints; asked by Payload.Probe
 }

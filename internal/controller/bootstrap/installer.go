@@ -106,10 +106,15 @@ func (i *Installer) Install(ctx context.Context, target Target, payload Payload,
 	if err != nil {
 		return result, err
 	}
-	if result.Endpoints = payload.Endpoints; len(result.Endpoints) == 0 {
+	switch {
+	case payload.Unreached:
+	case len(payload.Endpoints) > 0:
+		result.Endpoints = payload.Endpoints
+	default:
 		result.Endpoints = []string{c.OwnEnd(payload.ControlPort)}
 	}
-	return result, i.order(ctx, c, target, command, payload, result.Endpoints, progress)
+	result.Reached, err = i.order(ctx, c, target, command, payload, result.Endpoints, progress)
+	return result, err
 }
 
 // probe runs the probe and reads what it says.
@@ -181,6 +186,17 @@ func (i *Installer) Remove(ctx context.Context, target Target, purgeEngine bool,
 }
 
 func nothing(string) {}
+
+// Dial logs in to a host that was met before, at once or not at all. fault.Denied where no host key is pinned.
+func (i *Installer) Dial(ctx context.Context, target Target) (*login.Connection, error) {
+	if len(target.HostKeys) == 0 && len(target.SSH.HostKeys) == 0 {
+		return nil, fault.New("bootstrap.Dial", fault.Denied, target.Machine,
+			fmt.Sprintf("the host key of %s is not known", login.Clean(target.SSH.Address))).
+			WithHint(fmt.Sprintf("`mctl provision %s` meets the host over SSH", target.Machine))
+	}
+	target.Wait = 0
+	return i.connect(ctx, target, nothing)
+}
 
 // connect logs in to a target.
 func (i *Installer) connect(ctx context.Context, target Target, progress driver.Progress) (*login.Connection, error) {

@@ -33,6 +33,9 @@ type Lifetimes struct {
 	Authority, Controller, Agent, User, EngineServer, EngineClient, Ticket time.Duration
 	// Grace is how long after its end an agent's certificate still renews.
 	Grace time.Duration
+	// Earlier dates all that is issued back, as if it had been issued so long ago; for tests of what happens after a long time.
+	// The controller's own certificate is as it would be anyway, since each start makes it.
+	Earlier time.Duration
 }
 
 // DefaultLifetimes are those of the design: a laptop shut for a month, a host stopped for a year, come back by themselves.
@@ -90,6 +93,9 @@ func Open(ctx context.Context, config Config) (*CA, error) {
 	return c, nil
 }
 
+// issuing is the time at which certificates are issued.
+func (c *CA) issuing() time.Time { return c.config.Now().Add(-c.config.Lifetimes.Earlier) }
+
 func recordKey(name string) string { return "authority/" + name }
 
 // ensure reads an authority, and makes it first where it is not there. Whoever makes it first wins.
@@ -101,7 +107,7 @@ func (c *CA) ensure(ctx context.Context, name string) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := pki.NewAuthority("mctl "+name+" authority", key, c.config.Now(), c.config.Lifetimes.Authority)
+	certificate, err := pki.NewAuthority("mctl "+name+" authority", key, c.issuing(), c.config.Lifetimes.Authority)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func (c *CA) signEngine(ctx context.Context, name string, csr []byte, leaf pki.L
 	if err != nil {
 		return nil, nil, err
 	}
-	now := c.config.Now()
+	now := c.issuing()
 	leaf.NotBefore, leaf.NotAfter = now.Add(-pki.Backdate), now.Add(life)
 	certificate, err := pki.Sign(leaf, key, a.current, a.key)
 	if err != nil {

@@ -175,8 +175,19 @@ func (c *CA) Renew(ctx context.Context, presented *x509.Certificate, csr []byte)
 	return c.signControl(subject, key)
 }
 
+// RenewAfter is when the holder of an agent's certificate shall renew it, from now on: at its half life, and at once where one
+// that is issued now would end earlier or come from a newer key, since somebody wants the old ones gone.
+func (c *CA) RenewAfter(held *x509.Certificate) time.Duration {
+	now := c.config.Now()
+	shortened := held.NotAfter.After(c.issuing().Add(c.config.Lifetimes.Agent))
+	if shortened || held.CheckSignatureFrom(c.control.current) != nil {
+		return 0
+	}
+	return max(pki.RenewAt(held.NotBefore, held.NotAfter, pki.Spread(held)).Sub(now), 0)
+}
+
 func (c *CA) signControl(subject string, key crypto.PublicKey) (chain, authorities [][]byte, err error) {
-	now, life := c.config.Now(), c.config.Lifetimes.Agent
+	now, life := c.issuing(), c.config.Lifetimes.Agent
 	if strings.HasPrefix(subject, "user:") {
 		life = c.config.Lifetimes.User
 	}

@@ -46,6 +46,11 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 	if err := checkCredential(d, spec); err != nil {
 		return nil, err
 	}
+	switch spec.Link {
+	case "", host.LinkAuto, host.LinkDirect, host.LinkSSH:
+	default:
+		return nil, fault.New(op, fault.Invalid, name, fmt.Sprintf("%q is no link mode", spec.Link)).WithHint("it is auto, direct or ssh").WithReason(fault.ReasonUsage)
+	}
 	if err := d.Validate(spec.Options); err != nil {
 		return nil, reasoned(op, name, fault.ReasonUsage, err)
 	}
@@ -136,6 +141,10 @@ func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error 
 	target, err := s.adoptedTarget(ctx, adopter, m)
 	if err != nil {
 		return err
+	}
+	if m.Spec.Link == host.LinkSSH && target.Key == nil {
+		return fault.New("machine.check", fault.Precondition, m.Name, "the link ssh needs a key that the controller keeps, and the ssh-agent is only lent to it").
+			WithHint("give the key's file, or leave --link out")
 	}
 	target.Wait = 0
 	return s.config.Bootstrap.Check(ctx, target)

@@ -21,6 +21,7 @@ type Machine struct {
 	Spec       Spec
 	Status     Status
 	SSHKey     Secret // PEM, PKCS #8: the controller's own key to hosts that it makes
+	BootTicket Secret // in the user data of a host that has not joined yet
 	Revision   store.Revision
 	Size       int // of the record, in bytes
 	requests   request.Memory
@@ -46,7 +47,8 @@ type Spec struct {
 	DeleteForce    bool
 	PurgeEngine    bool
 	Rollback       bool
-	Credential     string // name of a stored one, in place of the driver's credential flag
+	Credential     string    // name of a stored one, in place of the driver's credential flag
+	Link           host.Link // which ways the agent's session may come; empty for auto
 }
 
 // Power is the power that a machine shall have.
@@ -63,6 +65,7 @@ type Waits struct {
 	SSH     time.Duration // until sshd answers, 5 min
 	Install time.Duration // until Docker is served, 10 min
 	Agent   time.Duration // until the agent joins, 2 min
+	Boot    time.Duration // until a host joins by its user data, 30 min
 }
 
 // Status is what is.
@@ -86,7 +89,9 @@ type Status struct {
 	DoneRestart        uint64
 	DoneProvision      uint64
 	AppliedDigest      string
-	HostGone           bool // removed, or given back
+	HostGone           bool     // removed, or given back
+	Link               host.Way // that the agent's last session came, or is expected to come
+	BootWritten        bool     // the provider was handed the boot ticket
 }
 
 // Failure is why a machine is parked. A later edit of the spec unparks it.

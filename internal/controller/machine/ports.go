@@ -7,6 +7,7 @@ import (
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
+	"mctl/internal/controller/sshlink"
 	"mctl/internal/host"
 	"mctl/internal/pki"
 )
@@ -41,6 +42,16 @@ type Hosts interface {
 	Observed(uid string) (host.Observed, bool)
 	// Forget ends the session of a machine that is gone.
 	Forget(uid string)
+}
+
+// Tunnels keeps SSH connections over which agents come that can't dial us.
+type Tunnels interface {
+	// Keep sees to it that there is one to a machine's host. It may be repeated.
+	Keep(uid, name string)
+	// Drop ends it, if there is one.
+	Drop(uid string)
+	// State returns how it is; the zero value where none is kept.
+	State(uid string) sshlink.State
 }
 
 // Authorities makes tickets and knows whom engines let in.

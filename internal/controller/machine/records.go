@@ -32,6 +32,10 @@ func (c codec) encode(m *Machine) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	ticket, err := c.seal(key, m.BootTicket)
+	if err != nil {
+		return nil, err
+	}
 	state, err := c.seal(key, m.Status.ProviderState)
 	if err != nil {
 		return nil, err
@@ -50,7 +54,7 @@ func (c codec) encode(m *Machine) ([]byte, error) {
 	status.SealedProviderState = state
 	record := &recordv1.Machine{
 		Uid: m.UID, Name: m.Name, Generation: m.Generation, CreateTime: timestamppb.New(m.Created),
-		Spec: spec, Status: status, SealedSshKey: sealedKey, Requests: m.requests.Encode(),
+		Spec: spec, Status: status, SealedSshKey: sealedKey, SealedBootTicket: ticket, Requests: m.requests.Encode(),
 	}
 	return proto.Marshal(record)
 }
@@ -92,6 +96,9 @@ func (c codec) decode(item store.Item, open bool) (*Machine, error) {
 	if m.SSHKey, err = c.open(item.Key, record.GetSealedSshKey()); err != nil {
 		return nil, err
 	}
+	if m.BootTicket, err = c.open(item.Key, record.GetSealedBootTicket()); err != nil {
+		return nil, err
+	}
 	m.Status.ProviderState, err = c.open(item.Key, record.GetStatus().GetSealedProviderState())
 	return m, err
 }
@@ -124,6 +131,7 @@ func encodeSpec(s Spec) *recordv1.MachineSpec {
 		TlsSans: s.TLSSANs, SshAuthorizedKeys: s.AuthorizedKeys,
 		WaitSsh: durationpb.New(s.Waits.SSH), WaitInstall: durationpb.New(s.Waits.Install), WaitAgent: durationpb.New(s.Waits.Agent),
 		Deleted: s.Deleted, DeleteForce: s.DeleteForce, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
+		Link: string(s.Link), WaitBoot: durationpb.New(s.Waits.Boot),
 	}
 }
 
@@ -141,8 +149,9 @@ func decodeSpec(r *recordv1.MachineSpec) Spec {
 		Restart: r.GetRestart(), Provision: r.GetProvision(), Upgrade: r.GetUpgrade(), Regenerate: r.GetRegenerateCerts(), Retry: r.GetRetry(),
 		TLSSANs: r.GetTlsSans(), AuthorizedKeys: r.GetSshAuthorizedKeys(),
 		Waits: Waits{
-			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(),
+			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(), Boot: r.GetWaitBoot().AsDuration(),
 		},
 		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
+		Link: host.Link(r.GetLink()),
 	}
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Credentials  Credentials
 	Bootstrap    Bootstrapper
 	Hosts        Hosts
+	Tunnels      Tunnels
 	Authorities  Authorities
 	Events       Events
 	Logger       hclog.Logger

@@ -49,6 +49,16 @@ func (s *Service) Step(ctx context.Context, name string) (reconcile.Result, erro
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	wait := s.steer(m)
+	result, err := s.stepLoaded(ctx, stepCtx, m)
+	if wait > 0 && !result.Again && err == nil && (result.After == 0 || wait < result.After) {
+		result.After = wait
+	}
+	return result, err
+}
+
+// stepLoaded is Step with the record as it was read. stepCtx ends when somebody asks for something else.
+func (s *Service) stepLoaded(ctx, stepCtx context.Context, m *Machine) (reconcile.Result, error) {
 	switch {
 	case m.Spec.Deleted && m.Status.Phase != Deleting:
 		return s.settle(ctx, m, outcome{next: Deleting}, nil)
@@ -59,7 +69,7 @@ func (s *Service) Step(ctx context.Context, name string) (reconcile.Result, erro
 	}
 	act := s.stepOf(m.Status.Phase)
 	if act == nil {
-		return reconcile.Result{}, fault.E("machine.Step", fault.Internal, name, fmt.Errorf("unknown phase %q", m.Status.Phase))
+		return reconcile.Result{}, fault.E("machine.Step", fault.Internal, m.Name, fmt.Errorf("unknown phase %q", m.Status.Phase))
 	}
 	out, err := act(stepCtx, m)
 	interrupted := stepCtx.Err() != nil && ctx.Err() == nil
@@ -147,10 +157,10 @@ func (s *Service) save(ctx context.Context, m *Machine) error {
 			// Somebody asked once more while the step failed: that counts as having unparked it.
 			m.Status.Failure, m.Status.PhaseTime = nil, s.config.Now()
 		}
-		if sameStatus(now.Status, m.Status) && bytes.Equal(now.SSHKey, m.SSHKey) {
+		if sameStatus(now.Status, m.Status) && bytes.Equal(now.SSHKey, m.SSHKey) && bytes.Equal(now.BootTicket, m.BootTicket) {
 			return false, nil
 		}
-		now.Status, now.SSHKey = m.Status, m.SSHKey
+		now.Status, now.SSHKey, now.BootTicket = m.Status, m.SSHKey, m.BootTicket
 		return true, nil
 	})
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
+	"mctl/internal/host"
 	"mctl/internal/pki"
 )
 
@@ -34,6 +35,7 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 	}
 	payload := bootstrap.Payload{
 		MachineUID: m.UID, Ticket: ticket.Text(), Endpoints: s.config.Advertise, ControlPort: s.config.ControlPort,
+		Unreached: m.Spec.Link == host.LinkSSH, Probe: m.mayComeBothWays(),
 	}
 	if !target.Adopted {
 		payload.Hostname = m.Name
@@ -45,7 +47,10 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	m.Status.Endpoints = result.Endpoints
+	m.Status.Endpoints, m.Status.Link = result.Endpoints, host.WayDirect
+	if payload.Unreached || payload.Probe && !result.Reached {
+		m.Status.Link = host.WaySSH
+	}
 	m.Status.Host.OS, m.Status.Host.Arch = result.OS, result.Arch
 	return outcome{next: Joining}, nil
 }
@@ -59,11 +64,37 @@ func (s *Service) joining(_ context.Context, m *Machine) (outcome, error) {
 	left := s.remaining(m)
 	if left <= 0 {
 		// Whoever tries again logs in again: the ticket may have expired, or the controller be somewhere else.
-		return outcome{next: Booting}, fault.E("machine.joining", fault.Precondition, m.Name,
-			fmt.Errorf("the agent on %s did not connect to the controller at %v", m.Address(), m.Status.Endpoints)).
-			WithHint(fmt.Sprintf("the host must reach that address; see `mctl ssh %s journalctl -u mctl-agent`, or give the controller --advertise, then `mctl retry %s`", m.Name, m.Name))
+		return outcome{next: Booting}, s.notJoined(m)
 	}
 	return outcome{after: left}, nil
+}
+
+// notJoined is the fault of an agent that did not connect.
+func (s *Service) notJoined(m *Machine) error {
+	const op = "machine.joining"
+	if err := s.config.Tunnels.State(m.UID).Err; err != nil && m.Status.Link == host.WaySSH {
+		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("the agent on %s can't reach the controller, and the controller can't reach it over SSH: %w", m.Address(), err)).
+			WithHint(fault.HintOf(err))
+	}
+	if len(m.Status.Endpoints) == 0 {
+		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("the agent on %s did not connect over SSH", m.Address())).
+			WithHint(fmt.Sprintf("see `mctl ssh %s journalctl -u mctl-agent`, then `mctl retry %s`", m.Name, m.Name))
+	}
+	return fault.E(op, fault.Precondition, m.Name,
+		fmt.Errorf("the agent on %s did not connect to the controller at %v", m.Address(), m.Status.Endpoints)).
+		WithHint(fmt.Sprintf("the host must reach that address; see `mctl ssh %s journalctl -u mctl-agent`, or give the controller --advertise, then `mctl retry %s`", m.Name, m.Name))
+}
+
+// mayComeBothWays reports whether the agent's session may come directly and over SSH.
+func (m *Machine) mayComeBothWays() bool { return m.Spec.Link == "" || m.Spec.Link == host.LinkAuto }
+
+// Target is how to log in to the host of the machine with a name; fault.NotFound.
+func (s *Service) Target(ctx context.Context, name string) (bootstrap.Target, error) {
+	m, err := s.load(ctx, name, true)
+	if err != nil {
+		return bootstrap.Target{}, err
+	}
+	return s.target(ctx, m)
 }
 
 // target is how to log in to a machine's host.

@@ -35,6 +35,7 @@ func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
 		return outcome{}, err
 	}
 	s.config.Hosts.Forget(m.UID)
+	s.config.Tunnels.Drop(m.UID)
 	if err := s.bury(ctx, m); err != nil {
 		return outcome{}, err
 	}

@@ -97,7 +97,10 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 	engine.Upgrade, engine.Provision = m.Spec.Upgrade, m.Spec.Provision
 	engine.RepositoryReachable = asksRepository(m) && s.repository()
 	endpoints := m.Status.Endpoints
-	if len(s.config.Advertise) > 0 { // the controller may have moved since the host was told
+	switch {
+	case m.Spec.Link == host.LinkSSH:
+		endpoints = nil
+	case len(s.config.Advertise) > 0: // the controller may have moved since the host was told
 		endpoints = s.config.Advertise
 	}
 	return agentlink.Wish{

@@ -16,6 +16,8 @@ type View struct {
 	State    string // docker-machine's word
 	Error    string // one sentence, or nothing
 	Progress string // what is waited for now, or nothing
+	// TunnelError is why the controller's SSH connection for the agent is not up; empty where it is, or need not be.
+	TunnelError string
 }
 
 // docker-machine's words for the state of a machine.
@@ -33,6 +35,9 @@ const (
 func (s *Service) View(m *Machine) View {
 	observed, known := s.config.Hosts.Observed(m.UID)
 	view := View{Observed: observed, Known: known, State: state(m)}
+	if err := s.config.Tunnels.State(m.UID).Err; err != nil {
+		view.TunnelError = err.Error()
+	}
 	settled := m.Status.Phase == Running || m.Status.Phase == Stopped
 	if !settled && m.Status.Failure == nil {
 		s.mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
+	"mctl/internal/controller/sshlink"
 	"mctl/internal/controller/store"
 	"mctl/internal/fault"
 	"mctl/internal/host"
@@ -33,6 +34,7 @@ type world struct {
 	ssh     *login
 	hosts   *mailbox
 	rights  *authorities
+	tunnels *tunnels
 	events  []event.Event
 	service *Service
 	mu      sync.Mutex
@@ -49,6 +51,7 @@ func newWorld(t *testing.T) *world {
 	w.ssh = &login{}
 	w.hosts = &mailbox{wishes: map[string]agentlink.Wish{}, observed: map[string]host.Observed{}}
 	w.rights = &authorities{}
+	w.tunnels = &tunnels{kept: map[string]sshlink.State{}}
 	w.restart()
 	return w
 }
@@ -60,7 +63,7 @@ func (w *world) restart() {
 	service, err := New(Config{
 		Store: w.store, Sealer: plainSealer{}, Bootstrap: w.ssh,
 		Drivers: table, Credentials: w.purse,
-		Hosts: w.hosts, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
+		Hosts: w.hosts, Tunnels: w.tunnels, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
 		ControllerID: "c1", ControlPort: 4000, Advertise: w.advertise, ProbeRepository: func(context.Context) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -136,6 +139,40 @@ func (w *world) running(name string) *Machine {
 		w.t.Fatalf("generation %d is observed, want %d", m.Status.ObservedGeneration, m.Generation)
 	}
 	return m
+}
+
+// tunnels remembers to whom SSH connections are kept, and how they are.
+type tunnels struct {
+	mu   sync.Mutex
+	kept map[string]sshlink.State // by uid
+	next sshlink.State            // of those that are kept from now on
+}
+
+func (t *tunnels) Keep(uid, _ string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, there := t.kept[uid]; !there {
+		t.kept[uid] = t.next
+	}
+}
+
+func (t *tunnels) Drop(uid string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.kept, uid)
+}
+
+func (t *tunnels) State(uid string) sshlink.State {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.kept[uid]
+}
+
+func (t *tunnels) has(uid string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, there := t.kept[uid]
+	return there
 }
 
 // drivers is a driver table.

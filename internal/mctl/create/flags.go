@@ -33,6 +33,8 @@ func newFlags() *pflag.FlagSet {
 	flags.Duration("wait-ssh", 0, "How long the host may take until it can be logged in to (default 5m)")
 	flags.Duration("wait-install", 0, "How long the installation of Docker may take (default 10m)")
 	flags.Duration("wait-agent", 0, "How long the agent may take to connect (default 2m)")
+	flags.Duration("wait-boot", 0, "How long a host that joins by its user data may take (default 30m)")
+	flags.String("link", "auto", "How the host's agent connects: direct, ssh (the controller comes over SSH), or auto for either")
 	flags.Bool("rollback", false, "Remove everything again when the creation fails")
 	flags.Bool("no-wait", false, "Return as soon as the machine is asked for")
 	flags.Bool("dry-run", false, "Check everything and say what would be made; nothing is")
@@ -81,7 +83,7 @@ func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (
 	}
 	spec.Rollback, _ = flags.GetBool("rollback")
 	for name, wait := range map[string]**durationpb.Duration{
-		"wait-ssh": &spec.Waits.Ssh, "wait-install": &spec.Waits.Install, "wait-agent": &spec.Waits.Agent,
+		"wait-ssh": &spec.Waits.Ssh, "wait-install": &spec.Waits.Install, "wait-agent": &spec.Waits.Agent, "wait-boot": &spec.Waits.Boot,
 	} {
 		value, _ := flags.GetDuration(name)
 		if value < 0 || value > 24*time.Hour {
@@ -90,6 +92,13 @@ func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (
 		if value > 0 {
 			*wait = durationpb.New(value)
 		}
+	}
+	link, _ := flags.GetString("link")
+	var ok bool
+	if spec.Link, ok = map[string]controllerv1.LinkMode{
+		"auto": controllerv1.LinkMode_LINK_MODE_AUTO, "direct": controllerv1.LinkMode_LINK_MODE_DIRECT, "ssh": controllerv1.LinkMode_LINK_MODE_SSH,
+	}[link]; !ok {
+		return nil, cli.Usagef("invalid value %q for flag -link: it is auto, direct or ssh", link).WithHint("leave it out for auto")
 	}
 	spec.Credential, _ = flags.GetString("credential")
 	if spec.DriverOptions, err = driverflags.Read(env, flags, driver, spec.GetCredential()); err != nil {

@@ -127,7 +127,7 @@ func (a attempt) login(ctx context.Context) (*Connection, error) {
 		Machine: a.host.Machine, Address: shown, HostKeys: a.keys.lines(),
 		ctx: ctx, cancel: cancel, client: ssh.NewClient(transport, channels, requests),
 	}
-	c.workers.Go(func() { c.keepAlive(a.limits.KeepAlive) })
+	c.workers.Go(func() { c.keepAlive(a.limits.KeepAlive, a.limits.Silence) })
 	return c, nil
 }
 
@@ -157,7 +157,7 @@ func notLoggedIn(host Host, address string, err, cause error) error {
 }
 
 // keepAlive ends the connection when the host went silent, so that no wait hangs on a dead one.
-func (c *Connection) keepAlive(every time.Duration) {
+func (c *Connection) keepAlive(every, silence time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -166,7 +166,7 @@ func (c *Connection) keepAlive(every time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		silent := time.AfterFunc(every, func() { c.cancel(errSilent) })
+		silent := time.AfterFunc(silence, func() { c.cancel(errSilent) })
 		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
 		silent.Stop()
 		if err != nil {

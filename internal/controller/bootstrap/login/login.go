@@ -28,13 +28,15 @@ type Host struct {
 type Limits struct {
 	Dial      time.Duration // of one TCP connection, 5 s
 	Handshake time.Duration // until logged in, 20 s: some servers look names up first
-	KeepAlive time.Duration // between two questions whether the host is still there, and for their answer; 10 s
+	KeepAlive time.Duration // between two questions whether the host is still there, 5 s
+	Silence   time.Duration // without an answer to one, after which the host is given up, 10 s
 }
 
 // WithDefaults fills in what is zero.
 func (l Limits) WithDefaults() Limits {
 	l.Dial = cmp.Or(l.Dial, 5*time.Second)
 	l.Handshake = cmp.Or(l.Handshake, 20*time.Second)
-	l.KeepAlive = cmp.Or(l.KeepAlive, 10*time.Second)
+	l.KeepAlive = cmp.Or(l.KeepAlive, 5*time.Second)
+	l.Silence = cmp.Or(l.Silence, 10*time.Second)
 	return l
 }
