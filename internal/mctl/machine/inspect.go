@@ -44,6 +44,7 @@ func inspect(ctx context.Context, env *cli.Env, args []string, format string) er
 	if err != nil {
 		return err
 	}
+	view.AwaitsRestart = m.GetStatus().GetEngine().GetAwaitsRestart()
 	text, err := view.JSON()
 	if err != nil {
 		return err

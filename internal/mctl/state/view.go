@@ -16,6 +16,8 @@ type View struct {
 	DriverName    string
 	HostOptions   HostOptions
 	Name          string
+	// AwaitsRestart is why dockerd still has the front's port itself. docker-machine has no such field; only inspect sets it.
+	AwaitsRestart string `json:",omitempty"`
 }
 
 // HostOptions are the options that do not belong to the driver.
