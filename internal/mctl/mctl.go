@@ -115,7 +115,7 @@ func addGlobals(flags *pflag.FlagSet, env *cli.Env) {
 // output shall have, since mistakes that the parser finds are told in that form too.
 func normalize(env *cli.Env, root *cobra.Command, args []string) []string {
 	command := root
-	var done []string
+	done := []string{} // not nil, for which cobra takes the process's own arguments
 	for {
 		command.InitDefaultHelpFlag() // which cobra does only when it parses
 		find := argv.Finder(command.Flags(), root.PersistentFlags())

@@ -3,6 +3,7 @@ package machine
 import (
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/output"
+	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -33,7 +34,10 @@ func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
 		if driver == "" {
 			driver = "not found"
 		}
-		items = append(items, Item{Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported"})
+		items = append(items, Item{
+			Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported",
+			SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(nil),
+		})
 	}
 	return items, nil
 }

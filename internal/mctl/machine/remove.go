@@ -42,7 +42,7 @@ func newRemove(env *cli.Env) *cobra.Command {
 	flags := command.Flags()
 	flags.BoolVarP(&opts.force, "force", "f", false, "Remove local configuration even if machine cannot be removed, also implies an automatic yes (`-y`)")
 	flags.BoolVarP(&opts.yes, "yes", "y", false, "Assumes automatic yes to proceed with remove, without prompting further user confirmation")
-	flags.BoolVar(&opts.purge, "purge-engine", false, "On an adopted host, also remove a Docker that mctl installed, with its data")
+	flags.BoolVar(&opts.purge, "purge-engine", false, "On an adopted host, also remove a Docker that was installed for the machine, with its data")
 	return command
 }
 
