@@ -149,6 +149,8 @@ var large = map[string]string{
 	"internal/agent/link":               "one end of one stream: dial, enroll, session, outbox",
 	"internal/agent/engine/packages":    "one family of distributions a file, and the lock and the script that they share",
 	"internal/controller/store/bolt":    "one backend: file, writer, watches, and whom a locked file belongs to",
+	"internal/mctl/cli":                 "what every command gets: streams, client, names, failures",
+	"internal/mctl/create":              "one verb: its flags, the choice of a driver, keys and files, how it fails",
 	"internal/mctl/dial":                "one way to a controller on each of three roads, two systems apart",
 	"internal/mctl/machine":             "one verb a file",
 }
