@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 	"google.golang.org/protobuf/proto"
@@ -27,6 +28,9 @@ const (
 	maxText    = 4 << 10 // bytes of any text
 	maxContent = 256 << 10
 	maxSpec    = 512 << 10 // bytes of all together; the store takes twice as much
+
+	maxLabelKey   = 63
+	maxLabelValue = 255
 )
 
 var installs = map[controllerv1.EngineInstall]host.Install{
@@ -125,6 +129,24 @@ func checkTexts(lists [][]string) error {
 	return nil
 }
 
+// checkLabels refuses labels that no list could show.
+func checkLabels(labels map[string]string) error {
+	if len(labels) == 0 || len(labels) > machines.MaxLabels {
+		return usage(fmt.Sprintf("give 1 to %d labels", machines.MaxLabels))
+	}
+	for key, value := range labels {
+		switch {
+		case key == "" || len(key) > maxLabelKey || len(value) > maxLabelValue:
+			return usage(fmt.Sprintf("the label %.80q is empty or too long: keys have 1 to %d bytes, values at most %d", key, maxLabelKey, maxLabelValue))
+		case !utf8.ValidString(key + value):
+			return usage(fmt.Sprintf("the label %q is no text", key))
+		case strings.ContainsFunc(key+value, unicode.IsControl):
+			return usage(fmt.Sprintf("the label %q has a control character", key+"="+value))
+		}
+	}
+	return nil
+}
+
 func usage(sentence string) error {
 	return fault.New("api.specOf", fault.Invalid, "", sentence).WithReason(fault.ReasonUsage)
 }
@@ -143,6 +165,7 @@ func (m *machineService) message(found *machines.Machine) *controllerv1.Machine 
 	return &controllerv1.Machine{
 		Name: found.Name, Uid: found.UID, ResourceVersion: versionText(found.Revision), Generation: found.Generation,
 		CreateTime: timestamppb.New(found.Created), Spec: specMessage(found.Spec), Status: statusMessage(found, view),
+		Labels: found.Labels,
 	}
 }
 
@@ -172,7 +195,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		message.Power = controllerv1.PowerState_POWER_STATE_STOPPED
 	}
 	if s.Deleted {
-		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, PurgeEngine: s.PurgeEngine}
+		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, Persist: s.DeletePersist, PurgeEngine: s.PurgeEngine}
 	}
 	if s.Waits != (machines.Waits{}) {
 		message.Waits = &controllerv1.Waits{

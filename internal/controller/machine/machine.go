@@ -20,7 +20,8 @@ type Machine struct {
 	Created    time.Time
 	Spec       Spec
 	Status     Status
-	SSHKey     Secret // PEM, PKCS #8: the controller's own key to hosts that it makes
+	SSHKey     Secret            // PEM, PKCS #8: the controller's own key to hosts that it makes
+	Labels     map[string]string // notes of the callers, which nothing here reads
 	Revision   store.Revision
 	Size       int // of the record, in bytes
 	requests   request.Memory
@@ -43,7 +44,8 @@ type Spec struct {
 	AuthorizedKeys []string
 	Waits          Waits
 	Deleted        bool
-	DeleteForce    bool
+	DeleteForce    bool // forget the record in any case
+	DeletePersist  bool // never park, go on
 	PurgeEngine    bool
 	Rollback       bool
 	Credential     string // name of a stored one, in place of the driver's credential flag

@@ -356,7 +356,7 @@ func TestADeletionDuringACreateLeavesNothing(t *testing.T) {
 			break
 		}
 	}
-	if _, err := w.service.Delete(t.Context(), "", "web", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
@@ -377,7 +377,7 @@ func TestARemovalThatTheProviderRefusesKeepsTheRecordUnlessForced(t *testing.T) 
 	w.create("web", "cloud")
 	w.running("web")
 	w.cloud.faults = []error{fault.New("cloud", fault.Denied, "", "not yours")}
-	if _, err := w.service.Delete(t.Context(), "", "web", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	m := w.stepUntil("web", Running) // until parked
@@ -385,7 +385,7 @@ func TestARemovalThatTheProviderRefusesKeepsTheRecordUnlessForced(t *testing.T) 
 		t.Fatalf("machine %+v", m)
 	}
 	w.cloud.faults = []error{fault.New("cloud", fault.Denied, "", "not yours")}
-	if _, err := w.service.Delete(t.Context(), "", "web", 0, true, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	if m := w.stepUntil("web", Running); m != nil {
@@ -403,7 +403,7 @@ func TestAnAdoptedHostIsGivenBack(t *testing.T) {
 	if w.ssh.installed[0].Hostname != "" {
 		t.Error("an adopted host would be renamed")
 	}
-	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	w.stepUntil("old", Pending)

@@ -50,7 +50,7 @@ func (c codec) encode(m *Machine) ([]byte, error) {
 	status.SealedProviderState = state
 	record := &recordv1.Machine{
 		Uid: m.UID, Name: m.Name, Generation: m.Generation, CreateTime: timestamppb.New(m.Created),
-		Spec: spec, Status: status, SealedSshKey: sealedKey, Requests: m.requests.Encode(),
+		Spec: spec, Status: status, SealedSshKey: sealedKey, Requests: m.requests.Encode(), Labels: m.Labels,
 	}
 	return proto.Marshal(record)
 }
@@ -63,7 +63,7 @@ func (c codec) decode(item store.Item, open bool) (*Machine, error) {
 	}
 	m := &Machine{
 		UID: record.GetUid(), Name: record.GetName(), Generation: record.GetGeneration(),
-		Created: record.GetCreateTime().AsTime(), Revision: item.Revision, Size: len(item.Value),
+		Created: record.GetCreateTime().AsTime(), Revision: item.Revision, Size: len(item.Value), Labels: record.GetLabels(),
 		Spec: decodeSpec(record.GetSpec()), Status: decodeStatus(record.GetStatus()),
 	}
 	if f := m.Status.Failure; f != nil && f.Generation < m.Generation {
@@ -122,7 +122,7 @@ func encodeSpec(s Spec) *recordv1.MachineSpec {
 		Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		TlsSans: s.TLSSANs, SshAuthorizedKeys: s.AuthorizedKeys,
 		WaitSsh: durationpb.New(s.Waits.SSH), WaitInstall: durationpb.New(s.Waits.Install), WaitAgent: durationpb.New(s.Waits.Agent),
-		Deleted: s.Deleted, DeleteForce: s.DeleteForce, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
+		Deleted: s.Deleted, DeleteForce: s.DeleteForce, DeletePersist: s.DeletePersist, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
 	}
 }
 
@@ -141,6 +141,6 @@ func decodeSpec(r *recordv1.MachineSpec) Spec {
 		Waits: Waits{
 			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(),
 		},
-		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
+		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), DeletePersist: r.GetDeletePersist(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
 	}
 }

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"context"
+
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/output"
 	"mctl/internal/mctl/state"
@@ -8,7 +10,7 @@ import (
 )
 
 // foreignItems are the folders that another program made, beside the machines that are known.
-func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
+func foreignItems(ctx context.Context, env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
 	dir, err := env.State()
 	if err != nil {
 		return nil, err
@@ -28,6 +30,7 @@ func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
 		}
 		folder := dir.Machine(name)
 		if _, marked := folder.Mark(); marked {
+			env.Forget(ctx, name) // somebody else has removed it
 			continue
 		}
 		driver := folder.ForeignDriver()

@@ -89,7 +89,7 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	for _, m := range machines {
 		items = append(items, itemOf(env, m))
 	}
-	foreign, err := foreignItems(env, known)
+	foreign, err := foreignItems(ctx, env, known)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,8 @@ type Folder struct {
 
 // Mark says whose a folder is. A folder without one is foreign: read at most, never changed.
 type Mark struct {
-	UID string `json:"uid"`
+	UID        string `json:"uid"`                  // of the machine; empty while it is only being asked for
+	Controller string `json:"controller,omitempty"` // that a create has asked
 }
 
 // Key is the private key for logging in to the host; it need not exist.
@@ -103,11 +104,11 @@ func (f Folder) Claim(uid string) error {
 	if err := makePrivate(f.Path); err != nil {
 		return err
 	}
-	return f.writeMark(uid)
+	return f.writeMark(Mark{UID: uid})
 }
 
-func (f Folder) writeMark(uid string) error {
-	text, err := json.Marshal(Mark{UID: uid})
+func (f Folder) writeMark(mark Mark) error {
+	text, err := json.Marshal(mark)
 	if err != nil {
 		return err
 	}

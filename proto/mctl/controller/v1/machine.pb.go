@@ -221,10 +221,12 @@ type Machine struct {
 	// Changes with every write of the record; pass it back to make a write conditional.
 	ResourceVersion string `protobuf:"bytes,3,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
 	// Raised by every write of spec. status.observed_generation names the one that was reached.
-	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	Spec          *MachineSpec           `protobuf:"bytes,6,opt,name=spec,proto3" json:"spec,omitempty"`
-	Status        *MachineStatus         `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	Generation uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	Spec       *MachineSpec           `protobuf:"bytes,6,opt,name=spec,proto3" json:"spec,omitempty"`
+	Status     *MachineStatus         `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	// What callers have noted about it. They change nothing, so that writing them raises no generation.
+	Labels        map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,6 +306,13 @@ func (x *Machine) GetSpec() *MachineSpec {
 func (x *Machine) GetStatus() *MachineStatus {
 	if x != nil {
 		return x.Status
+	}
+	return nil
+}
+
+func (x *Machine) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -531,7 +540,9 @@ type Deletion struct {
 	// Forget the record even if the provider or the host can't be reached.
 	Force bool `protobuf:"varint,1,opt,name=force,proto3" json:"force,omitempty"`
 	// On an adopted host, also remove a Docker that we installed, with its data.
-	PurgeEngine   bool `protobuf:"varint,2,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
+	PurgeEngine bool `protobuf:"varint,2,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
+	// Go on without end where the provider fails, instead of parking the machine.
+	Persist       bool `protobuf:"varint,3,opt,name=persist,proto3" json:"persist,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -576,6 +587,13 @@ func (x *Deletion) GetForce() bool {
 func (x *Deletion) GetPurgeEngine() bool {
 	if x != nil {
 		return x.PurgeEngine
+	}
+	return false
+}
+
+func (x *Deletion) GetPersist() bool {
+	if x != nil {
+		return x.Persist
 	}
 	return false
 }
@@ -1572,7 +1590,7 @@ var File_mctl_controller_v1_machine_proto protoreflect.FileDescriptor
 
 const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\n" +
-	" mctl/controller/v1/machine.proto\x12\x12mctl.controller.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n" +
+	" mctl/controller/v1/machine.proto\x12\x12mctl.controller.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x03\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12)\n" +
@@ -1583,7 +1601,11 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x123\n" +
 	"\x04spec\x18\x06 \x01(\v2\x1f.mctl.controller.v1.MachineSpecR\x04spec\x129\n" +
-	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\"\x9e\x04\n" +
+	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\x12?\n" +
+	"\x06labels\x18\b \x03(\v2'.mctl.controller.v1.Machine.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x04\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2 .mctl.controller.v1.DriverOptionR\rdriverOptions\x126\n" +
@@ -1605,10 +1627,11 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +
 	"\aupgrade\x18\x03 \x01(\x04R\aupgrade\x12)\n" +
 	"\x10regenerate_certs\x18\x04 \x01(\x04R\x0fregenerateCerts\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\x04R\x05retry\"C\n" +
+	"\x05retry\x18\x05 \x01(\x04R\x05retry\"]\n" +
 	"\bDeletion\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12!\n" +
-	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\"\x9a\x01\n" +
+	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\x12\x18\n" +
+	"\apersist\x18\x03 \x01(\bR\apersist\"\x9a\x01\n" +
 	"\x05Waits\x12+\n" +
 	"\x03ssh\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ssh\x123\n" +
 	"\ainstall\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\ainstall\x12/\n" +
@@ -1741,7 +1764,7 @@ func file_mctl_controller_v1_machine_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_mctl_controller_v1_machine_proto_goTypes = []any{
 	(EngineInstall)(0),            // 0: mctl.controller.v1.EngineInstall
 	(PowerState)(0),               // 1: mctl.controller.v1.PowerState
@@ -1761,43 +1784,45 @@ var file_mctl_controller_v1_machine_proto_goTypes = []any{
 	(*LinkStatus)(nil),            // 15: mctl.controller.v1.LinkStatus
 	(*Health)(nil),                // 16: mctl.controller.v1.Health
 	(*DiskUsage)(nil),             // 17: mctl.controller.v1.DiskUsage
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	nil,                           // 18: mctl.controller.v1.Machine.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_proto_depIdxs = []int32{
-	18, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	19, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
 	4,  // 1: mctl.controller.v1.Machine.spec:type_name -> mctl.controller.v1.MachineSpec
 	10, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
-	8,  // 3: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
-	9,  // 4: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
-	1,  // 5: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
-	5,  // 6: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
-	7,  // 7: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
-	6,  // 8: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
-	19, // 9: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
-	19, // 10: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
-	19, // 11: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
-	0,  // 12: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
-	2,  // 13: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
-	18, // 14: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	11, // 15: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
-	12, // 16: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
-	13, // 17: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
-	14, // 18: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
-	15, // 19: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
-	16, // 20: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
-	18, // 21: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	18, // 22: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	18, // 23: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
-	18, // 24: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
-	17, // 25: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
-	19, // 26: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
-	19, // 27: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	18, // 3: mctl.controller.v1.Machine.labels:type_name -> mctl.controller.v1.Machine.LabelsEntry
+	8,  // 4: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
+	9,  // 5: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
+	1,  // 6: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
+	5,  // 7: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
+	7,  // 8: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
+	6,  // 9: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
+	20, // 10: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
+	20, // 11: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
+	20, // 12: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
+	0,  // 13: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
+	2,  // 14: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
+	19, // 15: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	11, // 16: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
+	12, // 17: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	13, // 18: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
+	14, // 19: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
+	15, // 20: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
+	16, // 21: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
+	19, // 22: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	19, // 23: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	19, // 24: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
+	19, // 25: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
+	17, // 26: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
+	20, // 27: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
+	20, // 28: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_proto_init() }
@@ -1811,7 +1836,7 @@ func file_mctl_controller_v1_machine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_proto_rawDesc), len(file_mctl_controller_v1_machine_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
