@@ -39,6 +39,9 @@ func (s *Service) Label(ctx context.Context, requestID, name string, at store.Re
 	case at != 0 && m.Revision != at:
 		return nil, conflict(name)
 	}
+	if _, err := m.withLabels(labels); err != nil {
+		return nil, err
+	}
 	if err := s.labelHost(ctx, m, labels); err != nil {
 		return nil, err
 	}
@@ -46,18 +49,25 @@ func (s *Service) Label(ctx context.Context, requestID, name string, at store.Re
 		if now.UID != m.UID {
 			return false, NotFound(name)
 		}
-		all := map[string]string{}
-		maps.Copy(all, now.Labels)
-		maps.Copy(all, labels)
-		if len(all) > MaxLabels {
-			return false, fault.E(op, fault.Invalid, name, fmt.Errorf("%q would have %d labels, and %d are the limit", name, len(all), MaxLabels))
-		}
-		if maps.Equal(all, now.Labels) {
-			return false, nil
+		all, err := now.withLabels(labels)
+		if err != nil || maps.Equal(all, now.Labels) {
+			return false, err
 		}
 		now.Labels, now.requests = all, now.requests.With(requestID, method, s.config.Now())
 		return true, nil
 	})
+}
+
+// withLabels are the machine's labels with more of them.
+func (m *Machine) withLabels(more map[string]string) (map[string]string, error) {
+	all := map[string]string{}
+	maps.Copy(all, m.Labels)
+	maps.Copy(all, more)
+	if len(all) > MaxLabels {
+		return nil, fault.E("machine.Label", fault.Invalid, m.Name, fmt.Errorf("%q would have %d labels, and %d are the limit", m.Name, len(all), MaxLabels)).
+			WithHint("give fewer; what is there can be replaced")
+	}
+	return all, nil
 }
 
 func (s *Service) labelHost(ctx context.Context, m *Machine, labels map[string]string) error {
