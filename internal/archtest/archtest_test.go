@@ -154,6 +154,7 @@ var large = map[string]string{
 	"internal/mctl/create":              "one verb: its flags, the choice of a driver, keys and files, how it fails",
 	"internal/mctl/dial":                "one way to a controller on each of three roads, two systems apart",
 	"internal/mctl/machine":             "one verb a file",
+	"internal/mctl/state":               "one directory: folders in the making, in use and forgotten, and docker-machine's view of each",
 }
 
 func TestFilesAndPackagesStayWithinBudget(t *testing.T) {
