@@ -66,13 +66,21 @@ func (e *Env) Get(ctx context.Context, name string) (*controllerv1.Machine, erro
 		e.Forget(ctx, name)
 	}
 	if err != nil {
-		return nil, err
+		return nil, e.foreign(name, err)
 	}
 	m := response.GetMachine()
 	if m.GetName() != name { // it names files, so a controller far away has no say in it
 		return nil, fault.New("cli.Get", fault.Internal, name, fmt.Sprintf("asked for machine %q, the controller answered with %q", name, m.GetName()))
 	}
 	return m, nil
+}
+
+// foreign adds what there is in place of a machine that ls shows and nobody knows.
+func (e *Env) foreign(name string, err error) error {
+	if dir, dirErr := e.State(); dirErr == nil && fault.Is(err, fault.NotFound) && dir.Machine(name).Foreign() {
+		return fault.E("cli.Get", fault.NotFound, name, err).WithHint("its folder is another program's, and not imported")
+	}
+	return err
 }
 
 // Forget removes the caller's folder of a machine that somebody else has removed: readers of the directory would go on

@@ -131,8 +131,7 @@ func vacant(ctx context.Context, env *cli.Env, name string) error {
 	if err != nil {
 		return err
 	}
-	folder := dir.Machine(name)
-	if _, ours := folder.Mark(); !ours && folder.Exists() {
+	if dir.Machine(name).Foreign() {
 		return fault.E("create", fault.Exists, name, errExists(name)).
 			WithHint("its folder was made by another program; move it away, or take another name")
 	}

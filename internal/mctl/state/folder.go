@@ -52,6 +52,12 @@ func (f Folder) HasKey() bool { return exists(f.Key()) }
 // Exists reports whether anything has the folder's name.
 func (f Folder) Exists() bool { return exists(f.Path) }
 
+// Foreign reports whether another program made what has the folder's name.
+func (f Folder) Foreign() bool {
+	_, ours := f.Mark()
+	return f.isLocal() && f.Exists() && !ours
+}
+
 // Mark reads the mark; false for a folder that is foreign or not there.
 func (f Folder) Mark() (Mark, bool) {
 	text, err := os.ReadFile(f.File(markFile))

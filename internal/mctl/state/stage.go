@@ -29,7 +29,7 @@ type Stage struct {
 // fault.Exists. Drop must follow.
 func (d Dir) Stage(name, controller string) (*Stage, error) {
 	final := d.Machine(name)
-	if _, ours := final.Mark(); !ours && final.Exists() {
+	if final.Foreign() {
 		return nil, final.errForeign()
 	}
 	if err := makePrivate(d.Machines()); err != nil {

@@ -169,6 +169,11 @@ func TestForeignFoldersAreNeverTouched(t *testing.T) {
 	if after := tree(t, dir.Root); !slices.Equal(before, after) {
 		t.Errorf("before\n%s\nafter\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
+	for name, foreign := range map[string]bool{"old": true, "nosuch": false, "..": false, "../machines": false, "": false} {
+		if dir.Machine(name).Foreign() != foreign {
+			t.Errorf("%q is foreign: %v", name, !foreign)
+		}
+	}
 	if folder.ForeignDriver() != "virtualbox" {
 		t.Errorf("driver %q", folder.ForeignDriver())
 	}
