@@ -20,7 +20,7 @@ func Commands(env *cli.Env) []*cobra.Command {
 	format := "man"
 	command := &cobra.Command{
 		Use: "manual DIR", Short: "Write the manual, a page for each command, into a directory",
-		Example: "mctl manual ~/.local/share/man/man1\nman mctl-create\nmctl manual --format markdown docs/commands",
+		Example: "mctl manual ~/.local/share/man/man1\nmctl manual --format markdown docs/commands",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
 				return cli.Usagef("Error: Expected the name of a directory as an argument").WithHint("such as ~/.local/share/man/man1")
