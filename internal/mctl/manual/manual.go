@@ -37,7 +37,7 @@ func Commands(env *cli.Env) []*cobra.Command {
 }
 
 func write(env *cli.Env, root *cobra.Command, dir, format string) error {
-	files := map[string]string{}
+	var files map[string]string
 	switch format {
 	case "man":
 		files = Man(env.App(), root)
