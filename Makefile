@@ -52,6 +52,11 @@ generate: ## Go code of the protos
 	$(BUF) format -w
 	$(BUF) generate
 
+.PHONY: docs
+docs: ## the reference of the commands, docs/commands/
+	rm -f docs/commands/*.md
+	go run ./cmd/mctl manual --format markdown docs/commands
+
 .PHONY: protolock
 protolock: ## accept the present protos as what must not be broken
 	$(BUF) build -o proto/lock.binpb

@@ -30,9 +30,10 @@ var arrows = map[string][]string{
 	"internal/pki":                   {},
 	"internal/filetree":              {"internal/fault"},
 	"internal/buildinfo":             {},
+	"internal/lobby":                 {},
 	"internal/archtest":              {},
 	"internal/controller":            {"internal/controller", "internal/fault", "internal/host", "internal/buildinfo", "proto/mctl"},
-	"internal/controller/api":        {"internal/controller/machine", "internal/controller/credential", "internal/controller/event", "internal/controller/driver", "internal/controller/store", "internal/fault", "internal/host", "internal/pki", "internal/buildinfo", "proto/mctl"},
+	"internal/controller/api":        {"internal/controller/machine", "internal/controller/credential", "internal/controller/event", "internal/controller/driver", "internal/controller/store", "internal/fault", "internal/host", "internal/lobby", "internal/pki", "internal/buildinfo", "proto/mctl"},
 	"internal/controller/machine":    {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/sshlink", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/controller/request", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
 	"internal/controller/reconcile":  {"internal/fault"},
 	"internal/controller/driver":     {"internal/controller/driver", "internal/fault"},
@@ -49,7 +50,7 @@ var arrows = map[string][]string{
 	"internal/agent/link":            {"internal/agent/identity", "internal/host", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/agent"},
 	"internal/agent/identity":        {"internal/fault", "internal/pki", "proto/mctl/agent"},
 	"internal/agent/engine":          {"internal/agent/engine", "internal/host", "internal/fault"},
-	"internal/agent/front":           {"internal/pki", "internal/fault"},
+	"internal/agent/front":           {"internal/lobby", "internal/pki", "internal/fault"},
 	"internal/agent/tunnel":          {"internal/agent/tunnel", "internal/filetree", "internal/fault", "proto/mctl"},
 	"internal/agent/health":          {"internal/agent/health", "internal/host", "internal/fault"},
 	"internal/agent/footprint":       {"internal/agent/footprint", "internal/fault"},
@@ -155,9 +156,11 @@ var large = map[string]string{
 	"internal/agent/engine/daemon":      "a third of it is the table of dockerd's flags",
 	"internal/agent/engine/packages":    "one family of distributions a file, and the lock and the script that they share",
 	"internal/controller/store/bolt":    "one backend: file, writer, watches, and whom a locked file belongs to",
+	"internal/mctl/cli":                 "what every command gets: streams, client, names, failures",
+	"internal/mctl/create":              "one verb: its flags, the choice of a driver, keys and files, how it fails",
 	"internal/mctl/dial":                "one way to a controller on each of three roads, two systems apart",
 	"internal/mctl/machine":             "one verb a file",
-	"internal/mctl/create":              "the flags of docker-machine and of ours, and what a creation that fails leaves",
+	"internal/mctl/state":               "one directory: folders in the making, in use and forgotten, and docker-machine's view of each",
 }
 
 func TestFilesAndPackagesStayWithinBudget(t *testing.T) {

@@ -39,7 +39,7 @@ func (d drivers) Driver(name string) (driver.Driver, error) {
 		return found, nil
 	}
 	return nil, fault.E("controller.Driver", fault.NotFound, name, fmt.Errorf("Driver %q not found", name)). //nolint:staticcheck // docker-machine's words
-															WithHint("mctl drivers lists those there are").WithReason(fault.ReasonUsage)
+															WithHint("`mctl drivers` lists those there are").WithReason(fault.ReasonUsage)
 }
 
 // Names lists them in order.

@@ -24,7 +24,7 @@ func newCompletion(env *cli.Env) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{
 		Use: "completion SHELL", Short: "Print the script that completes command lines in " + strings.Join(shells, ", "),
-		Example:   "source <(mctl completion bash)\nmctl completion zsh > ~/.zfunc/_mctl\nmctl completion fish | source",
+		Example:   "source <(mctl completion bash)\nmctl completion zsh > ~/.zfunc/_" + env.App() + "\nmctl completion fish | source",
 		ValidArgs: shells,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || !slices.Contains(shells, args[0]) {

@@ -23,6 +23,7 @@ import (
 	"mctl/internal/mctl/dockercontext"
 	"mctl/internal/mctl/engine"
 	"mctl/internal/mctl/machine"
+	"mctl/internal/mctl/manual"
 	"mctl/internal/mctl/orphans"
 	"mctl/internal/mctl/power"
 	"mctl/internal/mctl/shell"
@@ -82,7 +83,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), use.Commands(env), shell.Commands(env),
-		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), {newVersion(env), newCompletion(env)},
+		transfer.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), manual.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)
 	}
@@ -115,7 +116,7 @@ func addGlobals(flags *pflag.FlagSet, env *cli.Env) {
 // output shall have, since mistakes that the parser finds are told in that form too.
 func normalize(env *cli.Env, root *cobra.Command, args []string) []string {
 	command := root
-	var done []string
+	done := []string{} // not nil, for which cobra takes the process's own arguments
 	for {
 		command.InitDefaultHelpFlag() // which cobra does only when it parses
 		find := argv.Finder(command.Flags(), root.PersistentFlags())

@@ -40,6 +40,7 @@ func (b build) Run() int {
 		fmt.Fprintf(os.Stderr, "build the controller: %v\n%s", err, output)
 		return 1
 	}
+	_ = os.Setenv("MCTL_CONTROLLER_BIN", controllerBin) // for tests that start one in their own process
 	if testing.CoverMode() != "" && os.Getenv("GOCOVERDIR") == "" {
 		_ = os.Setenv("GOCOVERDIR", dir) // or each process complains
 	}
@@ -50,7 +51,7 @@ func (b build) Run() int {
 // controller of its own.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", Setup: setup, RequireUniqueNames: true, UpdateScripts: os.Getenv("UPDATE") != "",
+		Dir: "testdata/script", Setup: setup, RequireUniqueNames: true, UpdateScripts: *mctl.Update,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"json": document, "jsonlines": documents},
 	})
 }

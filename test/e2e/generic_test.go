@@ -26,6 +26,7 @@ import (
 type bareHost struct {
 	t       *testing.T
 	address string
+	port    string // of its sshd
 	key     string // path of the private key
 	machine driver.Machine
 	driver  driver.Driver
@@ -46,7 +47,7 @@ func newBareHost(t *testing.T, name, image string) *bareHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &bareHost{t: t, key: filepath.Join(t.TempDir(), "id")}
+	h := &bareHost{t: t, port: "22", key: filepath.Join(t.TempDir(), "id")}
 	if err := os.WriteFile(h.key, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func newBareHost(t *testing.T, name, image string) *bareHost {
 func (h *bareHost) sshArgs(command string) []string {
 	return []string{
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=error", "-o", "BatchMode=yes",
-		"-i", h.key, "root@" + h.address, command,
+		"-i", h.key, "-p", h.port, "root@" + h.address, command,
 	}
 }
 

@@ -78,8 +78,8 @@ func TestGoogleOrphansAndDryRuns(t *testing.T) {
 		t.Errorf("what a machine has is listed: %s", listed)
 	}
 	g.cloud.Fail(cloud.Fault{Call: "*.delete", Times: -1, Error: denied})
-	if r := l.run("rm", "-f", "web"); r.code != 0 {
-		t.Errorf("rm -f: %s", r)
+	if r := l.run("rm", "-y", "--forget", "web"); r.code != 0 {
+		t.Errorf("rm --forget: %s", r)
 	}
 	g.cloud.Heal()
 

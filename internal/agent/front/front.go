@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"mctl/internal/fault"
+	"mctl/internal/lobby"
 	"mctl/internal/pki"
 )
 
@@ -70,7 +71,7 @@ type Config struct {
 type front struct {
 	config Config
 	trust  *trust
-	lobby  *lobby
+	lobby  *lobby.Lobby
 	guests *guests
 	pool   pool
 	wait   sync.WaitGroup // one for each connection
@@ -98,7 +99,7 @@ func Run(ctx context.Context, config Config) error {
 	f := &front{
 		config: config,
 		trust:  newTrust(config.Dir, config.Logger),
-		lobby:  newLobby(config.Limits.Handshakes),
+		lobby:  lobby.New(config.Limits.Handshakes),
 		guests: newGuests(config.Limits.Connections),
 	}
 	f.run(ctx)
@@ -149,7 +150,7 @@ func (f *front) accept(ctx context.Context, listener net.Listener) {
 		conn, err := listener.Accept()
 		switch {
 		case err == nil:
-			leave := f.lobby.enter(conn) // here, so that the oldest is the one that was accepted first
+			leave := f.lobby.Enter(conn) // here, so that the oldest is the one that was accepted first
 			// Connections outlive ctx: its end only means that no more are accepted.
 			f.wait.Go(func() { f.serve(context.WithoutCancel(ctx), conn, leave) })
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):

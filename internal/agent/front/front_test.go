@@ -265,18 +265,6 @@ func TestStrangersFromOnePlacePushOutTheirOwn(t *testing.T) {
 	must(t, roundTrip(conn))
 }
 
-func TestWhereConnectionsComeFrom(t *testing.T) {
-	for address, want := range map[string]string{
-		"192.0.2.7:1": "192.0.2.7/32", "[::ffff:192.0.2.7]:1": "192.0.2.7/32", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64", "[fe80::1%lo]:1": "fe80::/64",
-	} {
-		tcp, err := net.ResolveTCPAddr("tcp", address)
-		must(t, err)
-		if got := origin(tcp).String(); got != want {
-			t.Errorf("%s comes from %s, want %s", address, got, want)
-		}
-	}
-}
-
 func TestADrainingFrontCutsWhoeverIsRevoked(t *testing.T) {
 	w := newWorld(t, Limits{Look: 10 * time.Millisecond}, echo)
 	bad, good := w.authority.client(), w.authority.client()

@@ -52,6 +52,7 @@ var access = map[string]caller{
 	"/mctl.controller.v1.MachineService/RetryMachine":                operator,
 	"/mctl.controller.v1.MachineService/StartMachine":                operator,
 	"/mctl.controller.v1.MachineService/StopMachine":                 operator,
+	"/mctl.controller.v1.MachineService/UpdateLabels":                operator,
 	"/mctl.controller.v1.MachineService/UpgradeMachine":              operator,
 	"/mctl.controller.v1.MachineService/WaitMachine":                 operator,
 	"/mctl.controller.v1.MachineService/WatchMachines":               operator,

@@ -98,7 +98,9 @@ func (m *machineService) DeleteMachine(ctx context.Context, r *controllerv1.Dele
 	if err != nil {
 		return nil, err
 	}
-	deleted, err := m.machines().Delete(ctx, r.GetRequestId(), r.GetName(), at, r.GetForce(), r.GetPurgeEngine())
+	deleted, err := m.machines().Delete(ctx, r.GetRequestId(), r.GetName(), at, machines.Deletion{
+		Force: r.GetForce(), Persist: r.GetPersist(), Purge: r.GetPurgeEngine(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +140,21 @@ func (m *machineService) RegenerateCertificates(ctx context.Context, r *controll
 func (m *machineService) RetryMachine(ctx context.Context, r *controllerv1.RetryMachineRequest) (*controllerv1.RetryMachineResponse, error) {
 	edited, err := m.edit(ctx, r, "retry", func(s *machines.Spec) { s.Retry++ })
 	return &controllerv1.RetryMachineResponse{Machine: edited}, err
+}
+
+func (m *machineService) UpdateLabels(ctx context.Context, r *controllerv1.UpdateLabelsRequest) (*controllerv1.UpdateLabelsResponse, error) {
+	at, err := checkWrite(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkLabels(r.GetLabels()); err != nil {
+		return nil, err
+	}
+	labelled, err := m.machines().Label(ctx, r.GetRequestId(), r.GetName(), at, r.GetLabels())
+	if err != nil {
+		return nil, err
+	}
+	return &controllerv1.UpdateLabelsResponse{Machine: m.message(labelled)}, nil
 }
 
 // writeRequest is what every write of a machine carries.

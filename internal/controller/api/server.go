@@ -118,7 +118,7 @@ func (s *Server) ServeUnix(ctx context.Context, listener net.Listener) error {
 
 // ServeTCP serves with TLS until ctx ends.
 func (s *Server) ServeTCP(ctx context.Context, listener net.Listener, config *tls.Config) error {
-	return s.serve(ctx, listener, credentials.NewTLS(config))
+	return s.serve(ctx, listener, newTLSCredentials(config, s.config.Verifier))
 }
 
 func (s *Server) serve(ctx context.Context, listener net.Listener, creds credentials.TransportCredentials) error {

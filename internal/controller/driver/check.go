@@ -29,7 +29,7 @@ func Resolve(name string, flags []Flag, given Options) (Options, error) {
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		if !slices.ContainsFunc(flags, func(f Flag) bool { return f.Name == key }) {
 			return nil, usage(key, fmt.Errorf("driver %q has no flag --%s", name, key),
-				"see mctl create --driver "+name+" --help")
+				"see `mctl create --driver "+name+" --help`")
 		}
 	}
 	return resolved, nil

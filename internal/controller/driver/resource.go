@@ -28,6 +28,13 @@ type Planner interface {
 	Plan(ctx context.Context, m Machine) ([]string, error)
 }
 
+// Labeler is a driver that can label a host that is there.
+type Labeler interface {
+	// Label adds labels to those that the host has; each key replaces its own. It may be repeated. fault.Invalid for what the
+	// provider takes no label of, or what the driver itself needs; fault.NotFound when the host is gone.
+	Label(ctx context.Context, m Machine, labels map[string]string) error
+}
+
 // Abilities names what a driver can do besides its contract, for people.
 func Abilities(d Driver) []string {
 	var names []string
@@ -35,7 +42,7 @@ func Abilities(d Driver) []string {
 		name string
 		has  bool
 	}{
-		{"adopt", is[Adopter](d)}, {"list", is[Lister](d)}, {"remove orphans", is[Remover](d)}, {"plan", is[Planner](d)}, {"restart", is[Restarter](d)},
+		{"adopt", is[Adopter](d)}, {"list", is[Lister](d)}, {"remove orphans", is[Remover](d)}, {"plan", is[Planner](d)}, {"restart", is[Restarter](d)}, {"label", is[Labeler](d)},
 	} {
 		if ability.has {
 			names = append(names, ability.name)

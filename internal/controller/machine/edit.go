@@ -92,7 +92,7 @@ func (s *Service) stillThere(ctx context.Context, m *Machine) error {
 	if err == nil {
 		return nil
 	}
-	if _, err := s.Delete(context.WithoutCancel(ctx), "", m.Name, 0, true, false); err != nil {
+	if _, err := s.Delete(context.WithoutCancel(ctx), "", m.Name, 0, Deletion{Force: true}); err != nil {
 		s.config.Logger.Error("cannot remove a machine without its credential", "machine", m.Name, "error", err)
 	}
 	return reasoned("machine.Create", m.Name, fault.ReasonPrecheck, err)
@@ -162,7 +162,7 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 		}
 		if m.Spec.Deleted {
 			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name)).
-				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --force %[1]s` removes the record alone", name))
+				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone", name))
 		}
 		restarts := m.Spec.Restart
 		edit(&m.Spec)
@@ -177,10 +177,17 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 	})
 }
 
-// Delete asks for a machine and all that was made for it to go, and ends the step that it is in. It may be repeated; force
-// and purge are only ever switched on. The same request id again, when the machine is gone, returns its name and uid alone
+// Deletion is how a machine shall go.
+type Deletion struct {
+	Force   bool // forget the record even where the host can't be removed
+	Persist bool // where the provider fails, go on without end; a host that was adopted is given up then
+	Purge   bool // on an adopted host, also remove a Docker that we installed
+}
+
+// Delete asks for a machine and all that was made for it to go, and ends the step that it is in. It may be repeated; what
+// Deletion says is only ever switched on. The same request id again, when the machine is gone, returns its name and uid alone
 // and leaves alone whatever has the name by then.
-func (s *Service) Delete(ctx context.Context, requestID, name string, at store.Revision, force, purge bool) (*Machine, error) {
+func (s *Service) Delete(ctx context.Context, requestID, name string, at store.Revision, how Deletion) (*Machine, error) {
 	if uid, err := s.doneBefore(ctx, name, requestID, "delete"); uid != "" || err != nil {
 		return &Machine{UID: uid, Name: name, Spec: Spec{Deleted: true}, Status: Status{Phase: Deleting}}, err
 	}
@@ -189,8 +196,9 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 			return false, err
 		}
 		m.Spec.Deleted = true
-		m.Spec.DeleteForce = m.Spec.DeleteForce || force
-		m.Spec.PurgeEngine = m.Spec.PurgeEngine || purge
+		m.Spec.DeleteForce = m.Spec.DeleteForce || how.Force || how.Persist && s.adopted(m)
+		m.Spec.DeletePersist = m.Spec.DeletePersist || how.Persist
+		m.Spec.PurgeEngine = m.Spec.PurgeEngine || how.Purge
 		m.Generation++
 		m.unpark(s.config.Now())
 		m.requests = m.requests.With(requestID, "delete", s.config.Now())
@@ -216,7 +224,7 @@ func (s *Service) write(ctx context.Context, name string, at store.Revision, cha
 			return m, err
 		}
 		if at != 0 && revision != at {
-			return nil, fault.E("machine.write", fault.Conflict, name, fmt.Errorf("%q was changed by somebody else meanwhile", name))
+			return nil, conflict(name)
 		}
 		value, err := s.codec.encode(m)
 		if err != nil {
@@ -247,6 +255,10 @@ func (m *Machine) unpark(now time.Time) {
 	if m.Status.Failure != nil {
 		m.Status.Failure, m.Status.PhaseTime = nil, now
 	}
+}
+
+func conflict(name string) error {
+	return fault.E("machine.write", fault.Conflict, name, fmt.Errorf("%q was changed by somebody else meanwhile", name))
 }
 
 func exists(op, name string) error {

@@ -20,8 +20,9 @@ type Machine struct {
 	Created    time.Time
 	Spec       Spec
 	Status     Status
-	SSHKey     Secret // PEM, PKCS #8: the controller's own key to hosts that it makes
-	BootTicket Secret // in the user data of a host that has not joined yet
+	SSHKey     Secret            // PEM, PKCS #8: the controller's own key to hosts that it makes
+	BootTicket Secret            // in the user data of a host that has not joined yet
+	Labels     map[string]string // notes of the callers, which nothing here reads
 	Revision   store.Revision
 	Size       int // of the record, in bytes
 	requests   request.Memory
@@ -44,7 +45,8 @@ type Spec struct {
 	AuthorizedKeys []string
 	Waits          Waits
 	Deleted        bool
-	DeleteForce    bool
+	DeleteForce    bool // forget the record in any case
+	DeletePersist  bool // never park, go on
 	PurgeEngine    bool
 	Rollback       bool
 	Credential     string    // name of a stored one, in place of the driver's credential flag

@@ -356,7 +356,7 @@ func TestADeletionDuringACreateLeavesNothing(t *testing.T) {
 			break
 		}
 	}
-	if _, err := w.service.Delete(t.Context(), "", "web", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
@@ -377,7 +377,7 @@ func TestARemovalThatTheProviderRefusesKeepsTheRecordUnlessForced(t *testing.T) 
 	w.create("web", "cloud")
 	w.running("web")
 	w.cloud.faults = []error{fault.New("cloud", fault.Denied, "", "not yours")}
-	if _, err := w.service.Delete(t.Context(), "", "web", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	m := w.stepUntil("web", Running) // until parked
@@ -385,7 +385,7 @@ func TestARemovalThatTheProviderRefusesKeepsTheRecordUnlessForced(t *testing.T) 
 		t.Fatalf("machine %+v", m)
 	}
 	w.cloud.faults = []error{fault.New("cloud", fault.Denied, "", "not yours")}
-	if _, err := w.service.Delete(t.Context(), "", "web", 0, true, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	if m := w.stepUntil("web", Running); m != nil {
@@ -403,7 +403,7 @@ func TestAnAdoptedHostIsGivenBack(t *testing.T) {
 	if w.ssh.installed[0].Hostname != "" {
 		t.Error("an adopted host would be renamed")
 	}
-	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	w.stepUntil("old", Pending)
@@ -473,5 +473,54 @@ func TestNoMoveLeavesDeleting(t *testing.T) {
 		if CanMove(Deleting, from) {
 			t.Errorf("deleting may become %s", from)
 		}
+	}
+}
+
+func TestARemovalThatPersistsIsNeverParkedAndTellsWhy(t *testing.T) {
+	w := newWorld(t)
+	w.create("web", "cloud")
+	w.running("web")
+	refused := fault.New("cloud", fault.Denied, "", "not yours")
+	w.cloud.faults = []error{refused, refused, refused}
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{Persist: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.step("web"); err != nil { // to deleting
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.now = w.now.Add(time.Hour) // longer than anybody has patience
+		m, err := w.step("web")
+		if !fault.Is(err, fault.Denied) || m == nil || m.Status.Failure != nil {
+			t.Fatalf("%v, machine %+v", err, m)
+		}
+		if view := w.service.View(m); view.Error != "not yours" || view.State != stateStopping {
+			t.Errorf("it is shown as %q, %q", view.State, view.Error)
+		}
+	}
+	w.restart() // who starts anew goes on
+	if m, err := w.step("web"); err == nil || m == nil || m.Status.Failure != nil || !m.Spec.DeletePersist {
+		t.Fatalf("after a restart: %v, %+v", err, m)
+	}
+	// Who asks without force afterwards does not take the promise back.
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{}); err != nil {
+		t.Fatal(err)
+	}
+	if m := w.stepUntil("web", Running); m != nil || len(w.cloud.instances) != 0 {
+		t.Fatalf("it is still there: %+v, %d hosts", m, len(w.cloud.instances))
+	}
+}
+
+func TestAnAdoptedHostIsGivenUpByAPersistentRemoval(t *testing.T) {
+	w := newWorld(t)
+	w.create("old", "adopt")
+	w.running("old")
+	w.ssh.remove = fault.New("ssh", fault.Unavailable, "", "no route to host")
+	w.hosts.observed = map[string]host.Observed{}
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{Persist: true}); err != nil {
+		t.Fatal(err)
+	}
+	if m := w.stepUntil("old", Running); m != nil {
+		t.Errorf("it is kept for a host that costs nobody anything: %+v", m)
 	}
 }

@@ -111,7 +111,7 @@ func TestWhatIsSharedIsAnOrphanOnlyWhenTheLastMachineIsGone(t *testing.T) {
 	if got := w.orphans(scope); len(got) != 0 {
 		t.Errorf("with a machine: %v", got)
 	}
-	if _, err := w.service.Delete(t.Context(), "", "a", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "a", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	w.gone("a")

@@ -54,7 +54,7 @@ func (c codec) encode(m *Machine) ([]byte, error) {
 	status.SealedProviderState = state
 	record := &recordv1.Machine{
 		Uid: m.UID, Name: m.Name, Generation: m.Generation, CreateTime: timestamppb.New(m.Created),
-		Spec: spec, Status: status, SealedSshKey: sealedKey, SealedBootTicket: ticket, Requests: m.requests.Encode(),
+		Spec: spec, Status: status, SealedSshKey: sealedKey, SealedBootTicket: ticket, Requests: m.requests.Encode(), Labels: m.Labels,
 	}
 	return proto.Marshal(record)
 }
@@ -67,7 +67,7 @@ func (c codec) decode(item store.Item, open bool) (*Machine, error) {
 	}
 	m := &Machine{
 		UID: record.GetUid(), Name: record.GetName(), Generation: record.GetGeneration(),
-		Created: record.GetCreateTime().AsTime(), Revision: item.Revision, Size: len(item.Value),
+		Created: record.GetCreateTime().AsTime(), Revision: item.Revision, Size: len(item.Value), Labels: record.GetLabels(),
 		Spec: decodeSpec(record.GetSpec()), Status: decodeStatus(record.GetStatus()),
 	}
 	if f := m.Status.Failure; f != nil && f.Generation < m.Generation {
@@ -130,7 +130,7 @@ func encodeSpec(s Spec) *recordv1.MachineSpec {
 		Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		TlsSans: s.TLSSANs, SshAuthorizedKeys: s.AuthorizedKeys,
 		WaitSsh: durationpb.New(s.Waits.SSH), WaitInstall: durationpb.New(s.Waits.Install), WaitAgent: durationpb.New(s.Waits.Agent),
-		Deleted: s.Deleted, DeleteForce: s.DeleteForce, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
+		Deleted: s.Deleted, DeleteForce: s.DeleteForce, DeletePersist: s.DeletePersist, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
 		Link: string(s.Link), WaitBoot: durationpb.New(s.Waits.Boot),
 	}
 }
@@ -151,7 +151,7 @@ func decodeSpec(r *recordv1.MachineSpec) Spec {
 		Waits: Waits{
 			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(), Boot: r.GetWaitBoot().AsDuration(),
 		},
-		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
+		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), DeletePersist: r.GetDeletePersist(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
 		Link: host.Link(r.GetLink()),
 	}
 }

@@ -49,24 +49,24 @@ func TestARemovalThatComesOnceMoreLeavesTheNextMachineOfTheNameAlone(t *testing.
 	if _, err := w.service.Create(t.Context(), "c1", "web", Spec{Driver: "cloud"}, false); err != nil {
 		t.Fatal(err)
 	}
-	first, err := w.service.Delete(t.Context(), "d1", "web", 0, false, false)
+	first, err := w.service.Delete(t.Context(), "d1", "web", 0, Deletion{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.gone("web")
 	w.restart()
-	again, err := w.service.Delete(t.Context(), "d1", "web", 0, false, false)
+	again, err := w.service.Delete(t.Context(), "d1", "web", 0, Deletion{})
 	if err != nil || again.UID != first.UID {
 		t.Errorf("when it is gone: %+v, %v", again, err)
 	}
 	if _, err := w.service.Create(t.Context(), "c1", "web", Spec{Driver: "cloud"}, false); !fault.Is(err, fault.NotFound) {
 		t.Errorf("the creation that came before it: %v", err)
 	}
-	if _, err := w.service.Delete(t.Context(), "d2", "web", 0, false, false); !fault.Is(err, fault.NotFound) {
+	if _, err := w.service.Delete(t.Context(), "d2", "web", 0, Deletion{}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("another removal: %v", err)
 	}
 	second := w.create("web", "cloud")
-	again, err = w.service.Delete(t.Context(), "d1", "web", 0, false, false)
+	again, err = w.service.Delete(t.Context(), "d1", "web", 0, Deletion{})
 	if err != nil || again.UID != first.UID {
 		t.Errorf("when another one is there: %+v, %v", again, err)
 	}
@@ -84,7 +84,7 @@ func TestWhatIsKeptOfGoneMachinesIsForgottenAfterADay(t *testing.T) {
 		if _, err := w.service.Create(t.Context(), "r", name, Spec{Driver: "cloud"}, false); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.service.Delete(t.Context(), "d", name, 0, false, false); err != nil {
+		if _, err := w.service.Delete(t.Context(), "d", name, 0, Deletion{}); err != nil {
 			t.Fatal(err)
 		}
 		w.gone(name)
@@ -388,7 +388,7 @@ func TestTheLastWordOfAnAgentThatGaveItsHostBackCountsAfterItsSession(t *testing
 	m := w.create("old", "lent")
 	w.running("old")
 	w.ssh.remove = fault.New("ssh", fault.Denied, "", "there is no key to log in with")
-	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.step("old"); err != nil {
@@ -411,7 +411,7 @@ func TestAHostWhoseOwnerLendsAKeyIsGivenBackOverSSHAlthoughItsAgentIsConnected(t
 	w := newWorld(t)
 	m := w.create("old", "lent")
 	w.running("old")
-	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	w.gone("old")
@@ -425,7 +425,7 @@ func TestAHostThatLetsNobodyInIsGivenBackByItsAgent(t *testing.T) {
 	m := w.create("old", "adopt")
 	w.running("old")
 	w.ssh.remove = fault.New("ssh", fault.Denied, "", "the host key has changed")
-	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	w.hosts.lose(m.UID, w.now)
@@ -438,7 +438,7 @@ func TestAHostThatLetsNobodyInIsGivenBackByItsAgent(t *testing.T) {
 		t.Fatalf("without its agent: %+v, %v", parked, err)
 	}
 	w.hosts.connect(m.UID, w.now)
-	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.step("old"); !fault.Is(err, fault.Unavailable) || w.hosts.wishes[m.UID].Desired.Release == nil {
@@ -454,7 +454,7 @@ func TestAHostIsGivenBackOnceAlsoWhenWhatFollowsFails(t *testing.T) {
 	w := newWorld(t)
 	w.create("old", "adopt")
 	w.running("old")
-	if _, err := w.service.Delete(t.Context(), "", "old", 0, false, false); err != nil {
+	if _, err := w.service.Delete(t.Context(), "", "old", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	w.rights.err = fault.New("ca", fault.Unavailable, "", "no room on the disk")

@@ -49,6 +49,7 @@ type Service struct {
 	steps    map[string]context.CancelFunc // the step under way, by name
 	progress map[string]string             // what is waited for now, by name
 	settled  map[string]time.Time          // since when a host is known to have done what was asked, by uid
+	troubles map[string]string             // why the removal is tried again, by uid
 	listed   map[string]*Machine           // by name, as List decoded it last
 	swept    time.Time                     // when sweepGone looked last
 	removed  request.Memory                // of orphans
@@ -59,6 +60,7 @@ func New(config Config) (*Service, error) {
 	s := &Service{
 		config: config, codec: codec{config.Sealer}, started: config.Now(),
 		names: map[string]string{}, steps: map[string]context.CancelFunc{}, progress: map[string]string{}, settled: map[string]time.Time{},
+		troubles: map[string]string{},
 	}
 	// The probe takes at most 2 s by contract and its answer is kept, whoever asks first.
 	s.repository = sync.OnceValue(func() bool {
@@ -181,6 +183,7 @@ func (s *Service) forget(m *Machine) {
 	delete(s.names, m.UID)
 	delete(s.progress, m.Name)
 	delete(s.settled, m.UID)
+	delete(s.troubles, m.UID)
 }
 
 func newUID() string {

@@ -93,8 +93,11 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 		return reconcile.Result{}, stepErr
 	case out.next != "" && !CanMove(from, out.next):
 		return reconcile.Result{}, fault.E("machine.settle", fault.Internal, m.Name, fmt.Errorf("no move from %s to %s", from, out.next))
-	case stepErr != nil && fault.Retryable(stepErr) && !s.overdue(m):
+	case stepErr != nil && s.goesOn(m, stepErr):
 		s.report(m, fmt.Sprintf("%s; trying again", stepErr))
+		if from == Deleting {
+			s.note(m, stepErr)
+		}
 	case stepErr != nil:
 		s.park(m, stepErr)
 		stepErr = nil
@@ -123,12 +126,20 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 	return reconcile.Result{Again: out.again, After: out.after}, nil
 }
 
+// goesOn reports whether a step that failed is done again by itself.
+func (s *Service) goesOn(m *Machine, err error) bool {
+	if m.Status.Phase == Deleting && m.Spec.DeletePersist {
+		return true
+	}
+	return fault.Retryable(err) && !s.overdue(m)
+}
+
 // rollback removes a parked machine that was to be there whole or not at all; any other waits for somebody to act.
 func (s *Service) rollback(ctx context.Context, m *Machine) (reconcile.Result, error) {
 	if !m.Spec.Rollback || m.Status.ObservedGeneration != 0 || m.Spec.Deleted {
 		return reconcile.Result{}, nil
 	}
-	_, err := s.Delete(ctx, "", m.Name, 0, false, false)
+	_, err := s.Delete(ctx, "", m.Name, 0, Deletion{})
 	return reconcile.Result{Again: true}, err
 }
 
@@ -206,6 +217,13 @@ func (s *Service) report(m *Machine, line string) {
 	if !same {
 		s.emit(m, host.EventProgress, line)
 	}
+}
+
+// note keeps why the removal does not come to its end.
+func (s *Service) note(m *Machine, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.troubles[m.UID] = err.Error()
 }
 
 func (s *Service) reporter(m *Machine) driver.Progress {

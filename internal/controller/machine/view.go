@@ -88,6 +88,11 @@ func (s *Service) trouble(m *Machine, view View) string {
 	if f := m.Status.Failure; f != nil {
 		return f.Message
 	}
+	if m.Status.Phase == Deleting { // nobody need be waiting for it any more, so that nothing else tells
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.troubles[m.UID]
+	}
 	if m.Status.Phase != Running || view.State != stateRunning || m.Status.SSH.Address == "" {
 		return ""
 	}

@@ -27,16 +27,7 @@ func AppHelp(app string, root *cobra.Command, version string) string {
 // Help is the help of one command of a program that was called as app. flags are its own.
 func Help(app string, command *cobra.Command, flags *pflag.FlagSet) string {
 	var text strings.Builder
-	path := app + strings.TrimPrefix(command.CommandPath(), command.Root().Name())
-	_, arguments, _ := strings.Cut(command.Use, " ")
-	options := ""
-	if anyShown(flags) {
-		options = " [OPTIONS]"
-	}
-	if command.HasAvailableSubCommands() {
-		arguments = "COMMAND [arg...]"
-	}
-	fmt.Fprintf(&text, "Usage: %s\n\n%s\n", strings.TrimRight(path+options+" "+arguments, " "), command.Short)
+	fmt.Fprintf(&text, "Usage: %s\n\n%s\n", Synopsis(app, command, flags), command.Short)
 	if command.Long != "" {
 		fmt.Fprintf(&text, "\nDescription:\n%s\n", indent(command.Long))
 	}
@@ -50,6 +41,20 @@ func Help(app string, command *cobra.Command, flags *pflag.FlagSet) string {
 	}
 	writeExample(&text, app, command)
 	return text.String()
+}
+
+// Synopsis is how a command of a program that was called as app is typed, on one line.
+func Synopsis(app string, command *cobra.Command, flags *pflag.FlagSet) string {
+	path := app + strings.TrimPrefix(command.CommandPath(), command.Root().Name())
+	_, arguments, _ := strings.Cut(command.Use, " ")
+	options := ""
+	if anyShown(flags) {
+		options = " [OPTIONS]"
+	}
+	if command.HasAvailableSubCommands() {
+		arguments = "COMMAND [arg...]"
+	}
+	return strings.TrimRight(path+options+" "+arguments, " ")
 }
 
 func writeExample(out io.Writer, app string, command *cobra.Command) {
@@ -83,7 +88,7 @@ func writeFlags(out io.Writer, flags *pflag.FlagSet) {
 	var names, usages []string
 	width := 0
 	flags.VisitAll(func(f *pflag.Flag) {
-		if !shown(f) {
+		if !Shown(f) {
 			return
 		}
 		name := "--" + f.Name
@@ -111,11 +116,11 @@ func writeFlags(out io.Writer, flags *pflag.FlagSet) {
 	}
 }
 
-// shown reports whether help has the flag. That there is help, its reader knows.
-func shown(f *pflag.Flag) bool { return !f.Hidden && f.Name != "help" }
+// Shown reports whether help has the flag. That there is help, its reader knows.
+func Shown(f *pflag.Flag) bool { return !f.Hidden && f.Name != "help" }
 
 func anyShown(flags *pflag.FlagSet) (found bool) {
-	flags.VisitAll(func(f *pflag.Flag) { found = found || shown(f) })
+	flags.VisitAll(func(f *pflag.Flag) { found = found || Shown(f) })
 	return found
 }
 

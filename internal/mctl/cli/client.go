@@ -66,7 +66,7 @@ func (e *Env) Local() (dial.Local, error) {
 	}
 	if dir.Context != "" {
 		return dial.Local{}, fault.New("cli.Local", fault.Precondition, dir.Context, fmt.Sprintf("the controller of context %q runs elsewhere", dir.Context)).
-			WithHint("give --context local for the one that mctl starts here")
+			WithHint("give --context local for the one that is started here")
 	}
 	return dial.Local{Dir: dir, Lookup: e.Lookup, Debugf: e.Debugf}, nil
 }

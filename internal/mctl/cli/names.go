@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"mctl/internal/fault"
@@ -61,14 +62,54 @@ func (e *Env) Get(ctx context.Context, name string) (*controllerv1.Machine, erro
 		return nil, err
 	}
 	response, err := client.Machines.GetMachine(ctx, &controllerv1.GetMachineRequest{Name: name})
+	if fault.Is(err, fault.NotFound) {
+		e.Forget(ctx, name)
+	}
 	if err != nil {
-		return nil, err
+		return nil, e.foreign(name, err)
 	}
 	m := response.GetMachine()
 	if m.GetName() != name { // it names files, so a controller far away has no say in it
 		return nil, fault.New("cli.Get", fault.Internal, name, fmt.Sprintf("asked for machine %q, the controller answered with %q", name, m.GetName()))
 	}
 	return m, nil
+}
+
+// foreign adds what there is in place of a machine that ls shows and nobody knows.
+func (e *Env) foreign(name string, err error) error {
+	if dir, dirErr := e.State(); dirErr == nil && fault.Is(err, fault.NotFound) && dir.Machine(name).Foreign() {
+		return fault.E("cli.Get", fault.NotFound, name, err).WithHint("its folder is another program's, and not imported")
+	}
+	return err
+}
+
+// Forget removes the caller's folder of a machine that somebody else has removed: readers of the directory would go on
+// taking it for one. It is nobody's business where that fails.
+func (e *Env) Forget(ctx context.Context, name string) {
+	dir, err := e.State()
+	if err != nil {
+		return
+	}
+	folder := dir.Machine(name)
+	mark, ours := folder.Mark()
+	if !ours || folder.Name != filepath.Base(name) {
+		return
+	}
+	client, err := e.Client(ctx)
+	if err != nil {
+		return
+	}
+	// Once more: the machine may have been made since somebody looked, but not before its folder had the mark.
+	if _, err := client.Machines.GetMachine(ctx, &controllerv1.GetMachineRequest{Name: name}); !fault.Is(err, fault.NotFound) {
+		return
+	}
+	info, err := client.System.GetInfo(ctx, &controllerv1.GetInfoRequest{})
+	if err != nil {
+		return
+	}
+	if err := folder.Forget(mark, info.GetControllerId()); err != nil {
+		e.Debugf("forget %s: %v", name, err)
+	}
 }
 
 // List returns all machines in natural order, as much of each as view says.

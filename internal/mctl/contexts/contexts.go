@@ -199,8 +199,8 @@ func invite(ctx context.Context, env *cli.Env, user string) error {
 	if endpoints := made.GetEndpoints(); len(endpoints) > 0 {
 		endpoint = endpoints[0]
 	}
-	env.Printf("%s can join until %s, once, by:\n\n  mctl context create NAME --endpoint %s --invitation %s\n",
-		user, made.GetExpireTime().AsTime().Format("2006-01-02T15:04:05Z"), endpoint, made.GetTicket())
+	env.Printf("%s can join until %s, once, by:\n\n  %s context create NAME --endpoint %s --invitation %s\n",
+		user, made.GetExpireTime().AsTime().Format("2006-01-02T15:04:05Z"), env.App(), endpoint, made.GetTicket())
 	if endpoints := made.GetEndpoints(); len(endpoints) > 1 {
 		env.Printf("\nThe controller can be reached at %s.\n", strings.Join(endpoints, ", "))
 	}

@@ -18,7 +18,7 @@ const stopLimit = time.Minute
 
 // Commands returns the commands about the controller.
 func Commands(env *cli.Env) []*cobra.Command {
-	command := &cobra.Command{Use: "controller", Short: "Manage the controller that mctl starts for you", Example: "mctl controller status",
+	command := &cobra.Command{Use: "controller", Short: "Manage the controller that is started for you", Example: "mctl controller status",
 		Args: cli.NoCommand(env), RunE: cli.ShowHelp}
 	command.AddCommand(
 		&cobra.Command{

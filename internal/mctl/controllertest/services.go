@@ -2,6 +2,7 @@ package controllertest
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path"
 
@@ -96,7 +97,9 @@ func (c *Controller) CreateMachine(_ context.Context, r *controllerv1.CreateMach
 
 func (c *Controller) DeleteMachine(_ context.Context, r *controllerv1.DeleteMachineRequest) (*controllerv1.DeleteMachineResponse, error) {
 	m, err := c.edit("DeleteMachine", r.GetName(), func(m *controllerv1.Machine) {
-		m.Spec.Deletion = &controllerv1.Deletion{Force: r.GetForce(), PurgeEngine: r.GetPurgeEngine()}
+		m.Spec.Deletion = &controllerv1.Deletion{
+			Force: r.GetForce(), Persist: m.GetSpec().GetDeletion().GetPersist() || r.GetPersist(), PurgeEngine: r.GetPurgeEngine(),
+		}
 	})
 	return &controllerv1.DeleteMachineResponse{Machine: m}, err
 }
@@ -138,6 +141,25 @@ func (c *Controller) RetryMachine(_ context.Context, r *controllerv1.RetryMachin
 	return &controllerv1.RetryMachineResponse{Machine: m}, err
 }
 
+func (c *Controller) UpdateLabels(_ context.Context, r *controllerv1.UpdateLabelsRequest) (*controllerv1.UpdateLabelsResponse, error) {
+	c.mu.Lock()
+	_, err := c.find(r.GetName())
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	c.Change(r.GetName(), func(m *controllerv1.Machine) {
+		if m.Labels == nil {
+			m.Labels = map[string]string{}
+		}
+		maps.Copy(m.Labels, r.GetLabels())
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, err := c.find(r.GetName())
+	return &controllerv1.UpdateLabelsResponse{Machine: m}, err
+}
+
 func (c *Controller) edit(method, name string, change func(*controllerv1.Machine)) (*controllerv1.Machine, error) {
 	c.mu.Lock()
 	m, err := c.find(name)
@@ -150,6 +172,7 @@ func (c *Controller) edit(method, name string, change func(*controllerv1.Machine
 		m.Generation++
 		m.Status.Failure = nil
 	})
+	change(m)
 	m.Generation++
 	return m, c.act(method, name)
 }

@@ -71,7 +71,11 @@ func create(ctx context.Context, env *cli.Env, opts options) error {
 // build does it, step by step.
 func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir, opts options, progress output.Progress) error {
 	progress.Step("Running pre-create checks...")
-	stage, err := dir.Stage(opts.name)
+	info, err := client.System.GetInfo(ctx, &controllerv1.GetInfoRequest{})
+	if err != nil {
+		return err
+	}
+	stage, err := dir.Stage(opts.name, info.GetControllerId())
 	if err != nil {
 		return err
 	}
@@ -85,12 +89,15 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 		progress.Done(nil)
 		return plan(ctx, env, client, opts)
 	}
-	if err := writeView(stage, dir, opts); err != nil {
+	if err := show(stage, dir, opts); err != nil {
 		return err
 	}
 	asked := env.Now()
 	m, err := ask(ctx, env, client, opts)
 	if err != nil {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || fault.Is(err, fault.Unavailable) {
+			stage.Keep() // it may have been taken note of all the same
+		}
 		return refused(opts.name, err)
 	}
 	if _, err := stage.Settle(m.GetUid()); err != nil {
@@ -124,8 +131,7 @@ func vacant(ctx context.Context, env *cli.Env, name string) error {
 	if err != nil {
 		return err
 	}
-	folder := dir.Machine(name)
-	if _, ours := folder.Mark(); !ours && folder.Exists() {
+	if dir.Machine(name).Foreign() {
 		return fault.E("create", fault.Exists, name, errExists(name)).
 			WithHint("its folder was made by another program; move it away, or take another name")
 	}
@@ -139,13 +145,17 @@ func vacant(ctx context.Context, env *cli.Env, name string) error {
 	return err
 }
 
-// writeView has the folder hold docker-machine's view from the moment that it has its name: others look for machines there.
-func writeView(stage *state.Stage, dir state.Dir, opts options) error {
+// show gives the folder its name, with docker-machine's view in it, before anything is asked of a cloud: who finds no config.json
+// after a create that failed or was killed takes it that there is nothing to remove.
+func show(stage *state.Stage, dir state.Dir, opts options) error {
 	view := state.ViewOf(&controllerv1.Machine{Name: opts.name, Spec: opts.spec}, dir, opts.flags)
 	if stage.HasKey() {
 		view.Driver.SSHKeyPath = dir.Machine(opts.name).Key()
 	}
-	return stage.WriteView(view)
+	if err := stage.WriteView(view); err != nil {
+		return err
+	}
+	return stage.Place()
 }
 
 type errExists string

@@ -41,7 +41,7 @@ func newAdd(env *cli.Env) *cobra.Command {
 		Example: "mctl credential add --driver google team key.json\nmctl credential add --driver google --replace team",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
-				return cli.Usagef("a credential needs a name, and a file at most").WithHint("mctl credential add --driver google NAME FILE")
+				return cli.Usagef("a credential needs a name, and a file at most").WithHint("such as `mctl credential add --driver google NAME FILE`")
 			}
 			return nil
 		},

@@ -72,7 +72,7 @@ func TestEachShellGetsItsOwnLines(t *testing.T) {
 // hostile are values that mean more than themselves to one shell or another.
 var hostile = []string{
 	`$(touch PWNED)`, "`touch PWNED`", `"; touch PWNED; echo "`, `a\"; touch PWNED; echo \"`, `$HOME`, `${IFS}`, `a\b`, `'; touch PWNED #`,
-	`a b`, `!x`, `a;b&c|d>e`, `%PATH%`, `trailing\`,
+	`a b`, `a  b   c`, ` x `, `a*b?[c]{d,e}~`, `!x`, `a;b&c|d>e`, `%PATH%`, `trailing\`,
 }
 
 func TestValuesMeanThemselvesToEveryPosixShell(t *testing.T) {
@@ -106,6 +106,39 @@ func TestValuesMeanThemselvesToEveryPosixShell(t *testing.T) {
 	}
 	if found == 0 {
 		t.Fatal("there is no shell here")
+	}
+}
+
+// Those that are not here have their lines compared below all the same.
+func TestValuesMeanThemselvesToRealShellsOfOtherKinds(t *testing.T) {
+	for shell, script := range map[string]string{
+		"fish": "echo \"$LINES_\" | source; printf %s \"$VALUE\"",
+		"tcsh": "eval `cat lines`; printenv VALUE", // as the hint says
+	} {
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			t.Logf("%s is not here", shell)
+			continue
+		}
+		for _, value := range hostile {
+			var lines bytes.Buffer
+			if err := writeShell(&lines, shell, []variable{{"VALUE", value}}, false, []string{"mctl", "-s", value, "env"}); err != nil {
+				t.Fatal(err)
+			}
+			command := exec.Command(path, "-c", script)
+			if shell == "tcsh" {
+				command = exec.Command(path, "-f", "-c", script)
+			}
+			command.Dir, command.Env = t.TempDir(), append(os.Environ(), "LINES_="+lines.String())
+			write(t, filepath.Join(command.Dir, "lines"), lines.String())
+			output, err := command.CombinedOutput()
+			if err != nil || strings.TrimSuffix(string(output), "\n") != value {
+				t.Errorf("%s: %q became %q, %v, by %q", shell, value, output, err, lines.String())
+			}
+			if left, _ := os.ReadDir(command.Dir); len(left) != 1 {
+				t.Errorf("%s ran what is in %q", shell, value)
+			}
+		}
 	}
 }
 

@@ -20,10 +20,12 @@ type dialect struct {
 	word       func(string) string // makes a word of a command line mean itself; nothing where that can't be
 }
 
-// posix is how sh and its kin do it.
+// posix is how sh and its kin do it. ksh takes braces in what a command printed for a choice before it looks at quotes, so none
+// is printed.
 func posix() dialect {
 	return dialect{
-		`export %s="%s"`, "unset %s", "#", "eval $(%s)", strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`"),
+		`export %s="%s"`, "unset %s", "#", "eval $(%s)",
+		strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`", "{", `$(printf '\173')`),
 		inSingleQuotes("'", `'\''`),
 	}
 }
@@ -46,8 +48,10 @@ func dialects() map[string]dialect {
 		},
 		// What FOR puts in place of its variable is not parsed again.
 		"cmd": {"SET %s=%s", "SET %s=", "REM", "\t@FOR /f \"tokens=*\" %%i IN ('%s') DO @%%i", strings.NewReplacer(), unspeakable},
-		// In double quotes csh escapes nothing but the exclamation mark: other quotes are needed for the rest.
-		"tcsh": {`setenv %s "%s";`, "unsetenv %s;", ":", "eval `%s`", strings.NewReplacer(`"`, `"'"'"`, `$`, `"'$'"`, "`", "\"'`'\"", `!`, `\!`), unlessItHas("`!", posix().word)},
+		// In double quotes csh escapes nothing but the exclamation mark: other quotes are needed for the rest. It takes patterns in
+		// what a command printed for names of files before it looks at quotes, so those signs are not printed at all.
+		"tcsh": {`setenv %s "%s";`, "unsetenv %s;", ":", "eval `%s`", strings.NewReplacer(`"`, `"'"'"`, `$`, `"'$'"`, "`", "\"'`'\"", `!`, `\!`,
+			"{", "`printf '\\173'`", "*", "`printf '\\052'`", "?", "`printf '\\077'`", "[", "`printf '\\133'`"), unlessItHas("`!{*?[", posix().word)},
 		"emacs": {
 			`(setenv "%s" "%s")`, `(setenv "%s" nil)`, ";;", `(with-temp-buffer (shell-command "%s" (current-buffer)) (eval-buffer))`,
 			strings.NewReplacer(`\`, `\\`, `"`, `\"`), posix().word,
@@ -74,7 +78,7 @@ func writeShell(out io.Writer, shell string, variables []variable, unset bool, a
 			return fault.New("engine.env", fault.Precondition, v.name, fmt.Sprintf("no shell can be told the value of %s: %q", v.name, v.value)).
 				WithHint("keep control characters out of it")
 		default:
-			fmt.Fprintf(&text, d.set+"\n", v.name, d.quote.Replace(v.value))
+			fmt.Fprintf(&text, d.set+"\n", v.name, d.value(v.value))
 		}
 	}
 	if line, ok := d.commandLine(args); ok {
@@ -82,6 +86,17 @@ func writeShell(out io.Writer, shell string, variables []variable, unset bool, a
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// value writes a value as set has it. The hints of sh and csh have the shell split the line at spaces and put it together with
+// single ones, so that two in a row need something between them.
+func (d dialect) value(text string) string {
+	text = d.quote.Replace(text)
+	splits := d.eval == "eval $(%s)" || d.eval == "eval `%s`"
+	for splits && strings.Contains(text, "  ") {
+		text = strings.ReplaceAll(text, "  ", ` "" `)
+	}
+	return text
 }
 
 // commandLine is how we were called, for a comment that people copy and some shells look into. It is not told where the shell

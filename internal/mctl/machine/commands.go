@@ -19,7 +19,7 @@ import (
 func Commands(env *cli.Env) []*cobra.Command {
 	return []*cobra.Command{
 		newList(env), newStatus(env), newURL(env), newIP(env), newInspect(env), newActive(env), newRemove(env), newWait(env),
-		newRetry(env), newEvents(env),
+		newRetry(env), newEvents(env), newUpdateLabels(env),
 	}
 }
 

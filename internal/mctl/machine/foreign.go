@@ -1,13 +1,16 @@
 package machine
 
 import (
+	"context"
+
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/output"
+	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // foreignItems are the folders that another program made, beside the machines that are known.
-func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
+func foreignItems(ctx context.Context, env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
 	dir, err := env.State()
 	if err != nil {
 		return nil, err
@@ -27,13 +30,17 @@ func foreignItems(env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
 		}
 		folder := dir.Machine(name)
 		if _, marked := folder.Mark(); marked {
+			env.Forget(ctx, name) // somebody else has removed it
 			continue
 		}
 		driver := folder.ForeignDriver()
 		if driver == "" {
 			driver = "not found"
 		}
-		items = append(items, Item{Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported"})
+		items = append(items, Item{
+			Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported",
+			SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(nil),
+		})
 	}
 	return items, nil
 }

@@ -89,7 +89,7 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	for _, m := range machines {
 		items = append(items, itemOf(env, m))
 	}
-	foreign, err := foreignItems(env, known)
+	foreign, err := foreignItems(ctx, env, known)
 	if err != nil {
 		return err
 	}
@@ -121,15 +121,11 @@ func writeItems(env *cli.Env, format string, items []Item) error {
 }
 
 func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
-	status, spec := m.GetStatus(), m.GetSpec().GetEngine()
+	status := m.GetStatus()
 	item := Item{
 		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(m.GetSpec().GetDriver()), State: output.Line(status.GetState()),
 		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
-		SwarmOptions: &state.SwarmOptions{},
-		EngineOptions: &state.EngineOptions{
-			ArbitraryFlags: spec.GetOptions(), Env: spec.GetEnv(), InsecureRegistry: spec.GetInsecureRegistries(), Labels: spec.GetLabels(),
-			StorageDriver: spec.GetStorageDriver(), TlsVerify: true, RegistryMirror: spec.GetRegistryMirrors(), InstallURL: spec.GetInstallUrl(),
-		},
+		SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(m.GetSpec().GetEngine()),
 	}
 	if url, err := engine.URL(m); err == nil {
 		item.URL = output.Line(url)

@@ -146,8 +146,69 @@ func TestForceIsNeverAFailureAndForgetsFiles(t *testing.T) {
 	if _, err := run(t.Context(), env, "rm", "-f", "gone", "foreign"); err != nil {
 		t.Error(err)
 	}
-	if names, _ := c.Dir().Folders(); !slices.Equal(names, []string{"foreign"}) || !strings.Contains(env.Err.(*bytes.Buffer).String(), "does not exist") {
-		t.Errorf("folders %q, %q", names, env.Err)
+	if names, _ := c.Dir().Folders(); !slices.Equal(names, []string{"foreign"}) {
+		t.Errorf("folders %q", names)
+	}
+	if out := env.Out.(*bytes.Buffer).String(); strings.Count(out, "does not exist, so there is nothing to remove\n") != 2 || env.Err.(*bytes.Buffer).Len() > 0 {
+		t.Errorf("it says %q, %q", out, env.Err)
+	}
+}
+
+func TestForceLeavesWhatDoesNotGoInTimeToTheController(t *testing.T) {
+	c := controllertest.New(t)
+	c.Put(controllertest.Running("web", "10.0.0.1"))
+	if err := c.Dir().Machine("web").Claim("uid-web"); err != nil {
+		t.Fatal(err)
+	}
+	c.Act = func(string, *controllerv1.Machine) {
+		c.Change("web", func(m *controllerv1.Machine) { m.Status.Error = "it may not go" })
+	}
+	env := c.Env()
+	out, err := run(t.Context(), env, "rm", "-f", "--wait-delete", "50ms", "web")
+	if err != nil || !strings.HasSuffix(out, "\"web\" is not gone yet. Its removal is noted and goes on until it is; so far: it may not go\n") || env.Err.(*bytes.Buffer).Len() > 0 {
+		t.Errorf("%q, %q, %v", out, env.Err, err)
+	}
+	if m, err := c.Env().Get(t.Context(), "web"); err != nil || !m.GetSpec().GetDeletion().GetPersist() || m.GetSpec().GetDeletion().GetForce() {
+		t.Errorf("%v, %v", m, err)
+	}
+	if !c.Dir().Machine("web").Exists() {
+		t.Error("the folder went before the machine")
+	}
+	// Without force, the same is a failure.
+	_, err = run(t.Context(), c.Env(), "rm", "-y", "--wait-delete", "50ms", "web")
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "goes on until it is") || !strings.Contains(fault.HintOf(err), "--forget web") {
+		t.Errorf("%v, %q", err, fault.HintOf(err))
+	}
+}
+
+func TestForceFailsWhereNothingCouldBeNoted(t *testing.T) {
+	c := controllertest.New(t)
+	c.Put(controllertest.Running("web", "10.0.0.1"))
+	c.Refuse = func(method string) error {
+		if method == "DeleteMachine" {
+			return fault.New("test", fault.Denied, "web", "you may not").WithHint("ask")
+		}
+		return nil
+	}
+	if _, err := run(t.Context(), c.Env(), "rm", "-f", "web"); !fault.Is(err, fault.Denied) {
+		t.Errorf("%v", err)
+	}
+	for _, args := range [][]string{{"rm", "-f"}, {"rm", "--wait-delete", "-1s", "web"}, {"rm", "--wait-delete", "soon", "web"}} {
+		if _, err := run(t.Context(), c.Env(), args...); err == nil {
+			t.Errorf("%q is taken", args)
+		}
+	}
+}
+
+func TestNobodyThereToAnswerRemovesNothing(t *testing.T) {
+	for _, answer := range []string{"", "n\n", "maybe\n", "\n"} {
+		c := controllertest.New(t)
+		c.Put(controllertest.Running("web", "10.0.0.1"))
+		env := c.Env()
+		env.In = strings.NewReader(answer)
+		if _, err := run(t.Context(), env, "rm", "web"); err != nil || slices.Contains(c.Calls(), "DeleteMachine") {
+			t.Errorf("answered %q: %v, %q", answer, err, c.Calls())
+		}
 	}
 }
 

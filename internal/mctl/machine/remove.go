@@ -3,8 +3,10 @@ package machine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -22,28 +24,44 @@ import (
 // atOnce bounds how many machines one command works on at the same time.
 const atOnce = 16
 
-type removeOptions struct{ force, yes, purge bool }
+// defaultWaitDelete is how long rm --force waits where a provider fails: less than a GitLab Runner gives it.
+const defaultWaitDelete = 2 * time.Minute
+
+type removeOptions struct {
+	force, yes, purge, forget bool
+	waitDelete                time.Duration
+}
 
 func newRemove(env *cli.Env) *cobra.Command {
 	var opts removeOptions
 	command := &cobra.Command{
 		Use: "rm [arg...]", Short: "Remove a machine", Example: "mctl rm web\nmctl rm -y web db", ValidArgsFunction: cli.CompleteMachines(env),
-		Args: func(command *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				env.Remind(env.Help(command, command.LocalFlags()))
-				return cli.Failf("Error: Expected to get one or more machine names as arguments").WithHint("`mctl ls` lists the machines")
-			}
-			return nil
-		},
+		Args: atLeastOne(env),
 		RunE: func(command *cobra.Command, args []string) error {
+			if opts.waitDelete < 0 {
+				return cli.Usagef("invalid value %q for flag -wait-delete", opts.waitDelete).WithHint("give a time such as 90s or 5m; 0 does not wait")
+			}
 			return remove(command.Context(), env, cli.Unique(args), opts)
 		},
 	}
 	flags := command.Flags()
-	flags.BoolVarP(&opts.force, "force", "f", false, "Remove local configuration even if machine cannot be removed, also implies an automatic yes (`-y`)")
+	flags.BoolVarP(&opts.force, "force", "f", false, "Remove even what the provider does not remove at once, by trying for as long as it takes; also implies an automatic yes (`-y`)")
 	flags.BoolVarP(&opts.yes, "yes", "y", false, "Assumes automatic yes to proceed with remove, without prompting further user confirmation")
-	flags.BoolVar(&opts.purge, "purge-engine", false, "On an adopted host, also remove a Docker that mctl installed, with its data")
+	flags.DurationVar(&opts.waitDelete, "wait-delete", defaultWaitDelete, "With --force: how long to wait until the machine is gone, before the controller is left to it")
+	flags.BoolVar(&opts.forget, "forget", false, "Forget the machine even if its host can't be removed; the command orphans finds what is left then")
+	flags.BoolVar(&opts.purge, "purge-engine", false, "On an adopted host, also remove a Docker that was installed for the machine, with its data")
 	return command
+}
+
+// atLeastOne refuses a command line without names, in docker-machine's words.
+func atLeastOne(env *cli.Env) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			env.Remind(env.Help(command, command.LocalFlags()))
+			return cli.Failf("Error: Expected to get one or more machine names as arguments").WithHint("`mctl ls` lists the machines")
+		}
+		return nil
+	}
 }
 
 // remove asks for the machines to go, all at once, and returns when each is gone or could not go.
@@ -66,27 +84,32 @@ func remove(ctx context.Context, env *cli.Env, names []string, opts removeOption
 		progress := place()
 		group.Go(func() error {
 			err := removeOne(ctx, env, name, opts, progress)
-			progress.Done(err)
+			var left pending
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
+			switch {
+			case err == nil:
+				progress.Done(nil)
+				result.Removed = append(result.Removed, name)
+				said(env, progress, "Successfully removed "+name)
+			case opts.force && errors.As(err, &left):
+				progress.Done(context.Canceled) // left to itself
+				result.Pending = append(result.Pending, name)
+				said(env, progress, left.Error())
+			case opts.force && fault.Is(err, fault.NotFound): // docker-machine's users rely on its being no failure
+				progress.Done(nil)
+				said(env, progress, err.Error()+", so there is nothing to remove")
+			default:
+				progress.Done(err)
 				failed = append(failed, cli.Wrap(err, "Error removing host %q: %w", name))
-				return nil
 			}
-			result.Removed = append(result.Removed, name)
-			said(env, progress, "Successfully removed "+name)
 			return nil
 		})
 	}
 	_ = group.Wait()
 	err := errors.Join(failed...)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		err = cli.Interrupted("what is being removed is removed all the same; `mctl wait --deleted " + strings.Join(names, " ") + "` waits for it")
-	case opts.force && err != nil:
-		// docker-machine's users rely on this: by force is never a failure.
-		env.Complain(err)
-		result.Errors, err = env.Complaints(err), nil
 	}
 	return errors.Join(err, env.Result(result))
 }
@@ -94,7 +117,18 @@ func remove(ctx context.Context, env *cli.Env, names []string, opts removeOption
 // removal is what a removal answers with --output json.
 type removal struct {
 	Removed []string `json:"removed"`
-	Errors  any      `json:"errors,omitempty"` // with --force, which is never a failure
+	Pending []string `json:"pending,omitempty"` // with --force: the controller goes on with them
+}
+
+// pending is a removal that the controller has taken note of and goes on with, although nobody waits for it any more.
+type pending struct{ name, reason string }
+
+func (p pending) Error() string {
+	text := fmt.Sprintf("%q is not gone yet. Its removal is noted and goes on until it is", p.name)
+	if p.reason != "" {
+		text += "; so far: " + p.reason
+	}
+	return text
 }
 
 // said writes a line for good: through the board where one is drawn, since they share a screen.
@@ -126,6 +160,10 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 		}
 		return err
 	}
+	// A create that was killed may have left it without the machine's mark.
+	if err := dir.Recover(name, present.GetUid(), present.GetSpec().GetSshAuthorizedKeys()); err != nil {
+		return err
+	}
 	if needsAgent(folder, present) {
 		// Whoever adopted the host with an ssh-agent lends it to give the host back; without one, the host's own agent does.
 		if loan, err := signer.Lend(ctx, client, env.Getenv("SSH_AUTH_SOCK"), name); err == nil {
@@ -135,21 +173,48 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 	progress.Step("(" + name + ") Removing the host...")
 	asked := env.Now()
 	response, err := client.Machines.DeleteMachine(ctx, &controllerv1.DeleteMachineRequest{
-		RequestId: cli.RequestID(), Name: name, Force: opts.force, PurgeEngine: opts.purge,
+		RequestId: cli.RequestID(), Name: name, Force: opts.forget, Persist: opts.force, PurgeEngine: opts.purge,
 	})
 	switch {
 	case fault.Is(err, fault.NotFound): // it went between two calls
+		return forget(env, present)
 	case err != nil:
 		return err
-	default:
-		m := response.GetMachine()
-		if _, err := follow.Machine(ctx, client, follow.Goal{
-			Name: name, UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: true, Since: asked, Progress: progress,
-		}); err != nil {
-			return err
-		}
 	}
-	return removeFiles(env, folder)
+	m := response.GetMachine()
+	limited, cancel := ctx, func() {}
+	if m.GetSpec().GetDeletion().GetPersist() { // else its failure ends the wait
+		limited, cancel = context.WithTimeout(ctx, opts.waitDelete)
+	}
+	defer cancel()
+	_, err = follow.Machine(limited, client, follow.Goal{
+		Name: name, UID: m.GetUid(), Generation: m.GetGeneration(), Deleted: true, Since: asked, Progress: progress,
+	})
+	switch {
+	case err == nil:
+		return forget(env, m)
+	case !opts.force || ctx.Err() != nil:
+		return unfinished(ctx, env, name, err)
+	}
+	return pending{name, reason(ctx, env, name)}
+}
+
+// unfinished puts into words that the time was over for a removal which the controller goes on with.
+func unfinished(ctx context.Context, env *cli.Env, name string, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return err
+	}
+	return fault.E("machine.rm", fault.Unavailable, name, pending{name, reason(ctx, env, name)}).
+		WithHint("`mctl wait --deleted " + name + "` waits for it, `mctl rm --forget " + name + "` gives it up")
+}
+
+// reason is why a machine is not gone yet, as far as its controller knows.
+func reason(ctx context.Context, env *cli.Env, name string) string {
+	m, err := env.Get(ctx, name)
+	if err != nil {
+		return ""
+	}
+	return m.GetStatus().GetError()
 }
 
 // removeFiles removes what the caller has of a machine that is gone.

@@ -3,7 +3,9 @@ package output
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -51,5 +53,21 @@ func encode(v any, indent string) (string, error) {
 	if err := encoder.Encode(v); err != nil {
 		return "", err
 	}
-	return string(bytes.TrimRight(text.Bytes(), "\n")), nil
+	return escapeJSON(string(bytes.TrimRight(text.Bytes(), "\n"))), nil
+}
+
+// escapeJSON writes what steers a terminal, and JSON allows in a text as it is, as JSON's escapes.
+func escapeJSON(text string) string {
+	if isPlain(text) {
+		return text
+	}
+	var escaped strings.Builder
+	for _, r := range text {
+		if r != '\n' && steers(r) {
+			fmt.Fprintf(&escaped, `\u%04x`, r)
+			continue
+		}
+		escaped.WriteRune(r)
+	}
+	return escaped.String()
 }

@@ -137,6 +137,15 @@ func TestJSONHasEveryFieldOfAMessage(t *testing.T) {
 	if err := JSON(&out, Messages[*controllerv1.Machine](nil)); err != nil || out.String() != "[]\n" {
 		t.Errorf("no messages are %q, %v", out.String(), err)
 	}
+	out.Reset()
+	steering := "\x1b[2J \u009b2J \x7f \u202e größe 你好"
+	if err := JSON(&out, map[string]string{"a": steering}); err != nil || out.String() != "{\n  \"a\": \"\\u001b[2J \\u009b2J \\u007f \\u202e größe 你好\"\n}\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	var back map[string]string
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["a"] != steering {
+		t.Errorf("it is read as %q, %v", back, err)
+	}
 	if JSON(&out, math.NaN()) == nil {
 		t.Error("what is no JSON is written")
 	}

@@ -15,12 +15,15 @@ func Plain(text string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			return r
-		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
+		case steers(r):
 			return ' '
 		}
 		return r
 	}, strings.ToValidUTF8(text, "?"))
 }
+
+// steers reports whether a terminal does something else with a rune than to show it. No such rune is beyond U+FFFF.
+func steers(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // Line is Plain on one line, with single spaces.
 func Line(text string) string { return strings.Join(strings.Fields(Plain(text)), " ") }

@@ -39,7 +39,7 @@ func (s Store) Check(name string) error {
 			WithHint("use letters, digits, dots and dashes").WithReason(fault.ReasonUsage)
 	case name == Local, name == "default", name == currentFile:
 		return fault.New("profile.Check", fault.Invalid, name, fmt.Sprintf("the name %q is taken", name)).
-			WithHint("take another one; it stands for the controller that mctl starts for you").WithReason(fault.ReasonUsage)
+			WithHint("take another one; it stands for the controller that is started for you").WithReason(fault.ReasonUsage)
 	}
 	return nil
 }

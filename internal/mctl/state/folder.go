@@ -33,7 +33,8 @@ type Folder struct {
 
 // Mark says whose a folder is. A folder without one is foreign: read at most, never changed.
 type Mark struct {
-	UID string `json:"uid"`
+	UID        string `json:"uid"`                  // of the machine; empty while it is only being asked for
+	Controller string `json:"controller,omitempty"` // that a create has asked
 }
 
 // Key is the private key for logging in to the host; it need not exist.
@@ -50,6 +51,12 @@ func (f Folder) HasKey() bool { return exists(f.Key()) }
 
 // Exists reports whether anything has the folder's name.
 func (f Folder) Exists() bool { return exists(f.Path) }
+
+// Foreign reports whether another program made what has the folder's name.
+func (f Folder) Foreign() bool {
+	_, ours := f.Mark()
+	return f.isLocal() && f.Exists() && !ours
+}
 
 // Mark reads the mark; false for a folder that is foreign or not there.
 func (f Folder) Mark() (Mark, bool) {
@@ -103,11 +110,11 @@ func (f Folder) Claim(uid string) error {
 	if err := makePrivate(f.Path); err != nil {
 		return err
 	}
-	return f.writeMark(uid)
+	return f.writeMark(Mark{UID: uid})
 }
 
-func (f Folder) writeMark(uid string) error {
-	text, err := json.Marshal(Mark{UID: uid})
+func (f Folder) writeMark(mark Mark) error {
+	text, err := json.Marshal(mark)
 	if err != nil {
 		return err
 	}

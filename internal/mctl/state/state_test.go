@@ -157,7 +157,7 @@ func TestForeignFoldersAreNeverTouched(t *testing.T) {
 	if err := folder.Claim("uid"); !fault.Is(err, fault.Exists) || fault.HintOf(err) == "" {
 		t.Errorf("claim: %v", err)
 	}
-	if _, err := dir.Stage("old"); !fault.Is(err, fault.Exists) {
+	if _, err := dir.Stage("old", "c1"); !fault.Is(err, fault.Exists) {
 		t.Errorf("stage: %v", err)
 	}
 	if err := folder.Remove(); err != nil {
@@ -168,6 +168,11 @@ func TestForeignFoldersAreNeverTouched(t *testing.T) {
 	}
 	if after := tree(t, dir.Root); !slices.Equal(before, after) {
 		t.Errorf("before\n%s\nafter\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+	for name, foreign := range map[string]bool{"old": true, "nosuch": false, "..": false, "../machines": false, "": false} {
+		if dir.Machine(name).Foreign() != foreign {
+			t.Errorf("%q is foreign: %v", name, !foreign)
+		}
 	}
 	if folder.ForeignDriver() != "virtualbox" {
 		t.Errorf("driver %q", folder.ForeignDriver())
@@ -210,7 +215,7 @@ func TestFoldersListsWhatMayBeMachines(t *testing.T) {
 
 func TestCreateThatIsRefusedLeavesNothing(t *testing.T) {
 	dir := newDir(t)
-	stage, err := dir.Stage("web")
+	stage, err := dir.Stage("web", "c1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +239,7 @@ func TestFolderGetsItsNameWhenTheMachineExists(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, former.File("cert.pem"), "former")
-	stage, err := dir.Stage("web")
+	stage, err := dir.Stage("web", "c1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +252,7 @@ func TestFolderGetsItsNameWhenTheMachineExists(t *testing.T) {
 		t.Fatal(err)
 	}
 	stage.Drop()
-	want := []string{"machines", "machines/web", "machines/web/.mctl={\"uid\":\"uid\"}\n", "machines/web/id_rsa=private", "machines/web/id_rsa.pub=public"}
+	want := []string{"machines", "machines/web", "machines/web/.mctl={\"uid\":\"uid\",\"controller\":\"c1\"}\n", "machines/web/id_rsa=private", "machines/web/id_rsa.pub=public"}
 	if got := tree(t, dir.Root); !slices.Equal(got, want) || folder.Path != former.Path {
 		t.Errorf("%q at %s", got, folder.Path)
 	}
@@ -255,7 +260,7 @@ func TestFolderGetsItsNameWhenTheMachineExists(t *testing.T) {
 
 func TestKeyOfACreateThatWasKilledIsFoundAgain(t *testing.T) {
 	dir := newDir(t)
-	stage, err := dir.Stage("web")
+	stage, err := dir.Stage("web", "c1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,11 +298,11 @@ func TestKeyOfACreateThatWasKilledIsFoundAgain(t *testing.T) {
 
 func TestWhatKilledCreatesLeftIsSweptAndNothingElse(t *testing.T) {
 	dir := newDir(t)
-	left, err := dir.Stage("left")
+	left, err := dir.Stage("left", "c1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh, err := dir.Stage("fresh")
+	fresh, err := dir.Stage("fresh", "c1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +313,7 @@ func TestWhatKilledCreatesLeftIsSweptAndNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := dir.Stage("web"); err != nil {
+	if _, err := dir.Stage("web", "c1"); err != nil {
 		t.Fatal(err)
 	}
 	if left.Exists() || !fresh.Exists() || !exists(filepath.Join(dir.Machines(), ".git", "config")) {

@@ -65,6 +65,22 @@ type SwarmOptions struct {
 	IsExperimental     bool
 }
 
+// NewEngineOptions are those of a wish; nil is none.
+func NewEngineOptions(engine *controllerv1.EngineSpec) *EngineOptions {
+	return &EngineOptions{
+		ArbitraryFlags: list(engine.GetOptions()), Env: list(engine.GetEnv()), InsecureRegistry: list(engine.GetInsecureRegistries()),
+		Labels: list(engine.GetLabels()), StorageDriver: engine.GetStorageDriver(), TlsVerify: true,
+		RegistryMirror: list(engine.GetRegistryMirrors()), InstallURL: engine.GetInstallUrl(),
+	}
+}
+
+// NewSwarmOptions are docker-machine's for a machine that is in no swarm.
+func NewSwarmOptions() *SwarmOptions {
+	return &SwarmOptions{
+		Host: "tcp://0.0.0.0:3376", Image: "swarm:latest", Strategy: "spread", ArbitraryFlags: []string{}, ArbitraryJoinFlags: []string{},
+	}
+}
+
 // AuthOptions say where certificates are. The controller keeps the authority's key and the host its own, so those paths
 // name files that are not there.
 type AuthOptions struct {
@@ -85,7 +101,7 @@ type AuthOptions struct {
 // ViewOf returns docker-machine's view of a machine whose files are in d. flags are the schema of its driver; without it the
 // driver object has only what was given, as text.
 func ViewOf(m *controllerv1.Machine, d Dir, flags []*controllerv1.DriverFlag) View {
-	spec, engine := m.GetSpec(), m.GetSpec().GetEngine()
+	spec := m.GetSpec()
 	certs, folder := filepath.Join(d.Certs(), m.GetStatus().GetAuthority()), d.Machine(m.GetName())
 	return View{
 		ConfigVersion: 3,
@@ -93,15 +109,8 @@ func ViewOf(m *controllerv1.Machine, d Dir, flags []*controllerv1.DriverFlag) Vi
 		DriverName:    spec.GetDriver(),
 		Name:          m.GetName(),
 		HostOptions: HostOptions{
-			EngineOptions: EngineOptions{
-				ArbitraryFlags: list(engine.GetOptions()), Env: list(engine.GetEnv()), InsecureRegistry: list(engine.GetInsecureRegistries()),
-				Labels: list(engine.GetLabels()), StorageDriver: engine.GetStorageDriver(), TlsVerify: true,
-				RegistryMirror: list(engine.GetRegistryMirrors()), InstallURL: engine.GetInstallUrl(),
-			},
-			SwarmOptions: SwarmOptions{
-				Host: "tcp://0.0.0.0:3376", Image: "swarm:latest", Strategy: "spread",
-				ArbitraryFlags: []string{}, ArbitraryJoinFlags: []string{},
-			},
+			EngineOptions: *NewEngineOptions(spec.GetEngine()),
+			SwarmOptions:  *NewSwarmOptions(),
 			AuthOptions: AuthOptions{
 				CertDir: certs, CaCertPath: filepath.Join(certs, "ca.pem"), CaPrivateKeyPath: filepath.Join(certs, "ca-key.pem"),
 				ServerCertPath: folder.File("server.pem"), ServerKeyPath: folder.File("server-key.pem"),

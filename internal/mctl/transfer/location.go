@@ -55,15 +55,15 @@ const everyHost = "Host *\n  StrictHostKeyChecking yes\n  GlobalKnownHostsFile /
 // writeConfig makes a configuration file for ssh. The caller removes it.
 func writeConfig(hosts string) (path string, err error) {
 	file, err := os.CreateTemp("", "mctl-ssh-*")
-	if err != nil {
-		return "", fault.E("transfer.writeConfig", fault.Precondition, "", err)
-	}
-	defer file.Close()
-	if _, err := file.WriteString(everyHost + hosts); err != nil {
+	if err == nil {
+		defer file.Close()
+		if _, err = file.WriteString(everyHost + hosts); err == nil {
+			return file.Name(), nil
+		}
 		_ = os.Remove(file.Name())
-		return "", fault.E("transfer.writeConfig", fault.Precondition, file.Name(), err)
 	}
-	return file.Name(), nil
+	return "", fault.E("transfer.writeConfig", fault.Precondition, os.TempDir(), fmt.Errorf("can't write a file for ssh: %w", err)).
+		WithHint("make room in " + os.TempDir() + ", or name another directory by TMPDIR")
 }
 
 // find looks for a program under any of its names; what is docker-machine's word for what it is needed for.

@@ -31,6 +31,7 @@ var (
 	_ driver.Remover = (*Driver)(nil)
 	_ driver.Lister  = (*Driver)(nil)
 	_ driver.Planner = (*Driver)(nil)
+	_ driver.Labeler = (*Driver)(nil)
 )
 
 // New returns a driver. Nothing is asked until a machine is.

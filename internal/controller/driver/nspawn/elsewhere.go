@@ -17,7 +17,7 @@ func New(Config) *Driver { return &Driver{} }
 
 func needsLinux() *fault.Error {
 	return fault.New("nspawn", fault.Precondition, "", "the nspawn driver needs Linux").
-		WithHint("choose another driver, or a controller on Linux: mctl context")
+		WithHint("choose another driver, or a controller on Linux: see `mctl context --help`")
 }
 
 // Info says why it cannot be used.

@@ -384,10 +384,12 @@ type Machine struct {
 	// Changes with every write of the record; pass it back to make a write conditional.
 	ResourceVersion string `protobuf:"bytes,3,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
 	// Raised by every write of spec. status.observed_generation names the one that was reached.
-	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	Spec          *MachineSpec           `protobuf:"bytes,6,opt,name=spec,proto3" json:"spec,omitempty"`
-	Status        *MachineStatus         `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	Generation uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	Spec       *MachineSpec           `protobuf:"bytes,6,opt,name=spec,proto3" json:"spec,omitempty"`
+	Status     *MachineStatus         `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	// What callers have noted about it. They change nothing, so that writing them raises no generation.
+	Labels        map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -467,6 +469,13 @@ func (x *Machine) GetSpec() *MachineSpec {
 func (x *Machine) GetStatus() *MachineStatus {
 	if x != nil {
 		return x.Status
+	}
+	return nil
+}
+
+func (x *Machine) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -703,7 +712,9 @@ type Deletion struct {
 	// Forget the record even if the provider or the host can't be reached.
 	Force bool `protobuf:"varint,1,opt,name=force,proto3" json:"force,omitempty"`
 	// On an adopted host, also remove a Docker that we installed, with its data.
-	PurgeEngine   bool `protobuf:"varint,2,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
+	PurgeEngine bool `protobuf:"varint,2,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
+	// Go on without end where the provider fails, instead of parking the machine.
+	Persist       bool `protobuf:"varint,3,opt,name=persist,proto3" json:"persist,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -748,6 +759,13 @@ func (x *Deletion) GetForce() bool {
 func (x *Deletion) GetPurgeEngine() bool {
 	if x != nil {
 		return x.PurgeEngine
+	}
+	return false
+}
+
+func (x *Deletion) GetPersist() bool {
+	if x != nil {
+		return x.Persist
 	}
 	return false
 }
@@ -1789,7 +1807,7 @@ var File_mctl_controller_v1_machine_proto protoreflect.FileDescriptor
 
 const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\n" +
-	" mctl/controller/v1/machine.proto\x12\x12mctl.controller.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n" +
+	" mctl/controller/v1/machine.proto\x12\x12mctl.controller.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x03\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12)\n" +
@@ -1800,7 +1818,11 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x123\n" +
 	"\x04spec\x18\x06 \x01(\v2\x1f.mctl.controller.v1.MachineSpecR\x04spec\x129\n" +
-	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\"\xd0\x04\n" +
+	"\x06status\x18\a \x01(\v2!.mctl.controller.v1.MachineStatusR\x06status\x12?\n" +
+	"\x06labels\x18\b \x03(\v2'.mctl.controller.v1.Machine.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd0\x04\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2 .mctl.controller.v1.DriverOptionR\rdriverOptions\x126\n" +
@@ -1823,10 +1845,11 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +
 	"\aupgrade\x18\x03 \x01(\x04R\aupgrade\x12)\n" +
 	"\x10regenerate_certs\x18\x04 \x01(\x04R\x0fregenerateCerts\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\x04R\x05retry\"C\n" +
+	"\x05retry\x18\x05 \x01(\x04R\x05retry\"]\n" +
 	"\bDeletion\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12!\n" +
-	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\"\xc9\x01\n" +
+	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\x12\x18\n" +
+	"\apersist\x18\x03 \x01(\bR\apersist\"\xc9\x01\n" +
 	"\x05Waits\x12+\n" +
 	"\x03ssh\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ssh\x123\n" +
 	"\ainstall\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\ainstall\x12/\n" +
@@ -1979,7 +2002,7 @@ func file_mctl_controller_v1_machine_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_mctl_controller_v1_machine_proto_goTypes = []any{
 	(LinkMode)(0),                 // 0: mctl.controller.v1.LinkMode
 	(AdoptRestart)(0),             // 1: mctl.controller.v1.AdoptRestart
@@ -2002,47 +2025,49 @@ var file_mctl_controller_v1_machine_proto_goTypes = []any{
 	(*LinkStatus)(nil),            // 18: mctl.controller.v1.LinkStatus
 	(*Health)(nil),                // 19: mctl.controller.v1.Health
 	(*DiskUsage)(nil),             // 20: mctl.controller.v1.DiskUsage
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	nil,                           // 21: mctl.controller.v1.Machine.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_proto_depIdxs = []int32{
-	21, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	22, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
 	7,  // 1: mctl.controller.v1.Machine.spec:type_name -> mctl.controller.v1.MachineSpec
 	13, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
-	11, // 3: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
-	12, // 4: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
-	3,  // 5: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
-	8,  // 6: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
-	10, // 7: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
-	9,  // 8: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
-	0,  // 9: mctl.controller.v1.MachineSpec.link:type_name -> mctl.controller.v1.LinkMode
-	22, // 10: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
-	22, // 11: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
-	22, // 12: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
-	22, // 13: mctl.controller.v1.Waits.boot:type_name -> google.protobuf.Duration
-	2,  // 14: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
-	1,  // 15: mctl.controller.v1.EngineSpec.adopt_restart:type_name -> mctl.controller.v1.AdoptRestart
-	4,  // 16: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
-	21, // 17: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	14, // 18: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
-	15, // 19: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
-	16, // 20: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
-	17, // 21: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
-	18, // 22: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
-	19, // 23: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
-	21, // 24: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	21, // 25: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	21, // 26: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
-	5,  // 27: mctl.controller.v1.LinkStatus.way:type_name -> mctl.controller.v1.LinkWay
-	21, // 28: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
-	20, // 29: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
-	22, // 30: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
-	22, // 31: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	21, // 3: mctl.controller.v1.Machine.labels:type_name -> mctl.controller.v1.Machine.LabelsEntry
+	11, // 4: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
+	12, // 5: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
+	3,  // 6: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
+	8,  // 7: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
+	10, // 8: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
+	9,  // 9: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
+	0,  // 10: mctl.controller.v1.MachineSpec.link:type_name -> mctl.controller.v1.LinkMode
+	23, // 11: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
+	23, // 12: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
+	23, // 13: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
+	23, // 14: mctl.controller.v1.Waits.boot:type_name -> google.protobuf.Duration
+	2,  // 15: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
+	1,  // 16: mctl.controller.v1.EngineSpec.adopt_restart:type_name -> mctl.controller.v1.AdoptRestart
+	4,  // 17: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
+	22, // 18: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	14, // 19: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
+	15, // 20: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	16, // 21: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
+	17, // 22: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
+	18, // 23: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
+	19, // 24: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
+	22, // 25: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	22, // 26: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	22, // 27: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
+	5,  // 28: mctl.controller.v1.LinkStatus.way:type_name -> mctl.controller.v1.LinkWay
+	22, // 29: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
+	20, // 30: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
+	23, // 31: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
+	23, // 32: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_proto_init() }
@@ -2056,7 +2081,7 @@ func file_mctl_controller_v1_machine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_proto_rawDesc), len(file_mctl_controller_v1_machine_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -131,7 +131,7 @@ func (x WatchMachinesResponse_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WatchMachinesResponse_Type.Descriptor instead.
 func (WatchMachinesResponse_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23, 0}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25, 0}
 }
 
 // GetMachineRequest names one machine.
@@ -480,10 +480,13 @@ type DeleteMachineRequest struct {
 	RequestId       string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	ResourceVersion string                 `protobuf:"bytes,3,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
-	Force           bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
-	PurgeEngine     bool                   `protobuf:"varint,5,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Forget the record even if the provider or the host can't be reached.
+	Force       bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	PurgeEngine bool `protobuf:"varint,5,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
+	// Where the provider fails, go on without end instead of parking the machine. A host that was adopted is given up then.
+	Persist       bool `protobuf:"varint,6,opt,name=persist,proto3" json:"persist,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteMachineRequest) Reset() {
@@ -547,6 +550,13 @@ func (x *DeleteMachineRequest) GetForce() bool {
 func (x *DeleteMachineRequest) GetPurgeEngine() bool {
 	if x != nil {
 		return x.PurgeEngine
+	}
+	return false
+}
+
+func (x *DeleteMachineRequest) GetPersist() bool {
+	if x != nil {
+		return x.Persist
 	}
 	return false
 }
@@ -1346,6 +1356,121 @@ func (x *RetryMachineResponse) GetMachine() *Machine {
 	return nil
 }
 
+// UpdateLabelsRequest names the machine and its new labels.
+type UpdateLabelsRequest struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	RequestId       string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	ResourceVersion string                 `protobuf:"bytes,3,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
+	// 1 to 64; keys of 1 to 63 bytes, values of at most 255, without control characters.
+	Labels        map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateLabelsRequest) Reset() {
+	*x = UpdateLabelsRequest{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateLabelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateLabelsRequest) ProtoMessage() {}
+
+func (x *UpdateLabelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateLabelsRequest.ProtoReflect.Descriptor instead.
+func (*UpdateLabelsRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UpdateLabelsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateLabelsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateLabelsRequest) GetResourceVersion() string {
+	if x != nil {
+		return x.ResourceVersion
+	}
+	return ""
+}
+
+func (x *UpdateLabelsRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// UpdateLabelsResponse carries the record as it is now.
+type UpdateLabelsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateLabelsResponse) Reset() {
+	*x = UpdateLabelsResponse{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateLabelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateLabelsResponse) ProtoMessage() {}
+
+func (x *UpdateLabelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateLabelsResponse.ProtoReflect.Descriptor instead.
+func (*UpdateLabelsResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UpdateLabelsResponse) GetMachine() *Machine {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
 // WatchMachinesRequest says what to watch.
 type WatchMachinesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1359,7 +1484,7 @@ type WatchMachinesRequest struct {
 
 func (x *WatchMachinesRequest) Reset() {
 	*x = WatchMachinesRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1496,7 @@ func (x *WatchMachinesRequest) String() string {
 func (*WatchMachinesRequest) ProtoMessage() {}
 
 func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1509,7 @@ func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesRequest.ProtoReflect.Descriptor instead.
 func (*WatchMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchMachinesRequest) GetName() string {
@@ -1414,7 +1539,7 @@ type WatchMachinesResponse struct {
 
 func (x *WatchMachinesResponse) Reset() {
 	*x = WatchMachinesResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1551,7 @@ func (x *WatchMachinesResponse) String() string {
 func (*WatchMachinesResponse) ProtoMessage() {}
 
 func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1564,7 @@ func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesResponse.ProtoReflect.Descriptor instead.
 func (*WatchMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchMachinesResponse) GetType() WatchMachinesResponse_Type {
@@ -1479,7 +1604,7 @@ type WaitMachineRequest struct {
 
 func (x *WaitMachineRequest) Reset() {
 	*x = WaitMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1616,7 @@ func (x *WaitMachineRequest) String() string {
 func (*WaitMachineRequest) ProtoMessage() {}
 
 func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1629,7 @@ func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineRequest.ProtoReflect.Descriptor instead.
 func (*WaitMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WaitMachineRequest) GetName() string {
@@ -1545,7 +1670,7 @@ type WaitMachineResponse struct {
 
 func (x *WaitMachineResponse) Reset() {
 	*x = WaitMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1682,7 @@ func (x *WaitMachineResponse) String() string {
 func (*WaitMachineResponse) ProtoMessage() {}
 
 func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1695,7 @@ func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineResponse.ProtoReflect.Descriptor instead.
 func (*WaitMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WaitMachineResponse) GetMachine() *Machine {
@@ -1606,14 +1731,15 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"b\n" +
 	"\x15CreateMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x12\n" +
-	"\x04plan\x18\x02 \x03(\tR\x04plan\"\xad\x01\n" +
+	"\x04plan\x18\x02 \x03(\tR\x04plan\"\xc7\x01\n" +
 	"\x14DeleteMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
 	"\x10resource_version\x18\x03 \x01(\tR\x0fresourceVersion\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\x12!\n" +
-	"\fpurge_engine\x18\x05 \x01(\bR\vpurgeEngine\"N\n" +
+	"\fpurge_engine\x18\x05 \x01(\bR\vpurgeEngine\x12\x18\n" +
+	"\apersist\x18\x06 \x01(\bR\apersist\"N\n" +
 	"\x15DeleteMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"s\n" +
 	"\x13StartMachineRequest\x12\x1d\n" +
@@ -1665,6 +1791,17 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
 	"\x10resource_version\x18\x03 \x01(\tR\x0fresourceVersion\"M\n" +
 	"\x14RetryMachineResponse\x125\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"\xfb\x01\n" +
+	"\x13UpdateLabelsRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
+	"\x10resource_version\x18\x03 \x01(\tR\x0fresourceVersion\x12K\n" +
+	"\x06labels\x18\x04 \x03(\v23.mctl.controller.v1.UpdateLabelsRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"M\n" +
+	"\x14UpdateLabelsResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"`\n" +
 	"\x14WatchMachinesRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
@@ -1691,8 +1828,7 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\vMachineView\x12\x1c\n" +
 	"\x18MACHINE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12MACHINE_VIEW_BASIC\x10\x01\x12\x15\n" +
-	"\x11MACHINE_VIEW_FULL\x10\x022\xcc\n" +
-	"\n" +
+	"\x11MACHINE_VIEW_FULL\x10\x022\xaf\v\n" +
 	"\x0eMachineService\x12[\n" +
 	"\n" +
 	"GetMachine\x12%.mctl.controller.v1.GetMachineRequest\x1a&.mctl.controller.v1.GetMachineResponse\x12a\n" +
@@ -1705,7 +1841,8 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x10ProvisionMachine\x12+.mctl.controller.v1.ProvisionMachineRequest\x1a,.mctl.controller.v1.ProvisionMachineResponse\x12g\n" +
 	"\x0eUpgradeMachine\x12).mctl.controller.v1.UpgradeMachineRequest\x1a*.mctl.controller.v1.UpgradeMachineResponse\x12\x7f\n" +
 	"\x16RegenerateCertificates\x121.mctl.controller.v1.RegenerateCertificatesRequest\x1a2.mctl.controller.v1.RegenerateCertificatesResponse\x12a\n" +
-	"\fRetryMachine\x12'.mctl.controller.v1.RetryMachineRequest\x1a(.mctl.controller.v1.RetryMachineResponse\x12f\n" +
+	"\fRetryMachine\x12'.mctl.controller.v1.RetryMachineRequest\x1a(.mctl.controller.v1.RetryMachineResponse\x12a\n" +
+	"\fUpdateLabels\x12'.mctl.controller.v1.UpdateLabelsRequest\x1a(.mctl.controller.v1.UpdateLabelsResponse\x12f\n" +
 	"\rWatchMachines\x12(.mctl.controller.v1.WatchMachinesRequest\x1a).mctl.controller.v1.WatchMachinesResponse0\x01\x12^\n" +
 	"\vWaitMachine\x12&.mctl.controller.v1.WaitMachineRequest\x1a'.mctl.controller.v1.WaitMachineResponseB\xc3\x01\n" +
 	"\x16com.mctl.controller.v1B\x13MachineServiceProtoP\x01Z*mctl/proto/mctl/controller/v1;controllerv1\xa2\x02\x03MCX\xaa\x02\x12Mctl.Controller.V1\xca\x02\x12Mctl\\Controller\\V1\xe2\x02\x1eMctl\\Controller\\V1\\GPBMetadata\xea\x02\x14Mctl::Controller::V1b\x06proto3"
@@ -1723,7 +1860,7 @@ func file_mctl_controller_v1_machine_service_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_machine_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(MachineView)(0),                       // 0: mctl.controller.v1.MachineView
 	(WatchMachinesResponse_Type)(0),        // 1: mctl.controller.v1.WatchMachinesResponse.Type
@@ -1749,63 +1886,70 @@ var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(*RegenerateCertificatesResponse)(nil), // 21: mctl.controller.v1.RegenerateCertificatesResponse
 	(*RetryMachineRequest)(nil),            // 22: mctl.controller.v1.RetryMachineRequest
 	(*RetryMachineResponse)(nil),           // 23: mctl.controller.v1.RetryMachineResponse
-	(*WatchMachinesRequest)(nil),           // 24: mctl.controller.v1.WatchMachinesRequest
-	(*WatchMachinesResponse)(nil),          // 25: mctl.controller.v1.WatchMachinesResponse
-	(*WaitMachineRequest)(nil),             // 26: mctl.controller.v1.WaitMachineRequest
-	(*WaitMachineResponse)(nil),            // 27: mctl.controller.v1.WaitMachineResponse
-	(*Machine)(nil),                        // 28: mctl.controller.v1.Machine
-	(*MachineSpec)(nil),                    // 29: mctl.controller.v1.MachineSpec
-	(*durationpb.Duration)(nil),            // 30: google.protobuf.Duration
+	(*UpdateLabelsRequest)(nil),            // 24: mctl.controller.v1.UpdateLabelsRequest
+	(*UpdateLabelsResponse)(nil),           // 25: mctl.controller.v1.UpdateLabelsResponse
+	(*WatchMachinesRequest)(nil),           // 26: mctl.controller.v1.WatchMachinesRequest
+	(*WatchMachinesResponse)(nil),          // 27: mctl.controller.v1.WatchMachinesResponse
+	(*WaitMachineRequest)(nil),             // 28: mctl.controller.v1.WaitMachineRequest
+	(*WaitMachineResponse)(nil),            // 29: mctl.controller.v1.WaitMachineResponse
+	nil,                                    // 30: mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	(*Machine)(nil),                        // 31: mctl.controller.v1.Machine
+	(*MachineSpec)(nil),                    // 32: mctl.controller.v1.MachineSpec
+	(*durationpb.Duration)(nil),            // 33: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
-	28, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
 	0,  // 1: mctl.controller.v1.ListMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
-	28, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
-	29, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
-	28, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 5: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 6: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 7: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 8: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 9: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 10: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 11: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
-	28, // 12: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	1,  // 13: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
-	28, // 14: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
-	30, // 15: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
-	28, // 16: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	2,  // 17: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
-	4,  // 18: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
-	6,  // 19: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
-	8,  // 20: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
-	10, // 21: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
-	12, // 22: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
-	14, // 23: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
-	16, // 24: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
-	18, // 25: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
-	20, // 26: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
-	22, // 27: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
-	24, // 28: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
-	26, // 29: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
-	3,  // 30: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
-	5,  // 31: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
-	7,  // 32: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
-	9,  // 33: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
-	11, // 34: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
-	13, // 35: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
-	15, // 36: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
-	17, // 37: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
-	19, // 38: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
-	21, // 39: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
-	23, // 40: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
-	25, // 41: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
-	27, // 42: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
-	30, // [30:43] is the sub-list for method output_type
-	17, // [17:30] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	31, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
+	32, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	31, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 5: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 6: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 7: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 8: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 9: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 10: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 11: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
+	31, // 12: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	30, // 13: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	31, // 14: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
+	1,  // 15: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
+	31, // 16: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 17: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
+	31, // 18: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	2,  // 19: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
+	4,  // 20: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
+	6,  // 21: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
+	8,  // 22: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
+	10, // 23: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
+	12, // 24: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
+	14, // 25: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
+	16, // 26: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
+	18, // 27: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
+	20, // 28: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
+	22, // 29: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
+	24, // 30: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
+	26, // 31: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
+	28, // 32: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
+	3,  // 33: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
+	5,  // 34: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
+	7,  // 35: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
+	9,  // 36: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
+	11, // 37: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
+	13, // 38: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
+	15, // 39: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
+	17, // 40: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
+	19, // 41: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
+	21, // 42: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
+	23, // 43: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
+	25, // 44: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
+	27, // 45: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
+	29, // 46: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
+	33, // [33:47] is the sub-list for method output_type
+	19, // [19:33] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_service_proto_init() }
@@ -1820,7 +1964,7 @@ func file_mctl_controller_v1_machine_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_service_proto_rawDesc), len(file_mctl_controller_v1_machine_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

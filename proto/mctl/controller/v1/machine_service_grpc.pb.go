@@ -30,6 +30,7 @@ const (
 	MachineService_UpgradeMachine_FullMethodName         = "/mctl.controller.v1.MachineService/UpgradeMachine"
 	MachineService_RegenerateCertificates_FullMethodName = "/mctl.controller.v1.MachineService/RegenerateCertificates"
 	MachineService_RetryMachine_FullMethodName           = "/mctl.controller.v1.MachineService/RetryMachine"
+	MachineService_UpdateLabels_FullMethodName           = "/mctl.controller.v1.MachineService/UpdateLabels"
 	MachineService_WatchMachines_FullMethodName          = "/mctl.controller.v1.MachineService/WatchMachines"
 	MachineService_WaitMachine_FullMethodName            = "/mctl.controller.v1.MachineService/WaitMachine"
 )
@@ -70,6 +71,10 @@ type MachineServiceClient interface {
 	RegenerateCertificates(ctx context.Context, in *RegenerateCertificatesRequest, opts ...grpc.CallOption) (*RegenerateCertificatesResponse, error)
 	// RetryMachine unparks a failed machine; it goes on where it stopped. NOT_FOUND; FAILED_PRECONDITION. Repeatable.
 	RetryMachine(ctx context.Context, in *RetryMachineRequest, opts ...grpc.CallOption) (*RetryMachineResponse, error)
+	// UpdateLabels adds labels to those of the machine, and to those of its instance where the driver can (30 s at most); each key
+	// replaces its own. INVALID_ARGUMENT, also for what the provider takes no label of; NOT_FOUND; FAILED_PRECONDITION while it
+	// is made or deleted. Repeatable.
+	UpdateLabels(ctx context.Context, in *UpdateLabelsRequest, opts ...grpc.CallOption) (*UpdateLabelsResponse, error)
 	// WatchMachines sends the machines asked for, then every change. OUT_OF_RANGE when since_resource_version is too old or
 	// the caller reads too slowly: list and watch anew ("resync"). May be repeated.
 	WatchMachines(ctx context.Context, in *WatchMachinesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchMachinesResponse], error)
@@ -195,6 +200,16 @@ func (c *machineServiceClient) RetryMachine(ctx context.Context, in *RetryMachin
 	return out, nil
 }
 
+func (c *machineServiceClient) UpdateLabels(ctx context.Context, in *UpdateLabelsRequest, opts ...grpc.CallOption) (*UpdateLabelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateLabelsResponse)
+	err := c.cc.Invoke(ctx, MachineService_UpdateLabels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *machineServiceClient) WatchMachines(ctx context.Context, in *WatchMachinesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchMachinesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &MachineService_ServiceDesc.Streams[0], MachineService_WatchMachines_FullMethodName, cOpts...)
@@ -260,6 +275,10 @@ type MachineServiceServer interface {
 	RegenerateCertificates(context.Context, *RegenerateCertificatesRequest) (*RegenerateCertificatesResponse, error)
 	// RetryMachine unparks a failed machine; it goes on where it stopped. NOT_FOUND; FAILED_PRECONDITION. Repeatable.
 	RetryMachine(context.Context, *RetryMachineRequest) (*RetryMachineResponse, error)
+	// UpdateLabels adds labels to those of the machine, and to those of its instance where the driver can (30 s at most); each key
+	// replaces its own. INVALID_ARGUMENT, also for what the provider takes no label of; NOT_FOUND; FAILED_PRECONDITION while it
+	// is made or deleted. Repeatable.
+	UpdateLabels(context.Context, *UpdateLabelsRequest) (*UpdateLabelsResponse, error)
 	// WatchMachines sends the machines asked for, then every change. OUT_OF_RANGE when since_resource_version is too old or
 	// the caller reads too slowly: list and watch anew ("resync"). May be repeated.
 	WatchMachines(*WatchMachinesRequest, grpc.ServerStreamingServer[WatchMachinesResponse]) error
@@ -307,6 +326,9 @@ func (UnimplementedMachineServiceServer) RegenerateCertificates(context.Context,
 }
 func (UnimplementedMachineServiceServer) RetryMachine(context.Context, *RetryMachineRequest) (*RetryMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryMachine not implemented")
+}
+func (UnimplementedMachineServiceServer) UpdateLabels(context.Context, *UpdateLabelsRequest) (*UpdateLabelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateLabels not implemented")
 }
 func (UnimplementedMachineServiceServer) WatchMachines(*WatchMachinesRequest, grpc.ServerStreamingServer[WatchMachinesResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchMachines not implemented")
@@ -533,6 +555,24 @@ func _MachineService_RetryMachine_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MachineService_UpdateLabels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateLabelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).UpdateLabels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_UpdateLabels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).UpdateLabels(ctx, req.(*UpdateLabelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MachineService_WatchMachines_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchMachinesRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -612,6 +652,10 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryMachine",
 			Handler:    _MachineService_RetryMachine_Handler,
+		},
+		{
+			MethodName: "UpdateLabels",
+			Handler:    _MachineService_UpdateLabels_Handler,
 		},
 		{
 			MethodName: "WaitMachine",

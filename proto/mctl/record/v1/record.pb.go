@@ -36,9 +36,10 @@ type Machine struct {
 	// Private key with which the controller logs in to a host that it made; PKCS #8.
 	SealedSshKey []byte `protobuf:"bytes,7,opt,name=sealed_ssh_key,json=sealedSshKey,proto3" json:"sealed_ssh_key,omitempty"`
 	// The newest writes by request id, so that a repeated one changes nothing.
-	Requests []*Request `protobuf:"bytes,8,rep,name=requests,proto3" json:"requests,omitempty"`
+	Requests []*Request        `protobuf:"bytes,8,rep,name=requests,proto3" json:"requests,omitempty"`
+	Labels   map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Join ticket in the user data of a host that has not joined yet.
-	SealedBootTicket []byte `protobuf:"bytes,9,opt,name=sealed_boot_ticket,json=sealedBootTicket,proto3" json:"sealed_boot_ticket,omitempty"`
+	SealedBootTicket []byte `protobuf:"bytes,10,opt,name=sealed_boot_ticket,json=sealedBootTicket,proto3" json:"sealed_boot_ticket,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -129,6 +130,13 @@ func (x *Machine) GetRequests() []*Request {
 	return nil
 }
 
+func (x *Machine) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 func (x *Machine) GetSealedBootTicket() []byte {
 	if x != nil {
 		return x.SealedBootTicket
@@ -160,10 +168,11 @@ type MachineSpec struct {
 	PurgeEngine       bool                 `protobuf:"varint,18,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
 	Rollback          bool                 `protobuf:"varint,19,opt,name=rollback,proto3" json:"rollback,omitempty"`
 	// Name of a stored credential.
-	Credential string `protobuf:"bytes,20,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential    string `protobuf:"bytes,20,opt,name=credential,proto3" json:"credential,omitempty"`
+	DeletePersist bool   `protobuf:"varint,21,opt,name=delete_persist,json=deletePersist,proto3" json:"delete_persist,omitempty"`
 	// auto, direct or ssh.
-	Link          string               `protobuf:"bytes,21,opt,name=link,proto3" json:"link,omitempty"`
-	WaitBoot      *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_boot,json=waitBoot,proto3" json:"wait_boot,omitempty"`
+	Link          string               `protobuf:"bytes,22,opt,name=link,proto3" json:"link,omitempty"`
+	WaitBoot      *durationpb.Duration `protobuf:"bytes,23,opt,name=wait_boot,json=waitBoot,proto3" json:"wait_boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,6 +345,13 @@ func (x *MachineSpec) GetCredential() string {
 		return x.Credential
 	}
 	return ""
+}
+
+func (x *MachineSpec) GetDeletePersist() bool {
+	if x != nil {
+		return x.DeletePersist
+	}
+	return false
 }
 
 func (x *MachineSpec) GetLink() string {
@@ -1597,7 +1613,7 @@ var File_mctl_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x02\n" +
+	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x03\n" +
 	"\aMachine\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1609,8 +1625,13 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x04spec\x18\x05 \x01(\v2\x1b.mctl.record.v1.MachineSpecR\x04spec\x125\n" +
 	"\x06status\x18\x06 \x01(\v2\x1d.mctl.record.v1.MachineStatusR\x06status\x12$\n" +
 	"\x0esealed_ssh_key\x18\a \x01(\fR\fsealedSshKey\x123\n" +
-	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\x12,\n" +
-	"\x12sealed_boot_ticket\x18\t \x01(\fR\x10sealedBootTicket\"\xbe\x06\n" +
+	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\x12;\n" +
+	"\x06labels\x18\t \x03(\v2#.mctl.record.v1.Machine.LabelsEntryR\x06labels\x12,\n" +
+	"\x12sealed_boot_ticket\x18\n" +
+	" \x01(\fR\x10sealedBootTicket\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x06\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12C\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2\x1c.mctl.record.v1.DriverOptionR\rdriverOptions\x122\n" +
@@ -1635,9 +1656,10 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\brollback\x18\x13 \x01(\bR\brollback\x12\x1e\n" +
 	"\n" +
 	"credential\x18\x14 \x01(\tR\n" +
-	"credential\x12\x12\n" +
-	"\x04link\x18\x15 \x01(\tR\x04link\x126\n" +
-	"\twait_boot\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\"\x82\x01\n" +
+	"credential\x12%\n" +
+	"\x0edelete_persist\x18\x15 \x01(\bR\rdeletePersist\x12\x12\n" +
+	"\x04link\x18\x16 \x01(\tR\x04link\x126\n" +
+	"\twait_boot\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\"\x82\x01\n" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12%\n" +
@@ -1771,7 +1793,7 @@ func file_mctl_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_mctl_record_v1_record_proto_rawDescData
 }
 
-var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Machine)(nil),               // 0: mctl.record.v1.Machine
 	(*MachineSpec)(nil),           // 1: mctl.record.v1.MachineSpec
@@ -1789,40 +1811,42 @@ var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Gone)(nil),                  // 13: mctl.record.v1.Gone
 	(*Request)(nil),               // 14: mctl.record.v1.Request
 	(*Credential)(nil),            // 15: mctl.record.v1.Credential
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	nil,                           // 16: mctl.record.v1.Machine.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
 }
 var file_mctl_record_v1_record_proto_depIdxs = []int32{
-	16, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	17, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
 	4,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
 	14, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
-	2,  // 4: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
-	3,  // 5: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
-	17, // 6: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
-	17, // 7: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
-	17, // 8: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
-	17, // 9: mctl.record.v1.MachineSpec.wait_boot:type_name -> google.protobuf.Duration
-	16, // 10: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	5,  // 11: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
-	6,  // 12: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
-	7,  // 13: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
-	16, // 14: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	16, // 15: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 16: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
-	16, // 17: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 18: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
-	16, // 19: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
-	14, // 20: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
-	16, // 21: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	16, // 22: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	16, // 23: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	14, // 24: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	16, // 4: mctl.record.v1.Machine.labels:type_name -> mctl.record.v1.Machine.LabelsEntry
+	2,  // 5: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
+	3,  // 6: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
+	18, // 7: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
+	18, // 8: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
+	18, // 9: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
+	18, // 10: mctl.record.v1.MachineSpec.wait_boot:type_name -> google.protobuf.Duration
+	17, // 11: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	5,  // 12: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
+	6,  // 13: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
+	7,  // 14: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
+	17, // 15: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	17, // 16: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 17: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
+	17, // 18: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 19: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
+	17, // 20: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
+	14, // 21: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
+	17, // 22: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	17, // 23: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	17, // 24: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	14, // 25: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }
@@ -1836,7 +1860,7 @@ func file_mctl_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_record_v1_record_proto_rawDesc), len(file_mctl_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

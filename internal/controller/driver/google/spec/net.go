@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/fault"
 )
 
 // portRange is what one --google-open-port opens.
@@ -162,10 +163,27 @@ func (s *Spec) parseLabels(opts driver.Options) error {
 	s.labels = map[string]string{}
 	for _, text := range commas(opts.String(flagLabels)) {
 		key, value, _ := strings.Cut(strings.Replace(text, "=", ":", 1), ":")
-		if !labelPattern.MatchString(key) || !valuePattern.MatchString(value) || strings.HasPrefix(key, "mctl-") {
-			return refuse(flagLabels, fmt.Errorf("bad label %q", text), "give key:value in lower case; keys that begin with mctl- are taken")
+		if !goodLabel(key, value) {
+			return refuse(flagLabels, fmt.Errorf("bad label %q", text), "give key:value in lower case; "+takenKeys)
 		}
 		s.labels[key] = value
+	}
+	return nil
+}
+
+const takenKeys = "keys that begin with mctl- are taken"
+
+func goodLabel(key, value string) bool {
+	return labelPattern.MatchString(key) && valuePattern.MatchString(value) && !strings.HasPrefix(key, "mctl-")
+}
+
+// CheckLabels refuses labels that Google would, and those that are ours.
+func CheckLabels(labels map[string]string) error {
+	for key, value := range labels {
+		if !goodLabel(key, value) {
+			return fault.E("google.Label", fault.Invalid, key, fmt.Errorf("Google takes no label %q", key+"="+value)). //nolint:staticcheck // a name
+																	WithHint("lower case letters, digits, - and _, at most 63 of each, the key beginning with a letter; " + takenKeys)
+		}
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func (s *Spec) parseNames(opts driver.Options) error {
 		n := cloud.Parse(text)
 		good := pathPattern.MatchString(n.Name) && (n.Project == "" || projectPattern.MatchString(n.Project))
 		if !good || n.Kind != "" && n.Kind != kind || n.Scope != "" && path.Dir(n.Scope) != path.Dir(scope) || strings.Contains(strings.TrimPrefix(n.Name, "family/"), "/") {
-			return n, refuse(flag, fmt.Errorf("bad name %q", text), "see mctl create --driver google --help")
+			return n, refuse(flag, fmt.Errorf("bad name %q", text), "see `mctl create --driver google --help`")
 		}
 		if n.Project == "" {
 			n.Project = s.Place.Project

@@ -212,7 +212,7 @@ func work(ctx context.Context, lock *os.File, line func(string), tool string, ar
 		failed := system.Complaint(ctx, tool, &said.Tail, err)
 		if failed.Kind == fault.Internal {
 			failed.Kind = fault.Precondition // a mirror that cannot be reached, a disk that is full: somebody must act
-			return failed.WithHint("see why " + tool + " failed, then mctl retry")
+			return failed.WithHint("see why " + tool + " failed, then `mctl retry` it")
 		}
 		return failed
 	}

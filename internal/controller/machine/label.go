@@ -1,0 +1,94 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/store"
+	"mctl/internal/fault"
+)
+
+// MaxLabels is how many labels a machine may have.
+const MaxLabels = 64
+
+// labelLimit bounds what a provider may take to label a host.
+const labelLimit = 30 * time.Second
+
+// Label adds labels to the machine, and to its host where the driver can; each key replaces its own. The host comes first, so
+// that nothing is noted that its provider refuses: the labels of both are the same, but after a crash between, which
+// a repetition mends. It is no wish: nothing waits for it, and no generation is raised. fault.Precondition while the host is
+// made or removed.
+func (s *Service) Label(ctx context.Context, requestID, name string, at store.Revision, labels map[string]string) (*Machine, error) {
+	const op, method = "machine.Label", "label"
+	m, err := s.load(ctx, name, true)
+	if err != nil {
+		return nil, err
+	}
+	switch known, err := m.requests.Knows(requestID, method); {
+	case known || err != nil:
+		return m, err
+	case m.Spec.Deleted:
+		return nil, fault.E(op, fault.Precondition, name, fmt.Errorf("%q is being removed", name))
+	case m.Status.Phase == Pending || m.Status.Phase == Creating:
+		return nil, fault.E(op, fault.Precondition, name, fmt.Errorf("the host of %q is not made yet", name)).
+			WithHint("`mctl wait " + name + "` waits for it")
+	case at != 0 && m.Revision != at:
+		return nil, conflict(name)
+	}
+	if _, err := m.withLabels(labels); err != nil {
+		return nil, err
+	}
+	if err := s.labelHost(ctx, m, labels); err != nil {
+		return nil, err
+	}
+	return s.write(ctx, name, 0, func(now *Machine) (bool, error) {
+		if now.UID != m.UID {
+			return false, NotFound(name)
+		}
+		all, err := now.withLabels(labels)
+		if err != nil || maps.Equal(all, now.Labels) {
+			return false, err
+		}
+		now.Labels, now.requests = all, now.requests.With(requestID, method, s.config.Now())
+		return true, nil
+	})
+}
+
+// withLabels are the machine's labels with more of them.
+func (m *Machine) withLabels(more map[string]string) (map[string]string, error) {
+	all := map[string]string{}
+	maps.Copy(all, m.Labels)
+	maps.Copy(all, more)
+	if len(all) > MaxLabels {
+		return nil, fault.E("machine.Label", fault.Invalid, m.Name, fmt.Errorf("%q would have %d labels, and %d are the limit", m.Name, len(all), MaxLabels)).
+			WithHint("give fewer; what is there can be replaced")
+	}
+	return all, nil
+}
+
+func (s *Service) labelHost(ctx context.Context, m *Machine, labels map[string]string) error {
+	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	if err != nil {
+		return err
+	}
+	labeler, ok := d.(driver.Labeler)
+	if !ok {
+		return nil
+	}
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, labelLimit)
+	defer cancel()
+	err = labeler.Label(limited, told, labels)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fault.E("machine.Label", fault.Unavailable, m.Name, fmt.Errorf("the provider did not label the host of %q within %s", m.Name, labelLimit)).
+			WithHint("try again; what is labelled stays so")
+	}
+	return err
+}

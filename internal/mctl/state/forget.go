@@ -1,0 +1,53 @@
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// unanswered is for how long a create that was killed may still be carried out: the controller checks for 30 s at most.
+const unanswered = time.Minute
+
+// Forget removes the folder of a machine that is no more, after somebody else removed it: its mark was read as seen before the
+// controller of an id was asked, and said that it knows no machine of the name. It stays where its mark is another one by
+// now, where its machine is only being asked for, and, with the key in it that may be the last way into a host, where another
+// controller was asked, such as one that lost its records. May be repeated.
+func (f Folder) Forget(seen Mark, controller string) error {
+	switch {
+	case f.HasKey() && seen.Controller != controller:
+		return nil
+	case seen.UID == "" && f.inTheMaking():
+		return nil
+	}
+	// Under another name nobody else changes it, and what is looked at is what is removed.
+	aside := Folder{Path: filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"-forgotten-"+seen.UID), Name: f.Name}
+	if err := os.Rename(f.Path, aside.Path); err != nil {
+		if os.IsNotExist(err) || os.IsExist(err) {
+			return nil // another command does the same
+		}
+		return Trouble(f.Path, err)
+	}
+	if now, _ := aside.Mark(); now != seen {
+		if err := os.Rename(aside.Path, f.Path); err != nil {
+			return Trouble(f.Path, err)
+		}
+		return nil
+	}
+	return aside.Remove()
+}
+
+// inTheMaking reports whether a create that has not settled the folder may still come to something.
+func (f Folder) inTheMaking() bool {
+	mark, err := os.Open(f.File(markFile))
+	if err != nil {
+		return false
+	}
+	defer mark.Close()
+	if syscall.Flock(int(mark.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil {
+		return true // its create lives
+	}
+	info, err := mark.Stat()
+	return err != nil || time.Since(info.ModTime()) < unanswered
+}
