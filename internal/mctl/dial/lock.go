@@ -11,8 +11,8 @@ import (
 	"mctl/internal/mctl/state"
 )
 
-// lock takes the file's lock and returns what gives it back.
-func lock(ctx context.Context, path string) (func(), error) {
+// Lock takes the file's lock, made for it, and returns what gives it back. fault.Unavailable when ctx ends first.
+func Lock(ctx context.Context, path string) (func(), error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, state.Trouble(path, err)
@@ -34,7 +34,7 @@ func lock(ctx context.Context, path string) (func(), error) {
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return nil, ctx.Err()
 			}
-			return nil, fault.New("dial.lock", fault.Unavailable, path, "another mctl has been starting the controller for too long").
+			return nil, fault.New("dial.lock", fault.Unavailable, path, "another mctl has been starting what is wanted for too long").
 				WithHint("see who holds " + path)
 		case <-look.C:
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,6 +33,23 @@ func (l Local) Socket() string {
 	}
 	digest := sha256.Sum256([]byte(path))
 	return filepath.Join(l.socketDir(), hex.EncodeToString(digest[:8])+".sock")
+}
+
+// OtherSocket is where another task of the caller's listens that has a key of its own: in the directory of the controller's
+// socket, which it makes, and at most 90 bytes long.
+func (l Local) OtherSocket(key string) (string, error) {
+	directory := l.socketDir()
+	digest := sha256.Sum256([]byte(l.Dir.Root + "\x00" + key))
+	return filepath.Join(directory, hex.EncodeToString(digest[:8])+".s"), makeSocketDir(directory)
+}
+
+// CheckPeer refuses whoever is at the other end of a socket, if that is neither the caller nor root.
+func CheckPeer(conn *net.UnixConn) error {
+	uid, _, err := peerOf(conn)
+	if err == nil && uid != os.Getuid() && uid != 0 {
+		err = fault.New("dial.CheckPeer", fault.Denied, "", "another user's process is at the other end of the socket")
+	}
+	return err
 }
 
 // noted is where a controller said that it listens. It differs from Socket when it was started in a session with another

@@ -59,7 +59,7 @@ func (l Local) start(ctx context.Context) (net.Conn, int, error) {
 	if err := l.Dir.MakeOwn(); err != nil {
 		return nil, 0, err
 	}
-	unlock, err := lock(ctx, filepath.Join(l.Dir.Own(), "start.lock"))
+	unlock, err := Lock(ctx, filepath.Join(l.Dir.Own(), "start.lock"))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -129,22 +129,45 @@ type ready struct {
 // spawn runs the controller in a session of its own and waits for its report: ready, or that another one has the state
 // directory already.
 func (l Local) spawn(ctx context.Context, program, socket string) (already bool, err error) {
-	args := []string{program, "--state-dir", l.Dir.Root, "--socket", socket, "--ready-fd", "3"}
+	task := Task{"the controller", l.Dir.ControllerLog(), []string{program, "--state-dir", l.Dir.Root, "--socket", socket, "--ready-fd", "3"}}
+	err = l.Background(ctx, task)
+	if errors.Is(err, errAlready) {
+		return true, nil
+	}
+	return false, err
+}
+
+// errAlready says that another controller has the state directory.
+var errAlready = errors.New("another one runs")
+
+// Task is a program that works for the caller in the background.
+type Task struct {
+	What string // as people know it, such as "the controller"
+	Log  string // path of the file that it writes to
+	Args []string
+}
+
+// Background starts a program as the controller is started: in a session of its own and, where systemd runs, a scope of its
+// own, so that it outlives its caller. The program tells descriptor 3 in one line of JSON how its start went: {"ready":true},
+// or {"error":"…","hint":"…"}.
+func (l Local) Background(ctx context.Context, task Task) error {
 	if scope := l.scope(); scope != nil {
-		report, err := l.run(ctx, append(scope, args...))
+		scoped := task
+		scoped.Args = append(scope, task.Args...)
+		report, err := l.run(ctx, scoped)
 		if err == nil {
-			return report.Already, report.fault(l)
+			return report.fault(l, task)
 		}
 		if ctx.Err() != nil {
-			return false, err
+			return err
 		}
-		l.debugf("no scope of its own for the controller: %v", err)
+		l.debugf("no scope of its own for %s: %v", task.What, err)
 	}
-	report, err := l.run(ctx, args)
+	report, err := l.run(ctx, task)
 	if err != nil {
-		return false, err
+		return err
 	}
-	return report.Already, report.fault(l)
+	return report.fault(l, task)
 }
 
 // scope is the command that gives the controller a scope of its own where systemd runs, so that it outlives the service
@@ -163,9 +186,8 @@ func (l Local) scope() []string {
 	return []string{run, "--user", "--scope", "--collect", "--quiet", "--"}
 }
 
-// openLog opens what the controller writes to. A long one becomes the former one first.
-func (l Local) openLog() (*os.File, error) {
-	path := l.Dir.ControllerLog()
+// openLog opens what a task writes to. A long one becomes the former one first.
+func openLog(path string) (*os.File, error) {
 	if info, err := os.Lstat(path); err == nil && info.Size() > maxLog {
 		if err := os.Rename(path, path+".1"); err != nil {
 			return nil, state.Trouble(path, err)
@@ -178,8 +200,9 @@ func (l Local) openLog() (*os.File, error) {
 	return file, nil
 }
 
-func (l Local) run(ctx context.Context, args []string) (ready, error) {
-	log, err := l.openLog()
+func (l Local) run(ctx context.Context, task Task) (ready, error) {
+	args := task.Args
+	log, err := openLog(task.Log)
 	if err != nil {
 		return ready{}, err
 	}
@@ -199,8 +222,8 @@ func (l Local) run(ctx context.Context, args []string) (ready, error) {
 	l.debugf("starting %s", strings.Join(args, " "))
 	if err := command.Start(); err != nil {
 		_ = writer.Close()
-		return ready{}, fault.E("dial.run", fault.Precondition, args[0], fmt.Errorf("can't start the controller: %w", err)).
-			WithHint("set MCTL_CONTROLLER_BIN to its program")
+		return ready{}, fault.E("dial.run", fault.Precondition, args[0], fmt.Errorf("can't start %s: %w", task.What, err)).
+			WithHint("set MCTL_CONTROLLER_BIN to the controller's program")
 	}
 	_ = writer.Close()
 	report, err := readReport(ctx, reader)
@@ -213,8 +236,8 @@ func (l Local) run(ctx context.Context, args []string) (ready, error) {
 			_ = command.Process.Kill()
 		}
 		_ = command.Wait()
-		return ready{}, fault.E("dial.run", fault.Unavailable, "", fmt.Errorf("the controller %w", err)).
-			WithHint("see " + l.Dir.ControllerLog())
+		return ready{}, fault.E("dial.run", fault.Unavailable, "", fmt.Errorf("%s %w", task.What, err)).
+			WithHint("see " + task.Log)
 	}
 	if report.Ready {
 		_ = command.Process.Release()
@@ -248,24 +271,26 @@ func readReport(ctx context.Context, reader *os.File) (ready, error) {
 	return report, nil
 }
 
-func (r ready) fault(l Local) error {
+func (r ready) fault(l Local, task Task) error {
 	switch {
 	case r.Error != "":
 		return fault.New("dial.spawn", fault.Precondition, l.Dir.Root, r.Error).WithHint(r.Hint)
-	case r.Ready, r.Already:
+	case r.Ready:
 		return nil
+	case r.Already:
+		return errAlready
 	}
-	return fault.New("dial.spawn", fault.Unavailable, l.Dir.Root, "the controller did not become ready").WithHint("see " + l.Dir.ControllerLog())
+	return fault.New("dial.spawn", fault.Unavailable, l.Dir.Root, task.What+" did not become ready").WithHint("see " + task.Log)
 }
 
-// environment is what the controller gets of ours: nothing that could be a credential, since those travel with each
+// environment is what a task gets of ours: nothing that could be a credential, since those travel with each
 // request, by whoever makes it.
 func (l Local) environment() []string {
 	var kept []string
 	for _, name := range []string{
 		"PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOCOVERDIR",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-		"MCTL_SEAL_KEY", "MCTL_LISTEN", "MCTL_ADVERTISE",
+		"MCTL_CONTROLLER_BIN", "MCTL_SEAL_KEY", "MCTL_LISTEN", "MCTL_ADVERTISE",
 	} {
 		if value, ok := l.Lookup(name); ok {
 			kept = append(kept, name+"="+value)

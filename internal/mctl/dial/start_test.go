@@ -330,7 +330,7 @@ func TestLongLogBecomesTheFormerOne(t *testing.T) {
 	if err := os.WriteFile(l.Dir.ControllerLog(), make([]byte, maxLog+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file, err := l.openLog()
+	file, err := openLog(l.Dir.ControllerLog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,26 +372,26 @@ func TestControllerInheritsNothingOfTheShell(t *testing.T) {
 
 func TestLockLetsOneThroughAndNamesItself(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "start.lock")
-	unlock, err := lock(t.Context(), path)
+	unlock, err := Lock(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := lock(ctx, path); !fault.Is(err, fault.Unavailable) || !strings.Contains(fault.HintOf(err), path) {
+	if _, err := Lock(ctx, path); !fault.Is(err, fault.Unavailable) || !strings.Contains(fault.HintOf(err), path) {
 		t.Errorf("%v", err)
 	}
 	interrupted, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	if _, err := lock(interrupted, path); !errors.Is(err, context.Canceled) {
+	if _, err := Lock(interrupted, path); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	unlock()
-	if unlock, err = lock(t.Context(), path); err != nil {
+	if unlock, err = Lock(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	unlock()
-	if _, err := lock(t.Context(), filepath.Join(path, "x")); !fault.Is(err, fault.Precondition) {
+	if _, err := Lock(t.Context(), filepath.Join(path, "x")); !fault.Is(err, fault.Precondition) {
 		t.Errorf("%v", err)
 	}
 }

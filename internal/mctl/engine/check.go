@@ -5,17 +5,16 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/credential"
 	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -46,20 +45,24 @@ func badCertificate(err error) bool {
 
 // Check dials an engine at url (tcp://HOST:PORT) with the certificates in a machine's folder and asks whether it is well.
 func Check(ctx context.Context, folder state.Folder, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, checkLimit)
-	defer cancel()
 	address := strings.TrimPrefix(url, "tcp://")
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return errors.New("the machine has no address")
 	}
-	config, err := clientTLS(folder)
+	config, err := credential.ClientTLS(folder)
 	if err != nil {
 		return err
 	}
 	config.ServerName = host
-	d := tls.Dialer{Config: config}
-	conn, err := d.DialContext(ctx, "tcp", address)
+	return ping(ctx, "tcp", address, config)
+}
+
+// ping asks an engine whether it is well, over TLS or, without a configuration, plainly.
+func ping(ctx context.Context, network, address string, config *tls.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	conn, err := connect(ctx, network, address, config)
 	if err != nil {
 		return err
 	}
@@ -80,20 +83,13 @@ func Check(ctx context.Context, folder state.Folder, url string) error {
 	return nil
 }
 
-func clientTLS(folder state.Folder) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(folder.File("cert.pem"), folder.File("key.pem"))
-	if err != nil {
-		return nil, err
+func connect(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	if config == nil {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
 	}
-	text, err := os.ReadFile(folder.File("ca.pem"))
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, errors.New("ca.pem holds no certificate")
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}}, nil
+	d := tls.Dialer{Config: config}
+	return d.DialContext(ctx, network, address)
 }
 
 // ErrNotRunning is docker-machine's word for a host that has no engine to talk to.

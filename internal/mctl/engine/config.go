@@ -9,22 +9,27 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/tunnel"
 )
 
 func newConfig(env *cli.Env) *cobra.Command {
 	var swarm bool
+	var via tunnel.Via
 	command := &cobra.Command{
 		Use: "config [arg...]", Short: "Print the connection config for machine",
 		Example: "docker $(mctl config web) ps",
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: cli.CompleteMachine(env),
-		RunE: func(command *cobra.Command, args []string) error { return config(command.Context(), env, args, swarm) },
+		RunE: func(command *cobra.Command, args []string) error {
+			return config(command.Context(), env, args, swarm, via)
+		},
 	}
 	command.Flags().BoolVar(&swarm, "swarm", false, "Display the Swarm config instead of the Docker daemon")
+	tunnel.AddVia(command.Flags(), &via, tunnel.Direct)
 	return command
 }
 
 // config prints the docker CLI's flags for a machine, after it has tried them: scripts take its success for "it is up".
-func config(ctx context.Context, env *cli.Env, args []string, swarm bool) error {
+func config(ctx context.Context, env *cli.Env, args []string, swarm bool, via tunnel.Via) error {
 	m, err := env.Machine(ctx, args)
 	if err != nil {
 		return err
@@ -32,9 +37,12 @@ func config(ctx context.Context, env *cli.Env, args []string, swarm bool) error 
 	if swarm {
 		return errNoSwarm(m.GetName())
 	}
-	url, err := URL(m)
+	url, socket, err := Endpoint(ctx, env, m, via)
 	if err != nil {
 		return cli.Wrap(err, "Error running connection boilerplate: %w")
+	}
+	if socket {
+		return socketConfig(ctx, env, m.GetName(), url)
 	}
 	folder, unreached, err := Reach(ctx, env, m)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/tunnel"
 )
 
 // Commands returns the commands about a machine's engine.
@@ -17,6 +18,7 @@ func Commands(env *cli.Env) []*cobra.Command {
 type envOptions struct {
 	swarm, unset, noProxy bool
 	shell                 string
+	via                   tunnel.Via
 }
 
 func newEnv(env *cli.Env) *cobra.Command {
@@ -36,6 +38,7 @@ func newEnv(env *cli.Env) *cobra.Command {
 	flags.BoolVar(&opts.swarm, "swarm", false, "Display the Swarm config instead of the Docker daemon")
 	flags.StringVar(&opts.shell, "shell", "", "Force environment to be configured for a specified shell: [fish, cmd, powershell, tcsh, emacs], default is auto-detect")
 	flags.BoolVarP(&opts.unset, "unset", "u", false, "Unset variables instead of setting them")
+	tunnel.AddVia(flags, &opts.via, tunnel.Direct)
 	flags.BoolVar(&opts.noProxy, "no-proxy", false, "Add machine IP to NO_PROXY environment variable")
 	return command
 }
@@ -55,7 +58,7 @@ func setEnv(ctx context.Context, env *cli.Env, args []string, opts envOptions) e
 	if opts.swarm {
 		return errNoSwarm(m.GetName())
 	}
-	url, err := URL(m)
+	url, socket, err := Endpoint(ctx, env, m, opts.via)
 	if err != nil {
 		return cli.Wrap(err, "Error checking TLS connection: %w")
 	}
@@ -66,7 +69,9 @@ func setEnv(ctx context.Context, env *cli.Env, args []string, opts envOptions) e
 	variables := []variable{
 		{"DOCKER_TLS_VERIFY", "1"}, {"DOCKER_HOST", url}, {"DOCKER_CERT_PATH", folder.Path}, {"DOCKER_MACHINE_NAME", m.GetName()},
 	}
-	if opts.noProxy {
+	if socket {
+		variables = socketVariables(env, url, m.GetName())
+	} else if opts.noProxy {
 		name, value := proxyVariable(env)
 		if address := m.GetStatus().GetAddress(); !strings.Contains(value, address) {
 			value = strings.TrimPrefix(value+","+address, ",")
@@ -74,9 +79,11 @@ func setEnv(ctx context.Context, env *cli.Env, args []string, opts envOptions) e
 		variables = append(variables, variable{name, value})
 	}
 	if env.JSON() {
-		all := map[string]string{}
+		all := map[string]any{}
 		for _, v := range variables {
-			all[v.name] = v.value
+			if all[v.name] = v.value; v.value == "" {
+				all[v.name] = nil
+			}
 		}
 		return env.Result(all)
 	}
@@ -132,7 +139,7 @@ func errNoSwarm(name string) error {
 
 // PrintEnv prints what a shell evaluates to use the machine that the arguments name, or, with unset, none.
 func PrintEnv(ctx context.Context, env *cli.Env, args []string, shell string, unset, noProxy bool) error {
-	opts := envOptions{shell: shell, unset: unset, noProxy: noProxy}
+	opts := envOptions{shell: shell, unset: unset, noProxy: noProxy, via: tunnel.Direct}
 	if unset {
 		return unsetEnv(env, args, opts)
 	}

@@ -71,20 +71,28 @@ func TakeVia(args []string) (Via, []string, error) {
 	return via, args, nil
 }
 
-// ThroughAgent decides for one way to a machine's SSH server: through the agent if that is wanted, or if its host does not
+// ThroughAgent decides for one way to a machine's host: through the agent if that is wanted, or if its SSH server does not
 // answer from here and the agent is there.
 func ThroughAgent(ctx context.Context, env *cli.Env, via Via, m *controllerv1.Machine) bool {
+	port := m.GetStatus().GetSsh().GetPort()
+	if port == 0 {
+		port = 22
+	}
+	return through(ctx, env, via, m, net.JoinHostPort(m.GetStatus().GetSsh().GetAddress(), strconv.FormatUint(uint64(port), 10)))
+}
+
+// EngineThroughAgent is ThroughAgent for a machine's engine.
+func EngineThroughAgent(ctx context.Context, env *cli.Env, via Via, m *controllerv1.Machine) bool {
+	return through(ctx, env, via, m, strings.TrimPrefix(m.GetStatus().GetUrl(), "tcp://"))
+}
+
+func through(ctx context.Context, env *cli.Env, via Via, m *controllerv1.Machine, address string) bool {
 	switch {
 	case via == Agent:
 		return true
 	case via == Direct || !m.GetStatus().GetLink().GetConnected():
 		return false
 	}
-	port := m.GetStatus().GetSsh().GetPort()
-	if port == 0 {
-		port = 22
-	}
-	address := net.JoinHostPort(m.GetStatus().GetSsh().GetAddress(), strconv.FormatUint(uint64(port), 10))
 	d := net.Dialer{Timeout: reachLimit}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err == nil {
