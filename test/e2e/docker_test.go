@@ -158,8 +158,12 @@ func TestDockerThroughTheFront(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.must("create", "--driver", "nspawn", "web")
-	l.importBusybox("web")
+	l.provesDocker(t)
+}
 
+// provesDocker does with the machine web what people do with Docker, by the lab's way to it.
+func (l *lab) provesDocker(t *testing.T) {
+	l.importBusybox("web")
 	t.Run("run", func(t *testing.T) {
 		l := l.within(t)
 		if got := l.mustDocker("web", nil, "run", "--rm", "busybox", "echo", "hello"); got != "hello\n" {
@@ -245,7 +249,16 @@ func TestDockerThroughTheFront(t *testing.T) {
 	t.Run("events of containers", func(t *testing.T) { containerEvents(l.within(t), "web") })
 	t.Run("session upgraded to h2c", func(t *testing.T) {
 		l := l.within(t)
-		conn := l.dialEngine("web")
+		var conn net.Conn
+		if host := l.dockerEnv("web")[0]; l.via == "" {
+			conn = l.dialEngine("web")
+		} else {
+			var err error
+			if conn, err = net.Dial("unix", strings.TrimPrefix(host, "DOCKER_HOST=unix://")); err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
 		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Fatal(err)
 		}

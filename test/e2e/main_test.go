@@ -38,6 +38,7 @@ type lab struct {
 	t     *testing.T
 	state string
 	bin   string
+	via   string // the way to Docker; empty for mctl's own choice
 }
 
 // newLab makes a lab and takes it down, with all of its machines, when the test ends.
@@ -66,7 +67,7 @@ func newLab(t *testing.T) *lab {
 }
 
 // within is the lab as a subtest sees it, which fails alone.
-func (l *lab) within(t *testing.T) *lab { return &lab{t: t, state: l.state, bin: l.bin} }
+func (l *lab) within(t *testing.T) *lab { return &lab{t: t, state: l.state, bin: l.bin, via: l.via} }
 
 func (l *lab) logTail() {
 	log, _ := os.ReadFile(filepath.Join(l.state, "mctl", "controller.log"))
@@ -128,7 +129,11 @@ func (l *lab) mustDocker(name string, stdin []byte, args ...string) string {
 func (l *lab) dockerEnv(name string) []string {
 	l.t.Helper()
 	var environment []string
-	for line := range strings.Lines(l.must("env", "--shell", "bash", name)) {
+	args := []string{"env", "--shell", "bash"}
+	if l.via != "" {
+		args = append(args, "--via", l.via)
+	}
+	for line := range strings.Lines(l.must(append(args, name)...)) {
 		if assignment, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
 			environment = append(environment, strings.ReplaceAll(assignment, `"`, ""))
 		}
