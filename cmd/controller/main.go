@@ -57,6 +57,11 @@ func parse(args []string) (config controller.Config, ready func(controller.Readi
 	flags.Var((*list)(&config.Advertise), "advertise", "host:port that agents are told; may be given several times [$MCTL_ADVERTISE, with commas]")
 	flags.StringVar(&config.AgentDir, "agent-dir", besideSelf(), "directory of agent-linux-amd64 and agent-linux-arm64")
 	flags.StringVar(&config.RepositoryKey, "docker-repository-key", controller.DockerRepositoryKey, "address at which Docker's package repository shows that it can be reached; empty to never ask")
+	user, told := os.LookupEnv("MCTL_PLUGIN_USER")
+	if !told {
+		user = "mctl-plugin"
+	}
+	flags.StringVar(&config.PluginUser, "plugin-user", user, "user that third-party drivers run as where the controller is root; empty for root itself [$MCTL_PLUGIN_USER]")
 	flags.DurationVar(&config.Lifetimes.EngineServer, "engine-certificate-life", config.Lifetimes.EngineServer, "life of engines' server certificates")
 	flags.DurationVar(&config.Lifetimes.Agent, "agent-certificate-life", config.Lifetimes.Agent, "life of agents' certificates")
 	if buildinfo.Development() { // for tests of what happens after a long time

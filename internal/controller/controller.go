@@ -40,6 +40,7 @@ type Config struct {
 	AgentDir      string   // holds agent-linux-amd64 and agent-linux-arm64
 	SealKey       string   // base64; empty for the key file
 	RepositoryKey string   // an address that Docker's package repository answers at; empty to never ask
+	PluginUser    string   // whom third-party drivers run as where we are root; empty for ourselves
 	Lifetimes     ca.Lifetimes
 	Logger        hclog.Logger
 	// Ready is told once, when the controller serves or can't.
@@ -122,7 +123,7 @@ func Run(ctx context.Context, config Config) error {
 		},
 		Forgotten: func(uid string) { relay.Forget(uid) },
 	})
-	table := newDrivers(own, settings.GetControllerId(), logger)
+	table := newDrivers(own, settings.GetControllerId(), config.PluginUser, logger)
 	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: now})
 	contact := bootstrap.New(bootstrap.Config{
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },

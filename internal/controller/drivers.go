@@ -1,8 +1,8 @@
 package controller
 
 import (
-	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -14,15 +14,19 @@ import (
 	"mctl/internal/controller/driver/generic"
 	"mctl/internal/controller/driver/google"
 	"mctl/internal/controller/driver/nspawn"
-	"mctl/internal/fault"
+	"mctl/internal/controller/driver/plugin"
 )
 
-// drivers is what machines can be made with, by name.
-type drivers map[string]driver.Driver
+// drivers is what machines can be made with, by name: our own, and third-party plugins where the name is none of ours.
+type drivers struct {
+	own     map[string]driver.Driver
+	plugins *plugin.Plugins
+}
 
-// newDrivers is the table, a line for each driver. dir is where they may keep files.
-func newDrivers(dir, controllerID string, logger hclog.Logger) drivers {
-	table := drivers{
+// newDrivers is the table, a line for each driver. dir is where they may keep files; pluginUser whom plugins run as where that is
+// root's to say.
+func newDrivers(dir, controllerID, pluginUser string, logger hclog.Logger) drivers {
+	table := map[string]driver.Driver{
 		"generic": generic.New(),
 		"google":  google.New(google.Config{}),
 		"nspawn":  nspawn.New(nspawn.Config{StateDir: filepath.Join(dir, "nspawn"), ControllerID: controllerID, Logger: logger.Named("nspawn")}),
@@ -30,17 +34,36 @@ func newDrivers(dir, controllerID string, logger hclog.Logger) drivers {
 	if buildinfo.Development() {
 		table["fake"] = fake.New(new(fake.Cloud))
 	}
-	return table
+	if os.Geteuid() != 0 {
+		pluginUser = ""
+	}
+	return drivers{own: table, plugins: plugin.New(plugin.Config{
+		Dir: dir, Path: os.Getenv("PATH"), User: pluginUser, Logger: logger.Named("plugin"),
+	})}
 }
 
 // Driver implements machine.Drivers.
 func (d drivers) Driver(name string) (driver.Driver, error) {
-	if found, ok := d[name]; ok {
+	if found, ok := d.own[name]; ok {
 		return found, nil
 	}
-	return nil, fault.E("controller.Driver", fault.NotFound, name, fmt.Errorf("Driver %q not found", name)). //nolint:staticcheck // docker-machine's words
-															WithHint("`mctl drivers` lists those there are").WithReason(fault.ReasonUsage)
+	found, err := d.plugins.Find(name)
+	if err != nil {
+		return nil, err // a nil pointer would be a driver
+	}
+	return found, nil
 }
 
-// Names lists them in order.
-func (d drivers) Names() []string { return slices.Sorted(maps.Keys(d)) }
+// List returns all of them, by name: our own first.
+func (d drivers) List() []driver.Driver {
+	var all []driver.Driver
+	for _, name := range slices.Sorted(maps.Keys(d.own)) {
+		all = append(all, d.own[name])
+	}
+	for _, found := range d.plugins.List() {
+		if _, ours := d.own[found.Info().Name]; !ours {
+			all = append(all, found)
+		}
+	}
+	return all
+}

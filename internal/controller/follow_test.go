@@ -47,7 +47,7 @@ func TestOnlyWhatSomebodyAsksForCutsAPauseShort(t *testing.T) {
 	}
 	made := &forgetful{Driver: fake.New(new(fake.Cloud))}
 	service, err := machine.New(machine.Config{
-		Store: store, Sealer: sealer, Drivers: drivers{"forgetful": made}, Events: event.NewJournal(time.Now()), Logger: hclog.NewNullLogger(), Now: time.Now,
+		Store: store, Sealer: sealer, Drivers: drivers{own: map[string]driver.Driver{"forgetful": made}}, Events: event.NewJournal(time.Now()), Logger: hclog.NewNullLogger(), Now: time.Now,
 		Hosts: agentlink.New(agentlink.Config{}), Tunnels: sshlink.New(sshlink.Config{}),
 	})
 	if err != nil {

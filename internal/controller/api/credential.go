@@ -24,6 +24,9 @@ func (c *credentialService) CreateCredential(ctx context.Context, r *controllerv
 	if len(r.GetContent()) > maxContent {
 		return nil, usage(fmt.Sprintf("a credential is longer than %d bytes", maxContent))
 	}
+	if err := mayRun(ctx, r.GetDriver()); err != nil {
+		return nil, err
+	}
 	d, err := c.server.config.Drivers.Driver(r.GetDriver())
 	if err != nil {
 		return nil, err

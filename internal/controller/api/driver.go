@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/plugin"
 	machines "mctl/internal/controller/machine"
+	"mctl/internal/fault"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -16,22 +18,31 @@ type driverService struct {
 
 func (d *driverService) ListDrivers(_ context.Context, _ *controllerv1.ListDriversRequest) (*controllerv1.ListDriversResponse, error) {
 	response := &controllerv1.ListDriversResponse{}
-	for _, name := range d.server.config.Drivers.Names() {
-		found, err := d.server.config.Drivers.Driver(name)
-		if err != nil {
-			return nil, err
-		}
+	for _, found := range d.server.config.Drivers.List() {
 		response.Drivers = append(response.Drivers, driverMessage(found))
 	}
 	return response, nil
 }
 
-func (d *driverService) GetDriver(_ context.Context, r *controllerv1.GetDriverRequest) (*controllerv1.GetDriverResponse, error) {
+func (d *driverService) GetDriver(ctx context.Context, r *controllerv1.GetDriverRequest) (*controllerv1.GetDriverResponse, error) {
+	if err := mayRun(ctx, r.GetName()); err != nil {
+		return nil, err
+	}
 	found, err := d.server.config.Drivers.Driver(r.GetName())
 	if err != nil {
 		return nil, err
 	}
 	return &controllerv1.GetDriverResponse{Driver: driverMessage(found)}, nil
+}
+
+// mayRun refuses callers from other computers who name a program of the controller's own to run: which ones serve as plugins, its
+// owner says.
+func mayRun(ctx context.Context, driverName string) error {
+	if !plugin.NamesFile(driverName) || identityOf(ctx).local {
+		return nil
+	}
+	return fault.New("api.mayRun", fault.Denied, driverName, "--plugin-binary names a file of the controller's computer, and works there alone").
+		WithHint("have the plugin put into the directory of drivers of the controller, and name its driver")
 }
 
 func driverMessage(d driver.Driver) *controllerv1.Driver {
@@ -48,7 +59,7 @@ func driverMessage(d driver.Driver) *controllerv1.Driver {
 }
 
 func (d *driverService) ListOrphans(ctx context.Context, r *controllerv1.ListOrphansRequest) (*controllerv1.ListOrphansResponse, error) {
-	scope, err := scopeOf(r.GetScope())
+	scope, err := scopeOf(ctx, r.GetScope())
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +78,7 @@ func (d *driverService) DeleteOrphan(ctx context.Context, r *controllerv1.Delete
 	if err := checkRequestID(r.GetRequestId()); err != nil {
 		return nil, err
 	}
-	scope, err := scopeOf(r.GetScope())
+	scope, err := scopeOf(ctx, r.GetScope())
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +87,10 @@ func (d *driverService) DeleteOrphan(ctx context.Context, r *controllerv1.Delete
 		driver.Resource{Kind: o.GetKind(), ID: o.GetId(), Location: o.GetLocation(), Machine: o.GetMachineUid()})
 }
 
-func scopeOf(m *controllerv1.Scope) (machines.Scope, error) {
+func scopeOf(ctx context.Context, m *controllerv1.Scope) (machines.Scope, error) {
+	if err := mayRun(ctx, m.GetDriver()); err != nil {
+		return machines.Scope{}, err
+	}
 	spec, err := specOf(&controllerv1.MachineSpec{Driver: m.GetDriver(), DriverOptions: m.GetDriverOptions(), Credential: m.GetCredential()})
 	return machines.Scope{Driver: spec.Driver, Options: spec.Options, Credential: spec.Credential}, err
 }

@@ -78,6 +78,9 @@ func (m *machineService) CreateMachine(ctx context.Context, r *controllerv1.Crea
 	if err := checkRequestID(r.GetRequestId()); err != nil {
 		return nil, err
 	}
+	if err := mayRun(ctx, r.GetSpec().GetDriver()); err != nil {
+		return nil, err
+	}
 	spec, err := specOf(r.GetSpec())
 	if err != nil {
 		return nil, err

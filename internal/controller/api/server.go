@@ -55,7 +55,8 @@ type Authorities interface {
 // Drivers lists what machines can be made with.
 type Drivers interface {
 	Driver(name string) (driver.Driver, error)
-	Names() []string
+	// List returns all that there are, by name. Those that would have to be run for it know no flags.
+	List() []driver.Driver
 }
 
 // Journal is what happened.

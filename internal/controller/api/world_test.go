@@ -227,7 +227,13 @@ func (t table) Driver(name string) (driver.Driver, error) {
 	}
 	return nil, fault.E("test", fault.NotFound, name, fmt.Errorf("Driver %q not found", name)).WithHint("try another").WithReason(fault.ReasonUsage) //nolint:staticcheck // docker-machine's words
 }
-func (t table) Names() []string { return slices.Sorted(maps.Keys(t)) }
+func (t table) List() []driver.Driver {
+	var all []driver.Driver
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		all = append(all, t[name])
+	}
+	return all
+}
 
 // pretend is a driver whose hosts have no login, so that they run at once.
 type pretend struct{}

@@ -18,6 +18,8 @@ type Target struct {
 	Wait time.Duration
 	// Adopted hosts were there before: nothing of theirs may be changed or stopped.
 	Adopted bool
+	// Authorize are authorized_keys lines that the user shall let in from now on; empty where the host's maker saw to it.
+	Authorize []string
 	// EnginePort must be free on the host, or ours.
 	EnginePort uint16
 	// MachineUID is whose agent may be there when the host is checked or given back; empty for nobody's when it is

@@ -19,6 +19,13 @@ const (
 	uploadCommand = asRoot + `sh -c "umask 077; mkdir -p ` + stateDir + ` && rm -f ` + newAgent + ` && gzip -dc >` + newAgent +
 		` && chmod 755 ` + newAgent + ` && sha256sum ` + newAgent + ` || { rm -f ` + newAgent + `; exit 1; }"'`
 
+	// authorizeCommand adds the lines that it reads to those that may log in as this user, once each.
+	authorizeCommand = `sh -c 'cd && umask 077 && mkdir -p .ssh && touch .ssh/authorized_keys || exit 1
+		[ -z "$(tail -c 1 .ssh/authorized_keys)" ] || echo >>.ssh/authorized_keys || exit 1
+		while IFS= read -r line; do
+			grep -qxF -e "$line" .ssh/authorized_keys || printf "%s\n" "$line" >>.ssh/authorized_keys || exit 1
+		done'`
+
 	installNewCommand     = asRoot + newAgent + ` install'`
 	installPresentCommand = asRoot + agentPath + ` install'`
 

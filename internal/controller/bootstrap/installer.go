@@ -101,6 +101,9 @@ func (i *Installer) Install(ctx context.Context, target Target, payload Payload,
 	if err := refusal(f, target, payload.MachineUID); err != nil {
 		return result, err
 	}
+	if err := i.authorize(ctx, c, target); err != nil {
+		return result, err
+	}
 	progress(fmt.Sprintf("Provisioning with %s...", f.OSName))
 	command, err := i.provide(ctx, c, target, f, progress)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // forced stands between a real sshd and this machine: what first contact does is done in a directory of the test.
 const forced = `#!/bin/sh
 move='s#\$(id -u)#0#g; s#/var/lib/mctl#DIR/state#g; s#/usr/local/bin/mctl-agent#DIR/mctl-agent#g;
-	s#/run/systemd/system#DIR#g; s#/run/cloud-init#DIR/none#g; s#= dockerd#= none#g; s#/etc/docker#DIR/none#g'
+	s#/run/systemd/system#DIR#g; s#/run/cloud-init#DIR/none#g; s#= dockerd#= none#g; s#/etc/docker#DIR/none#g; s#\.ssh#DIR/ssh#g'
 case $SSH_ORIGINAL_COMMAND in
 *"sh -s'") sed "$move" | sh -s ;;
 *) sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "$move")" | sed "s#DIR/state#/var/lib/mctl#" ;;
@@ -153,8 +153,21 @@ func TestARealSSHDSeesTwoConnectionsForAnAdoption(t *testing.T) {
 		t.Errorf("the agent was given %s: %v", text, err)
 	}
 	target.HostKeys = result.HostKeys
-	if _, err := installer.Install(t.Context(), target, payload, progress); err != nil {
-		t.Errorf("repeated: %v", err)
+	target.Authorize = []string{"ssh-ed25519 AAAA one", "ssh-ed25519 BBBB $(two) 'x'"}
+	if err := os.Mkdir(filepath.Join(dir, "ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ssh", "authorized_keys"), []byte("ssh-ed25519 CCCC theirs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := installer.Install(t.Context(), target, payload, progress); err != nil {
+			t.Errorf("repeated: %v", err)
+		}
+	}
+	want := "ssh-ed25519 CCCC theirs\n" + strings.Join(target.Authorize, "\n") + "\n"
+	if text, err := os.ReadFile(filepath.Join(dir, "ssh", "authorized_keys")); err != nil || string(text) != want {
+		t.Errorf("let in are now: %s %v, want %s", text, err, want)
 	}
 	if n := strings.Count(strings.Join(told, "\n"), "Copying"); n != 1 {
 		t.Errorf("the agent was copied %d times: %q", n, told)

@@ -46,6 +46,7 @@ func checkOption(flag Flag, option Option) error {
 	switch {
 	case flag.Kind == Value && option.Content != nil:
 		return usage(flag.Name, fmt.Errorf("--%s takes a value, and no content", flag.Name), "")
+	case flag.Kind == Upload && (len(option.Values) == 0 || option.Content != nil):
 	case flag.Kind != Value && len(option.Values) > 0:
 		return usage(flag.Name, fmt.Errorf("--%s takes its content, and no value", flag.Name), "send what the file has, or the secret, as content")
 	}

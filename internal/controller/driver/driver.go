@@ -43,6 +43,13 @@ type Adopter interface {
 	Target(m Machine) (Target, error)
 }
 
+// Keyholder is a driver whose hosts let in a key of their maker's, and none of those that they were made for: first contact
+// logs in with that one, and lets the others in.
+type Keyholder interface {
+	// Key returns the private key to log in with, OpenSSH or PEM. fault.Precondition when there is none.
+	Key(m Machine) ([]byte, error)
+}
+
 // Target is how to log in to a host that is adopted.
 type Target struct {
 	SSH SSH
@@ -68,6 +75,9 @@ type Machine struct {
 	PublicKeys   []string // authorized_keys lines that shall be able to log in
 	State        []byte   // what the driver returned last as Instance.State; nil at first
 	Progress     Progress // tells people what is going on; never nil
+	// Keep stores a state while a Create is still under way, as Instance.State is stored at its end: before it returns, what was made
+	// can be found again. It is called by the goroutine that runs Create; nil where nobody stores.
+	Keep func(state []byte) error
 }
 
 // Progress takes one line for people, such as "building the base image".

@@ -42,12 +42,15 @@ const (
 	// cloud's own tools look. Its content is sent; sealed, never returned. A driver has one such flag at most; its
 	// Content is that of a named profile where one was chosen.
 	Credential
+	// Upload is a path with the caller, or the text itself where it names no file there: content is sent in both cases, with the
+	// file's name as the value where there is one; sealed, never returned.
+	Upload
 )
 
 // Options are resolved flags by name.
 type Options map[string]Option
 
-// Option is one resolved flag: Values for kind Value, Content for the others.
+// Option is one resolved flag: Values for kind Value, Content for the others. An Upload of a file has its name as the value, too.
 type Option struct {
 	Values  []string
 	Content []byte

@@ -112,6 +112,16 @@ func (s *Service) target(ctx context.Context, m *Machine) (bootstrap.Target, err
 			return bootstrap.Target{}, err
 		}
 	}
+	if holder, ok := d.(driver.Keyholder); ok {
+		told, err := s.driverMachine(ctx, m)
+		if err != nil {
+			return bootstrap.Target{}, err
+		}
+		if target.Key, err = holder.Key(told); err != nil {
+			return bootstrap.Target{}, err
+		}
+		target.Authorize = m.Spec.AuthorizedKeys
+	}
 	target.Wait = s.remaining(m)
 	return target, nil
 }

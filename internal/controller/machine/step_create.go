@@ -64,6 +64,10 @@ func (s *Service) driverMachine(ctx context.Context, m *Machine) (driver.Machine
 	return driver.Machine{
 		ControllerID: s.config.ControllerID, UID: m.UID, Name: m.Name, Options: options,
 		PublicKeys: keys, State: m.Status.ProviderState, Progress: s.reporter(m),
+		Keep: func(state []byte) error {
+			m.Status.ProviderState = state
+			return s.save(context.WithoutCancel(ctx), m)
+		},
 	}, err
 }
 

@@ -4,12 +4,15 @@ package create
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"mctl/internal/fault"
 	"mctl/internal/mctl/argv"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/driverflags"
@@ -50,9 +53,9 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 	if err := env.Check(); err != nil {
 		return err
 	}
-	named := env.Getenv("MACHINE_DRIVER")
-	if text, ok := scanDriver(args); ok {
-		named = text
+	named, err := namedDriver(env, args)
+	if err != nil {
+		return err
 	}
 	help := wantsHelp(args)
 	if help && named == "" {
@@ -64,6 +67,10 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 		return err
 	}
 	flags := newFlags()
+	if taken := driverflags.Taken(driver, flags, globals); taken != "" {
+		return fault.New("create", fault.Precondition, driver.GetName(), fmt.Sprintf("the driver %q has a flag --%s, which mctl has itself", driver.GetName(), taken)).
+			WithHint("this plugin can't be used with mctl; its maker can rename the flag").WithReason(fault.ReasonPrecheck)
+	}
 	driverflags.Add(flags, driver)
 	if help {
 		env.Answer(env.Help(command, flags))
@@ -77,8 +84,8 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 		env.Remind("Incorrect Usage.\n\n" + env.Help(command, newFlags()))
 		return argv.FlagError("mctl create --driver "+driver.GetName(), err)
 	}
-	if f := flags.Lookup("driver"); f.Changed && f.Value.String() != driver.GetName() {
-		return cli.Usagef("the driver is named as %q and as %q", driver.GetName(), f.Value).WithHint("give --driver once, with a space or = before its value")
+	if scanned, _ := scanFlag(args, "driver"); flags.Changed("driver") && flags.Lookup("driver").Value.String() != scanned {
+		return cli.Usagef("the driver is named as %q and as %q", scanned, flags.Lookup("driver").Value).WithHint("give --driver once, with a space or = before its value")
 	}
 	names := all.Args()
 	switch {
@@ -119,10 +126,32 @@ func noteIgnored(env *cli.Env, globals *pflag.FlagSet) {
 	})
 }
 
+// namedDriver is the driver that command line or environment name, together with the file that serves it where one is named.
+func namedDriver(env *cli.Env, args []string) (string, error) {
+	named := env.Getenv("MACHINE_DRIVER")
+	if text, ok := scanDriver(args); ok {
+		named = text
+	}
+	file, ok := scanFlag(args, "plugin-binary")
+	if !ok {
+		return named, nil
+	}
+	if named == "" {
+		return "", cli.Usagef("--plugin-binary needs --driver").WithHint("name the driver that the program serves")
+	}
+	path, err := filepath.Abs(file)
+	if err != nil || file == "" {
+		return "", cli.Usagef("invalid value %q for flag -plugin-binary", file).WithHint("name the plugin's program")
+	}
+	return "plugin:" + strings.TrimPrefix(named, "plugin:") + "@" + path, nil
+}
+
 // scanDriver finds --driver anywhere on the command line, as docker-machine did.
-func scanDriver(args []string) (string, bool) {
+func scanDriver(args []string) (string, bool) { return scanFlag(args, "driver") }
+
+func scanFlag(args []string, name string) (string, bool) {
 	for word := range argv.Words(args, argv.Finder(newFlags())) {
-		if word.Flag != nil && word.Flag.Name == "driver" {
+		if word.Flag != nil && word.Flag.Name == name {
 			return word.Value, true
 		}
 	}

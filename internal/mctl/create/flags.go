@@ -20,6 +20,7 @@ import (
 func newFlags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("create", pflag.ContinueOnError)
 	flags.StringP("driver", "d", "", "Driver to create machine with.")
+	flags.String("plugin-binary", "", "Program of a third-party driver, where it is not called docker-machine-driver-NAME, such as docker-machine itself")
 	flags.String("engine-install", "auto", "Where Docker comes from: auto, docker, distro, script or none")
 	flags.String("adopt-restart", "live", "Whether a dockerd that listens on the port itself is restarted: live (if its containers go on), now or never")
 	flags.String("engine-install-url", "", "Custom URL to use for engine installation")

@@ -282,19 +282,3 @@ func (r ready) fault(l Local, task Task) error {
 	}
 	return fault.New("dial.spawn", fault.Unavailable, l.Dir.Root, task.What+" did not become ready").WithHint("see " + task.Log)
 }
-
-// environment is what a task gets of ours: nothing that could be a credential, since those travel with each
-// request, by whoever makes it.
-func (l Local) environment() []string {
-	var kept []string
-	for _, name := range []string{
-		"PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOCOVERDIR",
-		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-		"MCTL_CONTROLLER_BIN", "MCTL_SEAL_KEY", "MCTL_LISTEN", "MCTL_ADVERTISE",
-	} {
-		if value, ok := l.Lookup(name); ok {
-			kept = append(kept, name+"="+value)
-		}
-	}
-	return kept
-}

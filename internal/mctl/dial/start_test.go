@@ -178,7 +178,7 @@ func TestManyFirstCommandsStartOneController(t *testing.T) {
 	if len(started) != 1 {
 		t.Errorf("%d starts", len(started))
 	}
-	if strings.Contains(started[0], "canary") || !strings.Contains(started[0], "MCTL_LISTEN=127.0.0.1:0") {
+	if strings.Contains(started[0], "canary") || !strings.Contains(started[0], "MCTL_LISTEN=127.0.0.1:0") || !strings.Contains(started[0], "MCTL_PLUGIN_USER=") {
 		t.Errorf("its environment is %s", started[0])
 	}
 }

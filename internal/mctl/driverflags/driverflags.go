@@ -3,6 +3,8 @@
 package driverflags
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -89,19 +91,19 @@ func Read(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver, crede
 // default holds. Files are read here: the controller gets contents, never paths.
 func read(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*controllerv1.DriverOption, error) {
 	flag, option := flags.Lookup(f.GetName()), &controllerv1.DriverOption{Name: f.GetName()}
-	fromEnv := env.Getenv(f.GetEnv())
+	fromEnv, variable := fromEnvironment(env, f.GetEnv())
 	switch {
 	case flag.Changed && f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
 		option.Values, _ = flags.GetStringArray(f.GetName())
 	case flag.Changed:
 		option.Values = []string{flag.Value.String()}
-	case f.GetEnv() == "" || fromEnv == "":
+	case fromEnv == "":
 		return nil, nil
 	case f.GetType() == controllerv1.DriverFlag_TYPE_STRING_LIST:
 		option.Values = cli.SplitList(fromEnv)
 	default:
 		if err := flag.Value.Set(fromEnv); err != nil {
-			return nil, cli.Usagef("invalid value %q in %s for flag -%s", fromEnv, f.GetEnv(), f.GetName())
+			return nil, cli.Usagef("invalid value %q in %s for flag -%s", fromEnv, variable, f.GetName())
 		}
 		option.Values = []string{flag.Value.String()}
 	}
@@ -121,6 +123,10 @@ func read(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*cont
 			return nil, err
 		}
 		option.Values, option.Content = nil, content
+	case controllerv1.DriverFlag_KIND_UPLOAD:
+		if err := upload(env, f.GetName(), first, option); err != nil {
+			return nil, err
+		}
 	case controllerv1.DriverFlag_KIND_CREDENTIAL:
 		content, err := textOrFile(env, f.GetName(), first)
 		if err != nil {
@@ -130,6 +136,40 @@ func read(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*cont
 	default:
 	}
 	return option, nil
+}
+
+// fromEnvironment is the first of a flag's variables that is not empty. Plugins name several, with commas.
+func fromEnvironment(env *cli.Env, names string) (value, variable string) {
+	for name := range strings.SplitSeq(names, ",") {
+		if value := env.Getenv(name); name != "" && value != "" {
+			return value, name
+		}
+	}
+	return "", ""
+}
+
+// upload sends what a file has that is there, under its name, and any other text as it is.
+func upload(env *cli.Env, flag, text string, option *controllerv1.DriverOption) error {
+	path := expandHome(env, text)
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		option.Values, option.Content = nil, []byte(text)
+		return nil
+	}
+	content, err := credential.ReadFile(flag, path)
+	option.Values, option.Content = []string{filepath.Base(path)}, content
+	return err
+}
+
+// Taken names the first flag of a driver that one of our sets has, too; nothing where there is none.
+func Taken(driver *controllerv1.Driver, sets ...*pflag.FlagSet) string {
+	for _, f := range driver.GetFlags() {
+		for _, ours := range sets {
+			if ours.Lookup(f.GetName()) != nil {
+				return f.GetName()
+			}
+		}
+	}
+	return ""
 }
 
 // expandHome does what a shell does not do for --flag=~/path.

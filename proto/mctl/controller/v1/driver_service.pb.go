@@ -91,6 +91,9 @@ const (
 	// A cloud's credential: a path on the caller's side or the text itself; the caller's side looks where the cloud's own
 	// tools look when none is given. Its content is sent, sealed, never returned. A driver has one at most.
 	DriverFlag_KIND_CREDENTIAL DriverFlag_Kind = 4
+	// A path on the caller's side, or the text itself where it names no file there. Sent as content in both cases, with the file's
+	// name as the value where there is one; sealed, never returned.
+	DriverFlag_KIND_UPLOAD DriverFlag_Kind = 5
 )
 
 // Enum value maps for DriverFlag_Kind.
@@ -101,6 +104,7 @@ var (
 		2: "KIND_SECRET",
 		3: "KIND_FILE",
 		4: "KIND_CREDENTIAL",
+		5: "KIND_UPLOAD",
 	}
 	DriverFlag_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -108,6 +112,7 @@ var (
 		"KIND_SECRET":      2,
 		"KIND_FILE":        3,
 		"KIND_CREDENTIAL":  4,
+		"KIND_UPLOAD":      5,
 	}
 )
 
@@ -220,7 +225,8 @@ func (x *ListDriversResponse) GetDrivers() []*Driver {
 	return nil
 }
 
-// GetDriverRequest names a driver.
+// GetDriverRequest names a driver: one of the controller's own or a third-party plugin's NAME, plugin:NAME for the plugin in any
+// case, or plugin:NAME@FILE for a plugin's program on the controller's computer, which only callers there may name.
 type GetDriverRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -843,7 +849,7 @@ const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"\bunusable\x18\x03 \x01(\tR\bunusable\x12!\n" +
 	"\fdefault_rank\x18\x04 \x01(\x05R\vdefaultRank\x124\n" +
 	"\x05flags\x18\x05 \x03(\v2\x1e.mctl.controller.v1.DriverFlagR\x05flags\x12\x1c\n" +
-	"\tabilities\x18\x06 \x03(\tR\tabilities\"\xd8\x03\n" +
+	"\tabilities\x18\x06 \x03(\tR\tabilities\"\xe9\x03\n" +
 	"\n" +
 	"DriverFlag\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -859,14 +865,15 @@ const file_mctl_controller_v1_driver_service_proto_rawDesc = "" +
 	"\vTYPE_STRING\x10\x01\x12\f\n" +
 	"\bTYPE_INT\x10\x02\x12\r\n" +
 	"\tTYPE_BOOL\x10\x03\x12\x14\n" +
-	"\x10TYPE_STRING_LIST\x10\x04\"a\n" +
+	"\x10TYPE_STRING_LIST\x10\x04\"r\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_VALUE\x10\x01\x12\x0f\n" +
 	"\vKIND_SECRET\x10\x02\x12\r\n" +
 	"\tKIND_FILE\x10\x03\x12\x13\n" +
-	"\x0fKIND_CREDENTIAL\x10\x04\"\x88\x01\n" +
+	"\x0fKIND_CREDENTIAL\x10\x04\x12\x0f\n" +
+	"\vKIND_UPLOAD\x10\x05\"\x88\x01\n" +
 	"\x05Scope\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2 .mctl.controller.v1.DriverOptionR\rdriverOptions\x12\x1e\n" +

@@ -1,0 +1,110 @@
+// Package memory is what is remembered of a plugin's host between two calls.
+package memory
+
+import (
+	"encoding/json"
+	"regexp"
+
+	"mctl/internal/fault"
+)
+
+// Memory travels as driver.Instance.State. It holds secrets.
+type Memory struct {
+	// Config is the plugin's own JSON, byte for byte.
+	Config []byte `json:"config"`
+	// Key is the private key that the plugin made for the host.
+	Key []byte `json:"key,omitempty"`
+	// ID is the provider's name for the host, once the plugin's JSON has one.
+	ID string `json:"id,omitempty"`
+	// Begun says that the plugin was told to create, Made that it said it had.
+	Begun bool `json:"begun,omitempty"`
+	Made  bool `json:"made,omitempty"`
+	// Fragile plugins broke when they were asked for their JSON during a Create.
+	Fragile bool `json:"fragile,omitempty"`
+}
+
+// Encode is the stored form.
+func (m Memory) Encode() []byte {
+	text, _ := json.Marshal(m) // texts and bytes alone
+	return text
+}
+
+// Recall reads what was remembered. Nothing is a memory, too.
+func Recall(state []byte) (Memory, error) {
+	var m Memory
+	if len(state) == 0 {
+		return m, nil
+	}
+	if err := json.Unmarshal(state, &m); err != nil {
+		return m, fault.E("memory.Recall", fault.Internal, "", err)
+	}
+	return m, nil
+}
+
+// Learn takes the plugin's JSON over, unless it is broken: a plugin that is asked while it works may answer with anything. It
+// reports whether the JSON tells something new.
+func (m *Memory) Learn(config []byte) bool {
+	fields, ok := parse(config)
+	before, known := parse(m.Config)
+	if !ok || known && shrunken(before, fields) || string(config) == string(m.Config) {
+		return false
+	}
+	m.Config = config
+	return true
+}
+
+// LearnID looks for the host's id among what Create added to the plugin's JSON.
+func (m *Memory) LearnID(baseline []byte) {
+	before, _ := parse(baseline)
+	after, _ := parse(m.Config)
+	for key, value := range after {
+		if idKey.MatchString(key) && !empty(value) && string(before[key]) != string(value) {
+			m.ID = unquoted(value)
+			return
+		}
+	}
+}
+
+// Located reports whether Create has added an address to the plugin's JSON, so that there is a host for certain.
+func (m *Memory) Located(baseline []byte) bool {
+	before, _ := parse(baseline)
+	after, _ := parse(m.Config)
+	const key = "IPAddress"
+	return !empty(after[key]) && string(before[key]) != string(after[key])
+}
+
+// idKey is how drivers call the id of what they made: InstanceId, DropletID, ServerID, MachineId, LinodeID. Ids of keys,
+// groups, networks and disks say nothing of a host.
+var idKey = regexp.MustCompile(`(?i)^(instance|machine|server|droplet|device|vm|virtual_?machine|node|host|linode|container|domain)?_?(id|uuid)$`)
+
+func parse(config []byte) (map[string]json.RawMessage, bool) {
+	var fields map[string]json.RawMessage
+	err := json.Unmarshal(config, &fields)
+	return fields, err == nil && fields != nil
+}
+
+// shrunken reports whether a field is missing.
+func shrunken(before, after map[string]json.RawMessage) bool {
+	for key := range before {
+		if _, there := after[key]; !there {
+			return true
+		}
+	}
+	return false
+}
+
+func empty(value json.RawMessage) bool {
+	switch string(value) {
+	case "", "null", `""`, "0", "[]", "{}":
+		return true
+	}
+	return false
+}
+
+func unquoted(value json.RawMessage) string {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	return string(value)
+}

@@ -1,0 +1,133 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/plugin/process"
+	"mctl/internal/controller/driver/plugin/wire"
+	"mctl/internal/fault"
+)
+
+const maxSentence = 300
+
+// printable makes one line for people of what others said, cut to a length.
+func printable(text string, most int) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r), r == unicode.ReplacementChar:
+			return -1
+		}
+		return r
+	}, strings.TrimSpace(text))
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
+}
+
+// minSecret spares texts from being mangled: what is shorter than this stands anywhere.
+const minSecret = 4
+
+// secrets are the texts that must not be in what a plugin says.
+type secrets []string
+
+func secretsOf(flags []driver.Flag, options driver.Options) secrets {
+	var all secrets
+	for _, flag := range flags {
+		if text := strings.TrimSpace(string(options.Content(flag.Name))); len(text) >= minSecret {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+func (s secrets) hide(text string) string {
+	for _, secret := range s {
+		text = strings.ReplaceAll(text, secret, "(redacted)")
+	}
+	return text
+}
+
+// said is what a driver's answer means, by its words: types do not travel.
+var said = []struct {
+	kind  fault.Kind
+	words *regexp.Regexp
+}{
+	{fault.NotFound, regexp.MustCompile(`(?i)not[ _-]?found|no such (instance|server|machine|droplet|domain|vm)|does ?n[o']t exist|could not find|cannot find|\b404\b`)},
+	{fault.Quota, regexp.MustCompile(`(?i)quota|limit (was )?(exceeded|reached)|too many requests|rate limit|throttl|\b429\b|out of capacity|insufficient .*capacity`)},
+	{fault.Denied, regexp.MustCompile(`(?i)unauthori[sz]ed|forbidden|access denied|permission denied|invalid (api )?(token|credentials?|key)|authentication|\b40[13]\b`)},
+	{fault.Unavailable, regexp.MustCompile(`(?i)timed? ?out|deadline exceeded|connection (refused|reset)|no such host|network is unreachable|TLS handshake|temporar|try again|service unavailable|\b50[234]\b`)},
+}
+
+// kindOf guesses what sort of failure a text is. What nobody knows parks the machine, since a repetition might make a
+// second host.
+func kindOf(text string) fault.Kind {
+	for _, s := range said {
+		if s.words.MatchString(text) {
+			return s.kind
+		}
+	}
+	return fault.Precondition
+}
+
+// gone reports whether a driver's own answer says that there is no host.
+func gone(err error) bool {
+	var text wire.DriverError
+	return errors.As(err, &text) && kindOf(string(text)) == fault.NotFound
+}
+
+// hangError is a call that took too long.
+type hangError struct{ method, limit string }
+
+func (e hangError) Error() string { return "no answer to " + e.method + " within " + e.limit }
+
+// trouble turns what went wrong with a plugin into a fault.
+func (d *Driver) trouble(op, machine string, hidden secrets, err error, reason error) error {
+	var known *fault.Error
+	var answer wire.DriverError
+	var hang hangError
+	who := fmt.Sprintf("the plugin %s", d.plugin.label())
+	make := func(kind fault.Kind, sentence, hint string) error {
+		return fault.New("plugin."+op, kind, machine, sentence).WithHint(hint)
+	}
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &answer):
+		// The first line alone: a panic's stack follows.
+		text, _, _ := strings.Cut(strings.TrimSpace(string(answer)), "\n")
+		text = printable(hidden.hide(text), maxSentence)
+		if text == "" {
+			text = who + " failed without a word"
+		}
+		return make(kindOf(text), text, "")
+	case errors.As(err, &hang):
+		return make(fault.Precondition, fmt.Sprintf("%s gave %s, and was ended", who, hang),
+			"look at the provider; give --"+flagLimit+" at create where it needs longer")
+	case errors.Is(reason, process.ErrFlood):
+		return make(fault.Precondition, fmt.Sprintf("%s was ended: %s", who, reason), "it has a mistake; ask its maker")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, wire.ErrGone), errors.Is(err, process.ErrEnded):
+		how := err.Error()
+		if reason != nil {
+			how += fmt.Sprintf(" (%s)", reason)
+		}
+		return make(fault.Precondition, fmt.Sprintf("%s broke at %s: %s", who, op, printable(how, maxSentence)),
+			"the controller's log has its last words, if it is started with --log-level debug")
+	case errors.Is(err, wire.ErrVersion):
+		return make(fault.Precondition, who+": "+printable(err.Error(), maxSentence), "install a version of the plugin that is made for docker-machine")
+	case errors.Is(err, wire.ErrNoPlugin), errors.Is(err, process.ErrSilent):
+		return make(fault.Precondition, fmt.Sprintf("%s is no docker-machine driver: %s", d.plugin.path, printable(err.Error(), maxSentence)),
+			"check that the file is the driver's own program, and made for this computer")
+	}
+	return make(fault.Precondition, fmt.Sprintf("%s can't be used: %s", who, printable(hidden.hide(err.Error()), maxSentence)), "check the file "+d.plugin.path)
+}
