@@ -23,6 +23,7 @@ import (
 	"mctl/internal/controller/ca"
 	"mctl/internal/controller/credential"
 	"mctl/internal/controller/event"
+	"mctl/internal/controller/handout"
 	"mctl/internal/controller/machine"
 	"mctl/internal/controller/reconcile"
 	"mctl/internal/controller/sshlink"
@@ -128,6 +129,7 @@ func Run(ctx context.Context, config Config) error {
 	contact := bootstrap.New(bootstrap.Config{
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },
 	})
+	handouts := handout.New(contact, logger.Named("handout"))
 	tunnels := sshlink.New(sshlink.Config{
 		Logger: logger.Named("sshlink"), Port: uint16(port), Changed: notify,
 		Dial: func(ctx context.Context, name string) (*login.Connection, error) {
@@ -169,8 +171,9 @@ func Run(ctx context.Context, config Config) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(named("unix socket", func() error { return server.ServeUnix(ctx, unix) }))
-	group.Go(named("TCP port", func() error { return server.ServeTCP(ctx, tcp, authorities.ServerTLS()) }))
-	group.Go(named("SSH links", func() error { return server.ServeTCP(ctx, tunnels, authorities.ServerTLS()) }))
+	group.Go(named("TCP port", func() error { return server.ServeTCP(ctx, tcp, authorities.ServerTLS(), handouts.Take) }))
+	group.Go(named("SSH links", func() error { return server.ServeTCP(ctx, tunnels, authorities.ServerTLS(), nil) }))
+	group.Go(named("agents' programs", func() error { return handouts.Run(ctx) }))
 	group.Go(named("SSH connections", func() error { return tunnels.Run(ctx) }))
 	group.Go(named("reconcile", func() error { return loop.Run(ctx) }))
 	group.Go(named("watch", func() error { return follow(ctx, service, loop) }))

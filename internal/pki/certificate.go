@@ -167,6 +167,10 @@ func RenewAt(notBefore, notAfter time.Time, random float64) time.Time {
 // Identities in control certificates are URIs of this scheme, as docs/security.md lists them.
 const scheme = "mctl"
 
+// ControllerName is a DNS name in every controller's certificate, for those who check names. It is nowhere in the DNS: the
+// controller's address may change.
+const ControllerName = "controller.mctl.internal"
+
 // ControllerURI is the identity of every controller's certificate.
 func ControllerURI() *url.URL { return &url.URL{Scheme: scheme, Host: "controller"} }
 

@@ -117,9 +117,9 @@ func (s *Server) ServeUnix(ctx context.Context, listener net.Listener) error {
 	return s.serve(ctx, listener, UnixCredentials{})
 }
 
-// ServeTCP serves with TLS until ctx ends.
-func (s *Server) ServeTCP(ctx context.Context, listener net.Listener, config *tls.Config) error {
-	return s.serve(ctx, listener, newTLSCredentials(config, s.config.Verifier))
+// ServeTCP serves with TLS until ctx ends. Connections that speak HTTP/1.1 are handed to web; nil to refuse them.
+func (s *Server) ServeTCP(ctx context.Context, listener net.Listener, config *tls.Config, web func(net.Conn)) error {
+	return s.serve(ctx, listener, newTLSCredentials(config, s.config.Verifier, web))
 }
 
 func (s *Server) serve(ctx context.Context, listener net.Listener, creds credentials.TransportCredentials) error {

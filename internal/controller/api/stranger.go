@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,22 +22,35 @@ const (
 	verifyLimit = 5 * time.Second
 )
 
+// webProtocol is what hosts speak that fetch the agent.
+const webProtocol = "http/1.1"
+
 // tlsCredentials are TLS for anybody, who may call what the access table lets anybody call. Strangers are few and stay
-// briefly, so that they can't use up what the controller has for those it knows.
+// briefly, so that they can't use up what the controller has for those it knows. Who speaks HTTP/1.1 instead is handed over.
 type tlsCredentials struct {
 	credentials.TransportCredentials
 	verifier  Verifier
 	strangers *lobby.Lobby
+	web       func(net.Conn) // nil to refuse
 }
 
-func newTLSCredentials(config *tls.Config, verifier Verifier) *tlsCredentials {
-	return &tlsCredentials{credentials.NewTLS(config), verifier, lobby.New(maxStrangers)}
+func newTLSCredentials(config *tls.Config, verifier Verifier, web func(net.Conn)) *tlsCredentials {
+	if web != nil {
+		config = config.Clone()
+		config.NextProtos = append(slices.Clone(config.NextProtos), webProtocol)
+	}
+	return &tlsCredentials{credentials.NewTLS(config), verifier, lobby.New(maxStrangers), web}
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (t *tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	leave := t.strangers.Enter(raw)
 	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
+	if secured, ok := info.(credentials.TLSInfo); err == nil && ok && t.web != nil && secured.State.NegotiatedProtocol == webProtocol {
+		leave()
+		t.web(conn) // which has limits of its own
+		return nil, nil, credentials.ErrConnDispatched
+	}
 	if err != nil || t.known(info) {
 		leave()
 		return conn, info, err
@@ -59,7 +73,7 @@ func (t *tlsCredentials) known(info credentials.AuthInfo) bool {
 
 // Clone implements credentials.TransportCredentials.
 func (t *tlsCredentials) Clone() credentials.TransportCredentials {
-	return &tlsCredentials{t.TransportCredentials.Clone(), t.verifier, t.strangers}
+	return &tlsCredentials{t.TransportCredentials.Clone(), t.verifier, t.strangers, t.web}
 }
 
 // stranger is the connection of somebody unknown.

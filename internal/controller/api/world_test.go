@@ -106,7 +106,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	w.stop = cancel
 	done := make(chan error, 2)
 	go func() { done <- w.server.ServeUnix(ctx, unix) }()
-	go func() { done <- w.server.ServeTCP(ctx, tcp, w.ca.ServerTLS()) }()
+	go func() { done <- w.server.ServeTCP(ctx, tcp, w.ca.ServerTLS(), nil) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-done, <-done); err != nil {
@@ -133,7 +133,7 @@ func (w *world) remote(certificate *tls.Certificate) *grpc.ClientConn {
 	if certificate != nil {
 		own = func() (*tls.Certificate, error) { return certificate, nil }
 	}
-	ticket, err := w.ca.IssueTicket(w.t.Context(), "user:somebody-else")
+	ticket, err := w.ca.IssueTicket(w.t.Context(), "user:somebody-else", 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func (w *world) dial(target string, creds credentials.TransportCredentials) *grp
 // enrolled makes a control certificate for a subject.
 func (w *world) enrolled(subject string) *tls.Certificate {
 	w.t.Helper()
-	ticket, err := w.ca.IssueTicket(w.t.Context(), subject)
+	ticket, err := w.ca.IssueTicket(w.t.Context(), subject, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -216,6 +216,9 @@ type noContact struct{}
 func (noContact) Check(context.Context, bootstrap.Target) error { return nil }
 func (noContact) Install(context.Context, bootstrap.Target, bootstrap.Payload, driver.Progress) (bootstrap.Result, error) {
 	return bootstrap.Result{}, nil
+}
+func (noContact) UserData(bootstrap.Payload, uint16, []byte) (driver.UserData, error) {
+	return driver.UserData{}, nil
 }
 func (noContact) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error { return nil }
 

@@ -219,7 +219,7 @@ func (c *CA) serve() (*tls.Certificate, error) {
 		return nil, err
 	}
 	leaf, err := pki.Sign(pki.Leaf{
-		CommonName: "mctl controller", URI: pki.ControllerURI(), Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		CommonName: "mctl controller", URI: pki.ControllerURI(), SANs: []string{pki.ControllerName}, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		NotBefore: now.Add(-pki.Backdate), NotAfter: now.Add(c.config.Lifetimes.Controller),
 	}, key.Public(), c.control.current, c.control.key)
 	if err != nil {

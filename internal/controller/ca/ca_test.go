@@ -73,7 +73,7 @@ func newRequest(t *testing.T) (*ecdsa.PrivateKey, []byte) {
 
 func (f *fixture) ticket(subject string) string {
 	f.t.Helper()
-	ticket, err := f.IssueTicket(f.t.Context(), subject)
+	ticket, err := f.IssueTicket(f.t.Context(), subject, 0)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/hmac"
@@ -24,19 +25,23 @@ const (
 	identityPrefix = "identity/"
 )
 
-// IssueTicket makes a single-use ticket for a subject, and its right to a certificate. Older tickets of it are void.
-func (c *CA) IssueTicket(ctx context.Context, subject string) (pki.Ticket, error) {
+// ControlCA returns the certificates (PEM) of the control authority, all that are to be trusted.
+func (c *CA) ControlCA() []byte { return pki.EncodeCertificates(c.control.certificates...) }
+
+// IssueTicket makes a single-use ticket for a subject, and its right to a certificate. It lives as long as is said; zero means
+// as long as tickets do. Older tickets of the subject are void.
+func (c *CA) IssueTicket(ctx context.Context, subject string, life time.Duration) (pki.Ticket, error) {
 	ticket, err := pki.NewTicket(pki.SPKIDigest(c.control.current))
 	if err != nil {
 		return pki.Ticket{}, err
 	}
-	_, err = c.issue(ctx, ticket, subject)
+	_, err = c.issue(ctx, ticket, subject, life)
 	return ticket, err
 }
 
 // issue stores a ticket and returns its end.
-func (c *CA) issue(ctx context.Context, ticket pki.Ticket, subject string) (time.Time, error) {
-	end := c.config.Now().Add(c.config.Lifetimes.Ticket)
+func (c *CA) issue(ctx context.Context, ticket pki.Ticket, subject string, life time.Duration) (time.Time, error) {
+	end := c.config.Now().Add(cmp.Or(life, c.config.Lifetimes.Ticket))
 	if err := c.sweep(ctx, subject); err != nil {
 		return end, err
 	}

@@ -24,7 +24,7 @@ func (c *CA) Invite(ctx context.Context, requestID, subject string) (pki.Ticket,
 		if err != nil {
 			return pki.Ticket{}, time.Time{}, err
 		}
-		end, err := c.issue(ctx, ticket, subject)
+		end, err := c.issue(ctx, ticket, subject, 0)
 		return ticket, end, err
 	}
 	seed := []byte(subject + "\x00" + requestID)
@@ -43,7 +43,7 @@ func (c *CA) Invite(ctx context.Context, requestID, subject string) (pki.Ticket,
 		return pki.Ticket{}, time.Time{}, fault.E(op, fault.NotFound, subject, fmt.Errorf("the invitation of %s was used or has expired", subject)).
 			WithHint("make another one")
 	case fault.Is(err, fault.NotFound):
-		end, err = c.issue(ctx, ticket, subject)
+		end, err = c.issue(ctx, ticket, subject, 0)
 	}
 	if err != nil || known {
 		return ticket, end, err

@@ -68,13 +68,14 @@ type Info struct {
 
 // Machine is what a driver is told with each call.
 type Machine struct {
-	ControllerID string   // labels what is made: mctl-controller
-	UID          string   // labels what is made: mctl-machine
-	Name         string   // valid as a host name
-	Options      Options  // flags as the caller resolved them, with defaults filled in
-	PublicKeys   []string // authorized_keys lines that shall be able to log in
-	State        []byte   // what the driver returned last as Instance.State; nil at first
-	Progress     Progress // tells people what is going on; never nil
+	ControllerID string    // labels what is made: mctl-controller
+	UID          string    // labels what is made: mctl-machine
+	Name         string    // valid as a host name
+	Options      Options   // flags as the caller resolved them, with defaults filled in
+	PublicKeys   []string  // authorized_keys lines that shall be able to log in
+	State        []byte    // what the driver returned last as Instance.State; nil at first
+	UserData     *UserData // for a UserDataBooter: what the host shall run as it boots; nil for a host that is logged in to
+	Progress     Progress  // tells people what is going on; never nil
 	// Keep stores a state while a Create is still under way, as Instance.State is stored at its end: before it returns, what was made
 	// can be found again. It is called by the goroutine that runs Create; nil where nobody stores.
 	Keep func(state []byte) error

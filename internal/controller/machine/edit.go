@@ -131,6 +131,9 @@ func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error 
 	if err != nil {
 		return err
 	}
+	if err := s.checkUserData(m); err != nil {
+		return err
+	}
 	if err := d.Preflight(ctx, told); err != nil {
 		return err
 	}

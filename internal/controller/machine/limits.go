@@ -10,6 +10,7 @@ const (
 	defaultWaitSSH     = 5 * time.Minute
 	defaultWaitInstall = 10 * time.Minute
 	defaultWaitAgent   = 2 * time.Minute
+	defaultWaitBoot    = 30 * time.Minute
 	// patience is how long a provider's passing faults are borne in a phase that has no limit of its own.
 	defaultPatience = 3 * time.Minute
 	// lookAgain is how often a host that does not report is asked for at its provider.
@@ -33,7 +34,12 @@ func (s *Service) patience(m *Machine) time.Duration {
 	switch m.Status.Phase {
 	case Booting:
 		return orDefault(m.Spec.Waits.SSH, defaultWaitSSH)
-	case Joining, Starting:
+	case Joining:
+		if m.BootTicket != nil { // its host has yet to boot
+			return orDefault(m.Spec.Waits.Boot, defaultWaitBoot)
+		}
+		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
+	case Starting:
 		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
 	case Installing:
 		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)

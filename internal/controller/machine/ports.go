@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"time"
 
 	"mctl/internal/controller/agentlink"
 	"mctl/internal/controller/bootstrap"
@@ -30,6 +31,8 @@ type Bootstrapper interface {
 	Check(ctx context.Context, target bootstrap.Target) error
 	// Install leaves a running agent with a ticket. It may be repeated; the newest ticket wins.
 	Install(ctx context.Context, target bootstrap.Target, payload bootstrap.Payload, progress driver.Progress) (bootstrap.Result, error)
+	// UserData is what a host is handed that joins by itself as it boots; authority is the control authority's (PEM).
+	UserData(payload bootstrap.Payload, enginePort uint16, authority []byte) (driver.UserData, error)
 	// Remove takes away what we put on an adopted host. A host where nothing is left is success.
 	Remove(ctx context.Context, target bootstrap.Target, purgeEngine bool, progress driver.Progress) error
 }
@@ -56,8 +59,11 @@ type Tunnels interface {
 
 // Authorities makes tickets and knows whom engines let in.
 type Authorities interface {
-	// IssueTicket makes a single-use ticket and the right to enroll for a subject; older tickets of it are void.
-	IssueTicket(ctx context.Context, subject string) (pki.Ticket, error)
+	// IssueTicket makes a single-use ticket and the right to enroll for a subject; older tickets of it are void. Zero means that
+	// it lives as long as tickets do.
+	IssueTicket(ctx context.Context, subject string, life time.Duration) (pki.Ticket, error)
+	// ControlCA returns the certificates (PEM) of the control authority.
+	ControlCA() []byte
 	// EngineCA returns the certificates (PEM) of an engine authority.
 	EngineCA(ctx context.Context, authority string) ([]byte, error)
 	// Revoke takes a subject's right away; a subject without any is success.

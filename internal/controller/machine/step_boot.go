@@ -14,6 +14,9 @@ import (
 // booting logs in to the host and leaves an agent there. After a crash the agent may be there already: then its session
 // answers the question.
 func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
+	if booter, joins := s.booter(m); joins {
+		return s.bootingByUserData(ctx, booter, m)
+	}
 	if m.Status.SSH.Address == "" {
 		// A host without a login has no room for an agent: power and address are all that there is.
 		m.Status.ObservedGeneration = m.Generation
@@ -29,7 +32,7 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 	if asksRepository(m) {
 		go s.repository() // while the host boots; installing needs the answer
 	}
-	ticket, err := s.config.Authorities.IssueTicket(ctx, pki.MachineSubject(m.UID))
+	ticket, err := s.config.Authorities.IssueTicket(ctx, pki.MachineSubject(m.UID), 0)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -58,6 +61,7 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 // joining waits for the agent's session.
 func (s *Service) joining(_ context.Context, m *Machine) (outcome, error) {
 	if s.connected(m) {
+		m.joined()
 		return outcome{next: Installing}, nil
 	}
 	s.report(m, "Waiting for the agent to connect...")
@@ -72,6 +76,9 @@ func (s *Service) joining(_ context.Context, m *Machine) (outcome, error) {
 // notJoined is the fault of an agent that did not connect.
 func (s *Service) notJoined(m *Machine) error {
 	const op = "machine.joining"
+	if m.BootTicket != nil {
+		return s.notBooted(m)
+	}
 	if err := s.config.Tunnels.State(m.UID).Err; err != nil && m.Status.Link == host.WaySSH {
 		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("the agent on %s can't reach the controller, and the controller can't reach it over SSH: %w", m.Address(), err)).
 			WithHint(fault.HintOf(err))

@@ -18,7 +18,7 @@ import (
 const DefaultAuthority = "default"
 
 // pending makes what the host needs before it is made.
-func (s *Service) pending(_ context.Context, m *Machine) (outcome, error) {
+func (s *Service) pending(ctx context.Context, m *Machine) (outcome, error) {
 	if m.SSHKey == nil {
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
@@ -33,6 +33,11 @@ func (s *Service) pending(_ context.Context, m *Machine) (outcome, error) {
 	if m.Status.Authority == "" {
 		m.Status.Authority = DefaultAuthority
 	}
+	if _, joins := s.booter(m); joins && m.BootTicket == nil {
+		if err := s.invite(ctx, m); err != nil {
+			return outcome{}, err
+		}
+	}
 	return outcome{next: Creating}, nil
 }
 
@@ -46,11 +51,17 @@ func (s *Service) creating(ctx context.Context, m *Machine) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	if m.BootTicket != nil {
+		if told, err = s.withUserData(m, told); err != nil {
+			return outcome{}, err
+		}
+	}
 	instance, err := d.Create(ctx, told)
 	m.learnInstance(instance)
 	if err != nil {
 		return outcome{}, fmt.Errorf("Error in driver during machine creation: %w", err) //nolint:staticcheck // docker-machine's words
 	}
+	m.Status.BootWritten = m.BootTicket != nil
 	return outcome{next: Booting}, nil
 }
 

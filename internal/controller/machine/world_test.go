@@ -83,6 +83,10 @@ func (w *world) Emit(e event.Event) {
 	w.events = append(w.events, e)
 }
 
+func (l *login) UserData(payload bootstrap.Payload, _ uint16, authority []byte) (driver.UserData, error) {
+	return driver.UserData{Script: "script", Values: []byte(payload.Ticket + " " + string(authority))}, nil
+}
+
 func (w *world) create(name, driverName string, change ...func(*Spec)) *Machine {
 	w.t.Helper()
 	spec := Spec{Driver: driverName, Options: driver.Options{}, Engine: host.Engine{Install: host.InstallDistro}}
@@ -326,6 +330,7 @@ type login struct {
 	during                 func() // called by Install; may be nil
 	installed              []bootstrap.Payload
 	removed                int
+	unreached              bool // hosts do not reach us
 }
 
 func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
@@ -334,7 +339,13 @@ func (l *login) Install(_ context.Context, _ bootstrap.Target, p bootstrap.Paylo
 	if l.during != nil {
 		l.during()
 	}
-	return bootstrap.Result{HostKeys: []string{"ssh-ed25519 AAAA"}, Endpoints: []string{"192.0.2.1:4000"}, Arch: "amd64"}, l.install
+	result := bootstrap.Result{
+		HostKeys: []string{"ssh-ed25519 AAAA"}, Endpoints: []string{"192.0.2.1:4000"}, Arch: "amd64", Reached: p.Probe && !l.unreached,
+	}
+	if p.Unreached {
+		result.Endpoints = nil
+	}
+	return result, l.install
 }
 func (l *login) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error {
 	l.removed++
@@ -355,7 +366,7 @@ func (b *mailbox) Observed(uid string) (host.Observed, bool) {
 func (b *mailbox) Forget(uid string) { delete(b.wishes, uid); delete(b.observed, uid) }
 func (b *mailbox) connect(uid string, since time.Time) {
 	o := b.observed[uid]
-	o.Connected, o.Since, o.AgentVersion = true, since, "1"
+	o.Connected, o.Since, o.AgentVersion, o.Way = true, since, "1", host.WayDirect
 	b.observed[uid] = o
 }
 
@@ -385,14 +396,16 @@ func (b *mailbox) apply(uid string, failure *host.Failure) {
 
 // authorities hands out tickets that nobody checks.
 type authorities struct {
+	life            time.Duration // of the last ticket
 	issued, revoked []string
 	err             error // of Revoke
 }
 
-func (a *authorities) IssueTicket(_ context.Context, subject string) (pki.Ticket, error) {
-	a.issued = append(a.issued, subject)
+func (a *authorities) IssueTicket(_ context.Context, subject string, life time.Duration) (pki.Ticket, error) {
+	a.issued, a.life = append(a.issued, subject), life
 	return pki.NewTicket([32]byte{})
 }
+func (a *authorities) ControlCA() []byte                                { return []byte("control CA") }
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
 func (a *authorities) Revoke(_ context.Context, subject string) error {
 	a.revoked = append(a.revoked, subject)

@@ -29,6 +29,8 @@ type Host struct {
 	Shell   Shell
 	// Mute hosts let people in and answer nothing after that.
 	Mute bool
+	// NoSockets and NoPorts are what it does not forward.
+	NoSockets, NoPorts bool
 
 	listener net.Listener
 	workers  sync.WaitGroup
@@ -37,6 +39,7 @@ type Host struct {
 	count    int
 	open     map[net.Conn]bool
 	commands []Command
+	forwards map[string]forward
 }
 
 // Command is what was asked of a host.
@@ -79,7 +82,7 @@ func (h *Host) Start(t testing.TB) {
 	if h.listener == nil {
 		h.Listen(t, "127.0.0.1:0")
 	}
-	h.open = map[net.Conn]bool{}
+	h.open, h.forwards = map[net.Conn]bool{}, map[string]forward{}
 	h.workers.Go(h.accept)
 	t.Cleanup(h.Stop)
 }
@@ -169,7 +172,7 @@ func (h *Host) serve(conn net.Conn) {
 		_ = server.Wait()
 		return
 	}
-	h.workers.Go(func() { ssh.DiscardRequests(requests) })
+	h.workers.Go(func() { h.global(server, requests) })
 	for offered := range channels {
 		if offered.ChannelType() != "session" {
 			_ = offered.Reject(ssh.UnknownChannelType, "sessions alone")

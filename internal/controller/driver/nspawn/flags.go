@@ -41,6 +41,7 @@ func (d *Driver) Flags() []driver.Flag {
 		flag(flagSubnet, "NSPAWN_SUBNET", driver.String, "Network of this controller's hosts, such as 10.128.7.0/24 (default: a free one)"),
 		flag(flagIP, "NSPAWN_IP", driver.String, "Address that the host keeps (default: the next free one at each start)"),
 		flag(flagUser, "NSPAWN_SSH_USER", driver.String, "User to log in as", "root"),
+		driver.BootstrapFlag("nspawn", "NSPAWN_BOOTSTRAP"),
 	}
 }
 
@@ -64,6 +65,9 @@ func parse(opts driver.Options) (settings, error) {
 	s := settings{image: opts.String(flagImage), user: opts.String(flagUser)}
 	if s.image != "" && !filepath.IsAbs(s.image) {
 		return s, refuse(flagImage, errors.New("the path of the image must be absolute"), "the controller reads it, wherever you are")
+	}
+	if _, err := driver.ParseBootstrap("nspawn", opts); err != nil {
+		return s, err
 	}
 	var err error
 	if text := opts.String(flagCPUs); text != "" {

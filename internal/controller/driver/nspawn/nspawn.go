@@ -75,6 +75,9 @@ func (d *Driver) Create(ctx context.Context, m driver.Machine) (driver.Instance,
 		if err := outfit.Outfit(h.dir, image); err != nil {
 			return driver.Instance{}, err
 		}
+		if err := h.handOver(m.UserData); err != nil {
+			return driver.Instance{}, err
+		}
 		if err := h.write("ready", nil); err != nil {
 			return driver.Instance{}, err
 		}

@@ -1,0 +1,157 @@
+// Package handout gives the agent's program to hosts that join by their user data. They have no certificate yet, so anybody may
+// ask: these files and nothing else, few at a time, and slowly.
+package handout
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
+)
+
+// What all strangers together may use.
+const (
+	maxConnections = 32
+	maxDownloads   = 8
+	requestRate    = 20 // a second
+	requestBurst   = 100
+	connectionLife = 10 * time.Minute
+	headerLimit    = 10 * time.Second
+	maxHeaders     = 8 << 10
+	retryAfter     = "3" // seconds
+	stopLimit      = 5 * time.Second
+)
+
+// Agents are the programs there are.
+type Agents interface {
+	// Agent returns the agent for an architecture: the SHA-256 of the binary, and the binary, gzip.
+	Agent(arch string) (digest string, compressed []byte, err error)
+}
+
+// Server is an HTTP server over connections that somebody else has accepted and secured.
+type Server struct {
+	agents    Agents
+	logger    hclog.Logger
+	conns     chan net.Conn
+	done      chan struct{}
+	close     sync.Once
+	open      chan struct{}
+	downloads chan struct{}
+	pace      *rate.Limiter
+}
+
+// New makes a server.
+func New(agents Agents, logger hclog.Logger) *Server {
+	return &Server{
+		agents: agents, logger: logger, conns: make(chan net.Conn), done: make(chan struct{}),
+		open: make(chan struct{}, maxConnections), downloads: make(chan struct{}, maxDownloads), pace: rate.NewLimiter(requestRate, requestBurst),
+	}
+}
+
+// Take serves one more connection, or closes it when there are too many. It does not block for long.
+func (s *Server) Take(raw net.Conn) {
+	select {
+	case s.open <- struct{}{}:
+	default:
+		raw.Close()
+		return
+	}
+	c := &connection{Conn: raw, room: s.open}
+	c.life = time.AfterFunc(connectionLife, func() { c.Close() }) //nolint:errcheck // it is over
+	select {
+	case s.conns <- c:
+	case <-s.done:
+		c.Close() //nolint:errcheck // nobody serves it
+	}
+}
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /agent/linux-amd64.gz", s.give("amd64"))
+	mux.HandleFunc("GET /agent/linux-arm64.gz", s.give("arm64"))
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerLimit, ReadTimeout: headerLimit, IdleTimeout: headerLimit, WriteTimeout: connectionLife,
+		MaxHeaderBytes: maxHeaders, ErrorLog: s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener{s}) }()
+	<-ctx.Done()
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	if server.Shutdown(limited) != nil {
+		server.Close() //nolint:errcheck // downloads that go on are cut
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) give(arch string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case s.downloads <- struct{}{}:
+			defer func() { <-s.downloads }()
+		default:
+			busy(w)
+			return
+		}
+		if !s.pace.Allow() {
+			busy(w)
+			return
+		}
+		_, compressed, err := s.agents.Agent(arch)
+		if err != nil {
+			s.logger.Warn("a host asks for an agent that is not there", "arch", arch, "error", err)
+			http.Error(w, "there is no agent for "+arch, http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/gzip")
+		w.Header().Set("Content-Length", strconv.Itoa(len(compressed)))
+		_, _ = w.Write(compressed) // whoever went away comes again
+	}
+}
+
+func busy(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", retryAfter)
+	http.Error(w, "too many at the same time", http.StatusServiceUnavailable)
+}
+
+// listener hands connections to net/http.
+type listener struct{ *Server }
+
+func (l listener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l listener) Close() error {
+	l.close.Do(func() { close(l.done) })
+	return nil
+}
+
+func (listener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// connection makes room when it ends.
+type connection struct {
+	net.Conn
+	room chan struct{}
+	life *time.Timer
+	once sync.Once
+}
+
+func (c *connection) Close() error {
+	c.once.Do(func() { c.life.Stop(); <-c.room })
+	return c.Conn.Close()
+}
