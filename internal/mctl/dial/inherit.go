@@ -27,8 +27,8 @@ func (l Local) environment() []string {
 	for _, name := range []string{
 		"PATH", "HOME", "USER", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOCOVERDIR",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-		"MCTL_CONTROLLER_BIN", "MCTL_SEAL_KEY", "MCTL_LISTEN", "MCTL_ADVERTISE",
-		"MCTL_DEV_ISSUED_EARLIER", // nothing to a release "MCTL_PLUGIN_USER",
+		"MCTL_CONTROLLER_BIN", "MCTL_SEAL_KEY", "MCTL_LISTEN", "MCTL_ADVERTISE", "MCTL_PLUGIN_USER",
+		"MCTL_DEV_ISSUED_EARLIER", // nothing to a release
 	} {
 		if value, ok := l.Lookup(name); ok {
 			kept = append(kept, name+"="+value)
