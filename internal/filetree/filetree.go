@@ -17,7 +17,7 @@ import (
 	"mctl/internal/fault"
 )
 
-const bufferSize = 128 << 10
+const bufferSize = 64 << 10
 
 // Send writes what path names to w: a file, or with recursive a directory and all below it. The first entry of the stream
 // carries path's own last name. Links are followed. What is neither a file nor a directory, or can't be read, is left out and

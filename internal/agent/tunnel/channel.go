@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxData     = 32 << 10        // bytes of one frame; a reader waits with a buffer of this size
+	maxData     = 32<<10 - 64     // bytes of one frame; with all around them they fit into one of gRPC's buffers, of which the next has 1 MB
 	lookAfter   = time.Second     // for how long data may find no taker before we look whether the tunnel is still there
 	finishLimit = 5 * time.Second // for the controller to take the last word
 )

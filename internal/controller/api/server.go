@@ -36,7 +36,8 @@ const (
 	maxHeaders  = 16 << 10 // bytes of one call, which also somebody without a certificate may send
 	maxStreams  = 200      // at a time on one connection
 	handshake   = 10 * time.Second
-	bufferSize  = 4 << 10 // bytes for each direction of a connection; thousands of agents are mostly idle
+	readBuffer  = 4 << 10  // bytes of each connection; thousands of agents are mostly idle
+	writeBuffer = 32 << 10 // bytes, which a connection has only while it writes
 	stopLimit   = 10 * time.Second
 	refusalRate = 20 // lines of log a second about refused calls, which anybody can make
 	refusals    = 200
@@ -166,7 +167,7 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 			return s.stream(srv, streamWithContext{stream, ctx}, info, handle) //nolint:contextcheck // the stream has it
 		}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshake),
-		grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
+		grpc.ReadBufferSize(readBuffer), grpc.WriteBufferSize(writeBuffer), grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 	)

@@ -118,7 +118,7 @@ func Splice(a, b duplex) {
 
 // pass copies one way. An end is passed on as such; a failure ends all.
 func pass(dst, src duplex) {
-	_, err := io.CopyBuffer(onlyWriter{dst}, onlyReader{src}, make([]byte, passSize))
+	_, err := io.CopyBuffer(onlyWriter{dst}, onlyReader{src}, make([]byte, maxData))
 	if err == nil {
 		err = dst.CloseWrite()
 	}
@@ -128,8 +128,6 @@ func pass(dst, src duplex) {
 	}
 }
 
-// passSize is the buffer of one direction; what fits into it goes as one.
-const passSize = 32 << 10
 
 // onlyWriter and onlyReader hide methods that would take buffers of their own.
 type onlyWriter struct{ io.Writer }

@@ -14,8 +14,9 @@ import (
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
-// maxData is how many bytes a frame of ours has at most.
-const maxData = 64 << 10
+// maxData is how many bytes a frame of ours has at most: with all around them they fit into one of gRPC's buffers of 32 KiB. The
+// next has 1 MiB, which it takes long to clear.
+const maxData = 32<<10 - 64
 
 // Tunnel is some work on a host that is under way. Send and Recv may each be called by one goroutine at a time, Close by any.
 type Tunnel struct {
