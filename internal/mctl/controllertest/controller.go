@@ -24,6 +24,7 @@ import (
 	"mctl/internal/mctl/dial"
 	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
+	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
 // Controller is a pretended controller. Change its exported fields before the first call alone.
@@ -36,6 +37,9 @@ type Controller struct {
 	Drivers []*controllerv1.Driver
 	// Borrow is told of each ssh-agent that is lent, and may have it sign.
 	Borrow func(offer *controllerv1.SignerOffer, ask func(*controllerv1.OfferSignerResponse) (*controllerv1.SignerAnswer, error))
+
+	// Tunnel is the host's end of each tunnel: it does the work, saying frames and hearing them, and its error fails the call.
+	Tunnel func(start *controllerv1.TunnelStart, hear func() (*tunnelv1.Frame, error), say func(*tunnelv1.Frame) error) error
 
 	controllerv1.UnimplementedMachineServiceServer
 	controllerv1.UnimplementedDriverServiceServer

@@ -67,7 +67,7 @@ func (a *Authority) Engine(t testing.TB, ping http.HandlerFunc) string {
 	}
 	now := time.Now()
 	made, err := pki.Sign(pki.Leaf{
-		CommonName: "engine", SANs: []string{"127.0.0.1"}, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		CommonName: "engine", SANs: []string{"127.0.0.1", "web"}, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		NotBefore: now.Add(-time.Minute), NotAfter: now.Add(time.Hour),
 	}, key.Public(), a.certificate, a.key)
 	if err != nil {

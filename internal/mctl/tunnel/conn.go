@@ -128,7 +128,6 @@ func pass(dst, src duplex) {
 	}
 }
 
-
 // onlyWriter and onlyReader hide methods that would take buffers of their own.
 type onlyWriter struct{ io.Writer }
 type onlyReader struct{ io.Reader }
