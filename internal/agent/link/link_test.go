@@ -245,6 +245,50 @@ func TestACertificateIsRenewedInASessionThatLasts(t *testing.T) {
 	})
 }
 
+func TestAHostRenewsWhenTheControllerSaysSoAndNotOverAndOver(t *testing.T) {
+	bubble(t, func(t *testing.T, c *controller, a *agent) {
+		a.start("i1")
+		until(t, 5*time.Second, "connected", c.connected(uid))
+		soon := 10 * time.Minute
+		c.mu.Lock()
+		c.renewAfter = &soon
+		c.mu.Unlock()
+		moved := wish(2)
+		moved.Endpoints = []string{endpoint, "elsewhere:1"} // so that it is welcomed once more
+		c.hub.SetDesired(uid, moved)
+		pass(9 * time.Minute)
+		if n := c.authority.renewed(); n != 0 {
+			t.Fatalf("%d renewals too early", n)
+		}
+		pass(2 * time.Minute)
+		if n := c.authority.renewed(); n != 1 {
+			t.Fatalf("%d renewals, want one", n)
+		}
+		pass(24 * time.Hour)
+		if n := c.authority.renewed(); n != 1 {
+			t.Errorf("%d renewals a day later", n)
+		}
+		// A controller whose clock is wrong hands out what has ended already.
+		c.authority.mu.Lock()
+		c.authority.life = -30 * time.Minute
+		c.authority.mu.Unlock()
+		atOnce := time.Duration(0)
+		c.mu.Lock()
+		c.renewAfter = &atOnce
+		c.mu.Unlock()
+		moved.Endpoints = []string{endpoint}
+		c.hub.SetDesired(uid, moved)
+		pass(10 * time.Minute)
+		if n := c.authority.renewed(); n < 2 || n > 12 {
+			t.Errorf("%d renewals in ten minutes", n-1)
+		}
+		if n := c.saw(event.AgentLost); n != 0 {
+			t.Errorf("the session was lost %d times for it", n)
+		}
+		a.stop()
+	})
+}
+
 func TestANewTicketForAnotherMachineMakesAnotherIdentity(t *testing.T) {
 	bubble(t, func(t *testing.T, c *controller, a *agent) {
 		a.start("i1")

@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -164,6 +165,8 @@ type controller struct {
 	mu      sync.Mutex
 	events  []host.Event
 	removed bool // the machine's record is gone
+	// renewAfter is when hosts are told to renew; nil for never.
+	renewAfter *time.Duration
 }
 
 func (a *authority) start(t *testing.T) *controller {
@@ -180,6 +183,14 @@ func (a *authority) start(t *testing.T) *controller {
 				err = status.Error(codes.PermissionDenied, "expired")
 			}
 			return strings.TrimPrefix(subject, "machine:"), err
+		},
+		RenewAfter: func(context.Context) (time.Duration, bool) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.renewAfter == nil {
+				return 0, false
+			}
+			return *c.renewAfter, true
 		},
 		Emit: func(_ string, e host.Event) {
 			c.mu.Lock()
@@ -269,6 +280,7 @@ type network struct {
 	ports map[string]*controller
 	cut   bool // connections stop moving, without an end
 	dials int
+	to    []string
 }
 
 func (n *network) set(endpoint string, c *controller) {
@@ -289,8 +301,12 @@ func (n *network) frozen() bool {
 	return n.cut
 }
 
-func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error) {
+func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
+	if kind == "unix" {
+		return new(net.Dialer).DialContext(ctx, kind, address)
+	}
 	n.mu.Lock()
+	n.to = append(n.to, address)
 	c, ok := n.ports[address]
 	n.dials++
 	n.mu.Unlock()
@@ -328,6 +344,8 @@ type agent struct {
 	cancel   context.CancelFunc
 	done     chan error
 	leaving  bool
+	sockets  string  // directory of the SSH connections' sockets; empty for none
+	random   float64 // zero for one half
 
 	mu     sync.Mutex
 	wishes []link.Wish
@@ -357,7 +375,7 @@ func (a *agent) start(instance string) {
 		Leaving: a.leaving,
 		Logger:  hclog.NewNullLogger(), Identity: holder, EndpointsFile: filepath.Join(a.dir, "endpoints.json"), Now: time.Now,
 		Settings: func() (link.Settings, error) { return a.settings, nil }, Version: "1", Instance: instance, Dial: a.network.dial,
-		Random: func() float64 { return 0.5 }, Facts: func() host.Facts { return host.Facts{Hostname: "web"} },
+		SocketDir: a.sockets, Random: func() float64 { return cmp.Or(a.random, 0.5) }, Facts: func() host.Facts { return host.Facts{Hostname: "web"} },
 		Health: func(context.Context) (host.Health, error) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -435,6 +453,17 @@ func (a *authority) enrolled() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.enrolls
+}
+
+func (n *network) dialledTo(address string) (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, to := range n.to {
+		if to == address {
+			count++
+		}
+	}
+	return count
 }
 
 func (n *network) dialled() int {

@@ -58,7 +58,9 @@ func (s *Service) needsTunnel(m *Machine, observed host.Observed, known bool) (n
 // mayHaveAgent reports whether the host has power, and an agent that is ours.
 func (m *Machine) mayHaveAgent() bool {
 	switch m.Status.Phase {
-	case Joining, Installing, Starting:
+	case Joining:
+		return m.BootTicket == nil // else its host has yet to fetch it
+	case Installing, Starting:
 		return true
 	case Running:
 		return powerState(m.Status.Power) == stateRunning

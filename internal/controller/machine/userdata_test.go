@@ -75,8 +75,8 @@ func TestARetryHandsOverAFreshTicketOnce(t *testing.T) {
 	w.create("web", "boots", byUserData)
 	m := w.stepUntil("web", Joining)
 	w.now = w.now.Add(defaultWaitBoot - time.Second)
-	if m, _ = w.step("web"); m.Status.Failure != nil {
-		t.Fatalf("parked early: %+v", m.Status.Failure)
+	if m, _ = w.step("web"); m.Status.Failure != nil || w.tunnels.has(m.UID) {
+		t.Fatalf("parked early: %+v; a tunnel to a host without an agent: %t", m.Status.Failure, w.tunnels.has(m.UID))
 	}
 	w.now = w.now.Add(time.Second)
 	if m, _ = w.step("web"); m.Status.Failure == nil || !strings.Contains(m.Status.Failure.Hint, "fresh join ticket") || m.Status.Phase != Booting {
