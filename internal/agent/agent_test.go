@@ -214,6 +214,7 @@ func TestAWishIsFulfilledOnceAndOnlyItsChangesLater(t *testing.T) {
 func TestTheFrontStaysShutWhileTheEngineHasItsPort(t *testing.T) {
 	within(t, func(b *bench) {
 		b.worker.turn() // before any wish
+		synctest.Wait()
 		b.awaits = "a restart"
 		if a := b.ask(b.wish(1)); a.Failure != nil || a.Digest != b.wish(1).Digest || a.Engine.AwaitsRestart != "a restart" {
 			t.Errorf("answered %+v", a)

@@ -9,15 +9,13 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"mctl/internal/agent/footprint"
 	"mctl/internal/fault"
 )
 
 // leaving is on disk from the moment when our part is out of the engine until all is taken away, so that an agent that is
 // killed on the way, or a host that is switched off, goes on where it was.
-type leaving struct {
-	PurgeEngine bool
-	Told        bool // the controller knows, nobody waits for us any more
-}
+type leaving footprint.Leaving
 
 // readLeaving returns nothing for a host that stays.
 func readLeaving(path string) (*leaving, error) {

@@ -242,11 +242,8 @@ func (e *Engine) unyield(ctx context.Context, m *memory, s dockerd.Service) erro
 			return err
 		}
 	}
-	listens, err := e.listens(m, s, m.Yielded)
-	if err != nil {
-		return err
-	}
-	how, obstacle := manner{hold: len(listens) > 0}, ""
+	// One that was never restarted for us listens still, with its own certificates. Any other may have started with ours.
+	how, obstacle := manner{hold: m.Waiting != "" && m.Waiting == s.Invocation}, ""
 	if s.Alive() && !how.hold {
 		if obstacle, err = e.obstacle(ctx, s); err != nil {
 			return err

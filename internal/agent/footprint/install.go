@@ -35,6 +35,12 @@ const (
 // LeavingFile is where, below StateDir, an agent notes that the host is being given back. An installation ends that.
 const LeavingFile = "leaving.json"
 
+// Leaving is what stands there.
+type Leaving struct {
+	PurgeEngine bool
+	Told        bool // nobody waits for us any more; all that is left is to take everything away
+}
+
 // Journal remembers, before each act, what a host was like.
 type Journal = journal.Journal
 

@@ -2,11 +2,17 @@ package footprint
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"mctl/internal/fault"
 )
@@ -32,6 +38,21 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 	journal := OpenJournal(c.Root)
 	if _, err := journal.Read(); err != nil { // a damaged one, before anything is changed
 		return err
+	}
+	unlock, err := c.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if exists(c.at(StateDir)) {
+		// An agent that starts meanwhile, as after a power cut, goes on with this, and does not serve the port that goes back.
+		text, err := json.Marshal(Leaving{PurgeEngine: purgeEngine, Told: true})
+		if err != nil {
+			return fault.E("footprint.uninstall", fault.Internal, LeavingFile, err)
+		}
+		if err := c.write(filepath.Join(StateDir, LeavingFile), text, 0o600); err != nil {
+			return err
+		}
 	}
 	say("stopping the agent")
 	units := c.units()
@@ -77,6 +98,36 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 	}
 	return nil
 }
+
+// alone waits until no other removal is under way: the agent's own, and one over SSH. The lock ends with its process, and
+// whoever waited finds nothing left to do.
+func (c Config) alone(ctx context.Context) (unlock func(), err error) {
+	file, err := os.Open(c.at(Binary))
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fault.E("footprint.alone", fault.Precondition, Binary, err)
+	}
+	ticker := time.NewTicker(lockAgain)
+	defer ticker.Stop()
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { file.Close() }, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+			continue
+		}
+		file.Close()
+		return nil, fault.E("footprint.alone", fault.Unavailable, Binary, fmt.Errorf("another removal is under way: %w", ctx.Err()))
+	}
+}
+
+// lockAgain is how often another removal is asked whether it has ended.
+const lockAgain = 100 * time.Millisecond
 
 // units are those of ours that are there.
 func (c Config) units() []string {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"mctl/internal/fault"
 )
@@ -109,6 +112,42 @@ func TestAHostThatIsSwitchedOffWhileItIsGivenBackHasAnAgentToGoOn(t *testing.T) 
 			t.Errorf("%s is gone already", path)
 		}
 	}
+}
+
+func TestARemovalThatWasCutOffIsKnownToTheAgentAndEndedByAnInstallation(t *testing.T) {
+	h := newHost(t)
+	_, err := h.install(nil)
+	must(t, err)
+	h.failing = map[string]string{"systemctl stop": "the power went"}
+	if err := Uninstall(t.Context(), &bytes.Buffer{}, h.config, true); err == nil {
+		t.Fatal("no error")
+	}
+	if got := h.read(StateDir + "/" + LeavingFile); got != `{"PurgeEngine":true,"Told":true}` {
+		t.Errorf("the agent reads %q", got)
+	}
+	clear(h.failing)
+	_, err = h.install(nil)
+	must(t, err)
+	if exists(h.config.at(StateDir + "/" + LeavingFile)) {
+		t.Error("a host that stays would leave at its next boot")
+	}
+}
+
+func TestTwoRemovalsAreOneAfterTheOther(t *testing.T) {
+	h := newHost(t)
+	_, err := h.install(nil)
+	must(t, err)
+	other, err := os.Open(h.config.at(Binary))
+	must(t, err)
+	must(t, syscall.Flock(int(other.Fd()), syscall.LOCK_EX))
+	h.asked()
+	limited, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := Uninstall(limited, &bytes.Buffer{}, h.config, false); !fault.Is(err, fault.Unavailable) || len(h.asked()) != 0 {
+		t.Errorf("beside another removal: %v", err)
+	}
+	other.Close()
+	h.uninstall(false)
 }
 
 func TestPackagesGoOnlyWhenAskedForAndNobodyNeedsThem(t *testing.T) {
