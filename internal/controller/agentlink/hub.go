@@ -3,6 +3,7 @@ package agentlink
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,7 +74,8 @@ func (h *Hub) SetDesired(uid string, wish Wish) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e := h.entry(uid)
-	if e.wish != nil && e.wish.Desired.Generation == wish.Desired.Generation && e.wish.Desired.Digest() == wish.Desired.Digest() {
+	if e.wish != nil && e.wish.Desired.Generation == wish.Desired.Generation && e.wish.Desired.Digest() == wish.Desired.Digest() &&
+		slices.Equal(e.wish.Endpoints, wish.Endpoints) { // a controller that moved says so at once
 		e.wish = &wish
 		return
 	}
