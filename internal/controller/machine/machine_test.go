@@ -476,6 +476,36 @@ func TestNoMoveLeavesDeleting(t *testing.T) {
 	}
 }
 
+func TestAStopThatFailedCanBeTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		connected bool
+		next      Phase
+	}{"the host never went down": {true, Running}, "nobody knows": {false, Starting}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create("web", "cloud")
+			uid := w.running("web").UID
+			w.cloud.faults = []error{fault.New("cloud", fault.Precondition, "", "it does not support stop")}
+			w.edit("web", func(s *Spec) { s.Power = PowerOff })
+			if m := w.stepUntil("web", Stopped); m.Status.Failure == nil || m.Status.Phase != Stopping {
+				t.Fatalf("a stop that failed: %+v", m.Status)
+			}
+			if !c.connected {
+				w.hosts.lose(uid, w.now)
+			}
+			w.edit("web", func(s *Spec) { s.Power = PowerOn })
+			if m, err := w.step("web"); err != nil || m.Status.Phase != c.next || m.Status.Failure != nil {
+				t.Fatalf("%v: %+v", err, m.Status)
+			}
+			if c.connected {
+				if m := w.running("web"); m.Status.Power != driver.Running {
+					t.Errorf("%+v", m.Status)
+				}
+			}
+		})
+	}
+}
+
 func TestARemovalThatPersistsIsNeverParkedAndTellsWhy(t *testing.T) {
 	w := newWorld(t)
 	w.create("web", "cloud")

@@ -27,7 +27,7 @@ var moves = map[Phase][]Phase{
 	Joining:    {Installing, Booting, Stopping},
 	Installing: {Running, Booting, Stopping},
 	Running:    {Installing, Booting, Stopping, Starting},
-	Stopping:   {Stopped},
+	Stopping:   {Stopped, Running, Starting},
 	Stopped:    {Starting},
 	Starting:   {Installing, Booting, Stopping},
 	Deleting:   {},

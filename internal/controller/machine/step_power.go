@@ -10,8 +10,16 @@ import (
 	"mctl/internal/host"
 )
 
-// stopping has the driver power the host off.
+// stopping has the driver power the host off. Where power is asked for again, since that failed, the host may never have been
+// off.
 func (s *Service) stopping(ctx context.Context, m *Machine) (outcome, error) {
+	switch {
+	case m.Spec.Power != PowerOn:
+	case s.connected(m):
+		return outcome{next: Running}, nil
+	default:
+		return outcome{next: Starting}, nil
+	}
 	d, err := s.config.Drivers.Driver(m.Spec.Driver)
 	if err != nil {
 		return outcome{}, err

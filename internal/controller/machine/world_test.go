@@ -329,13 +329,14 @@ type login struct {
 	check, install, remove error
 	during                 func() // called by Install; may be nil
 	installed              []bootstrap.Payload
+	targets                []bootstrap.Target // of Install
 	removed                int
 	unreached              bool // hosts do not reach us
 }
 
 func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
-func (l *login) Install(_ context.Context, _ bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
-	l.installed = append(l.installed, p)
+func (l *login) Install(_ context.Context, target bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
+	l.installed, l.targets = append(l.installed, p), append(l.targets, target)
 	if l.during != nil {
 		l.during()
 	}

@@ -85,11 +85,12 @@ func (c *creation) adopt(ctx context.Context) (instance driver.Instance, found b
 		return instance, false, err
 	}
 	state, err := s.state(ctx)
+	missing := gone(err) || err == nil && state == wire.NotFound
 	switch {
-	case gone(err), err == nil && state == wire.NotFound:
-		return instance, false, nil
-	case c.known.ID == "" && (err != nil && ctx.Err() == nil || state == wire.None && !c.known.Made):
+	case c.known.ID == "" && !c.known.Made && ctx.Err() == nil && (err != nil || missing || state == wire.None):
 		c.m.Progress("An earlier attempt was cut short before the plugin told what it made; if there is a host of this name at the provider already, remove it")
+		return instance, false, nil
+	case missing:
 		return instance, false, nil
 	case err != nil:
 		return instance, false, s.trouble("GetState", err)

@@ -107,8 +107,10 @@ func (p *Plugins) List() []driver.Driver {
 }
 
 func (p *Plugins) find(asked string) (program, error) {
-	name, file, named := strings.Cut(strings.TrimPrefix(asked, Prefix), fileMark)
-	named = named && strings.HasPrefix(asked, Prefix)
+	name, file, named := asked, "", false
+	if rest, forced := strings.CutPrefix(asked, Prefix); forced {
+		name, file, named = strings.Cut(rest, fileMark)
+	}
 	if !driverName.MatchString(name) {
 		return program{}, fault.E("plugin.find", fault.NotFound, asked, fmt.Errorf("%q is no driver's name", asked)).WithReason(fault.ReasonUsage)
 	}

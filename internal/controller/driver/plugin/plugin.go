@@ -121,7 +121,8 @@ func (s *session) prepare(ctx context.Context, m driver.Machine) error {
 	err = s.trouble("SetConfigFromFlags", err)
 	if fault.Is(err, fault.Precondition) {
 		// What a plugin says of its flags is about how the command was used.
-		err = fault.E("plugin.SetConfigFromFlags", fault.Invalid, m.Name, err).WithHint("see the flags with mctl create --driver " + s.d.plugin.asked + " --help")
+		err = fault.E("plugin.SetConfigFromFlags", fault.Invalid, m.Name, err).
+			WithHint("`mctl create --driver " + s.d.plugin.asked + " --help` lists the flags").WithReason(fault.ReasonUsage)
 	}
 	return err
 }

@@ -38,6 +38,7 @@ type session struct {
 	folder  *folder.Folder
 	process *process.Process
 	client  *wire.Client
+	last    string             // line of standard error; known when the process has ended
 	end     context.CancelFunc // of the heartbeat
 	workers sync.WaitGroup
 }
@@ -50,14 +51,14 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 	}
 	config := process.Config{
 		Path: d.plugin.path, Dir: dir.Path, Environment: d.environment(dir),
-		Line: s.tell(m.Progress), Debug: func(line string) { s.logger.Debug("says", "line", s.hidden.hide(printable(line, maxSentence))) },
+		Line: s.tell(m.Progress), Debug: s.note,
 	}
 	if d.account != nil {
 		config.User = &d.account.User
 	}
 	var err error
 	if s.process, err = process.Start(config); err != nil {
-		return nil, d.trouble("start", m.Name, s.hidden, fmt.Errorf("%w: %w", wire.ErrNoPlugin, err), nil)
+		return nil, d.noPlugin(m.Name, err, nil, "")
 	}
 	address, err := s.process.First(ctx)
 	if err == nil {
@@ -65,7 +66,7 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 	}
 	if err != nil {
 		s.process.Stop(0)
-		return nil, d.trouble("start", m.Name, s.hidden, err, s.process.Reason())
+		return nil, d.noPlugin(m.Name, err, s.process.Reason(), s.last)
 	}
 	beat, end := context.WithCancel(context.WithoutCancel(ctx))
 	s.end = end
@@ -78,6 +79,14 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 		}
 	})
 	return s, nil
+}
+
+// note keeps what a plugin says of itself.
+func (s *session) note(line string) {
+	if line = s.hidden.hide(printable(line, maxSentence)); line != "" {
+		s.last = line
+		s.logger.Debug("says", "line", line)
+	}
 }
 
 // beat keeps the plugin alive: it ends itself ten seconds after the last heartbeat.
@@ -242,7 +251,7 @@ func (d *Driver) environment(dir *folder.Folder) []string {
 	if d.account == nil {
 		names = slices.Concat(kept, own)
 	} else {
-		environment = append(environment, "HOME="+dir.Path, "USER="+d.plugins.config.User)
+		environment = append(environment, "HOME="+dir.Path, "USER="+d.account.Name)
 	}
 	for _, name := range names {
 		if value, ok := os.LookupEnv(name); ok {

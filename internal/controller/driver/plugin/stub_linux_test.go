@@ -319,6 +319,9 @@ func (s RPCServerDriver) Create(_, _ *struct{}) error {
 		if err := os.WriteFile(config.SSHKeyPath, []byte("key of "+config.MachineName), 0o600); err != nil {
 			return err
 		}
+		if _, err := os.Stat(s.in("late")); err == nil {
+			time.Sleep(time.Duration(config.Delay) * time.Millisecond) //nolint:forbidigo // it plays a slow provider
+		}
 		id := fmt.Sprintf("i-%s-%d", config.MachineName, time.Now().UnixNano())
 		state := "running"
 		if _, err := os.Stat(s.in("mute-" + config.MachineName)); err == nil {

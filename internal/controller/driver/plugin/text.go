@@ -116,18 +116,34 @@ func (d *Driver) trouble(op, machine string, hidden secrets, err error, reason e
 		return make(fault.Precondition, fmt.Sprintf("%s was ended: %s", who, reason), "it has a mistake; ask its maker")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.Is(err, wire.ErrGone), errors.Is(err, process.ErrEnded):
+	case errors.Is(err, wire.ErrGone):
 		how := err.Error()
 		if reason != nil {
 			how += fmt.Sprintf(" (%s)", reason)
 		}
 		return make(fault.Precondition, fmt.Sprintf("%s broke at %s: %s", who, op, printable(how, maxSentence)),
 			"the controller's log has its last words, if it is started with --log-level debug")
-	case errors.Is(err, wire.ErrVersion):
-		return make(fault.Precondition, who+": "+printable(err.Error(), maxSentence), "install a version of the plugin that is made for docker-machine")
-	case errors.Is(err, wire.ErrNoPlugin), errors.Is(err, process.ErrSilent):
-		return make(fault.Precondition, fmt.Sprintf("%s is no docker-machine driver: %s", d.plugin.path, printable(err.Error(), maxSentence)),
-			"check that the file is the driver's own program, and made for this computer")
 	}
 	return make(fault.Precondition, fmt.Sprintf("%s can't be used: %s", who, printable(hidden.hide(err.Error()), maxSentence)), "check the file "+d.plugin.path)
+}
+
+// noPlugin is the fault of a program that did not begin to speak. What it said before it was told anything has no secret.
+func (d *Driver) noPlugin(machine string, err, reason error, last string) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	how, hint := err.Error(), "check that the file is the driver's own program, and made for this computer"
+	switch {
+	case errors.Is(reason, process.ErrFlood):
+		how = reason.Error()
+	case errors.Is(err, wire.ErrVersion):
+		hint = "install a version of the plugin that is made for docker-machine"
+	case reason != nil && (errors.Is(err, process.ErrEnded) || errors.Is(err, wire.ErrGone)):
+		how += fmt.Sprintf(" (%s)", reason)
+	}
+	if last != "" {
+		how += "; it says: " + last
+	}
+	return fault.New("plugin.open", fault.Precondition, machine, fmt.Sprintf("%s can't be used as a docker-machine driver: %s", d.plugin.path, printable(how, 2*maxSentence))).
+		WithHint(hint).WithReason(fault.ReasonPrecheck)
 }

@@ -28,7 +28,7 @@ const (
 // Account is a user that plugins run as.
 type Account struct {
 	process.User
-	name, home string
+	Name, Home string
 }
 
 // FindAccount finds the user that plugins run as; nil, for ourselves, where no name is given. fault.Precondition says how to make a
@@ -60,12 +60,12 @@ func base(own string, a *Account) (string, error) {
 	if a == nil {
 		return own, nil
 	}
-	if info, err := os.Stat(a.home); err != nil || !info.IsDir() || !filepath.IsAbs(a.home) {
-		return "", fault.E("folder.base", fault.Precondition, a.name,
-			fmt.Errorf("the home directory %s of the user %q, whom third-party drivers run as, is not there", a.home, a.name)).
+	if info, err := os.Stat(a.Home); err != nil || !info.IsDir() || !filepath.IsAbs(a.Home) {
+		return "", fault.E("folder.base", fault.Precondition, a.Name,
+			fmt.Errorf("the home directory %s of the user %q, whom third-party drivers run as, is not there", a.Home, a.Name)).
 			WithHint("make it, owned by that user").WithReason(fault.ReasonPrecheck)
 	}
-	return filepath.Join(a.home, "mctl"), nil
+	return filepath.Join(a.Home, "mctl"), nil
 }
 
 // Folder is the store of one machine. What is in it belongs to the plugin, so whoever reads it must not be led out of it by a

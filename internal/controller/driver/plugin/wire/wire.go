@@ -55,11 +55,19 @@ type Client struct {
 // Dial connects to a plugin at host:port of this computer and asks for its version: ErrNoPlugin, ErrVersion, or ctx's error.
 func Dial(ctx context.Context, address string) (*Client, error) {
 	register()
+	bounded, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	c, err := dial(bounded, address)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return c, err
+}
+
+func dial(ctx context.Context, address string) (*Client, error) {
 	if end, err := netip.ParseAddrPort(address); err != nil || !end.Addr().IsLoopback() || end.Port() == 0 {
 		return nil, fmt.Errorf("%w: it named no port of this computer", ErrNoPlugin)
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: nobody listens at the port that it named", ErrNoPlugin)
@@ -68,7 +76,7 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	hangUp := context.AfterFunc(ctx, func() { conn.Close() })
 	if err := greet(conn); err != nil || !hangUp() {
 		conn.Close()
-		return nil, errors.Join(ctx.Err(), fmt.Errorf("%w: it did not answer the greeting", ErrNoPlugin))
+		return nil, fmt.Errorf("%w: it did not answer the greeting", ErrNoPlugin)
 	}
 	c := &Client{client: rpc.NewClient(&bounded{conn, maxReceived}), service: service}
 	if err := c.version(ctx); err != nil {
@@ -103,7 +111,7 @@ func (c *Client) version(ctx context.Context) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return fmt.Errorf("%w: it did not say which version", ErrNoPlugin)
 	case errors.Is(err, ErrGone):
 		return err
 	case err != nil:
