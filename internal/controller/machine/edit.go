@@ -141,13 +141,13 @@ func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error 
 	return s.config.Bootstrap.Check(ctx, target)
 }
 
-// Edit changes a spec and raises its generation; a parked machine goes on. method names the act for the request id. With
+// Edit changes a spec and raises its generation; a parked machine goes on, and a step that waits for a host which shall be off ends. method names the act for the request id. With
 // at the record must have that revision, else fault.Conflict. A machine that is being deleted is fault.Precondition.
 func (s *Service) Edit(ctx context.Context, requestID, method, name string, at store.Revision, edit func(*Spec)) (*Machine, error) {
 	if uid, err := s.doneBefore(ctx, name, requestID, method); uid != "" || err != nil {
 		return nil, cmp.Or(err, NotFound(name))
 	}
-	return s.write(ctx, name, at, func(m *Machine) (bool, error) {
+	m, err := s.write(ctx, name, at, func(m *Machine) (bool, error) {
 		if known, err := m.requests.Knows(requestID, method); known || err != nil {
 			return false, err
 		}
@@ -166,6 +166,10 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 		m.requests = m.requests.With(requestID, method, s.config.Now())
 		return true, nil
 	})
+	if err == nil && m.Spec.Power == PowerOff && CanMove(m.Status.Phase, Stopping) {
+		s.interrupt(name) // which may wait for minutes for a host that shall be off
+	}
+	return m, err
 }
 
 // Deletion is how a machine shall go.

@@ -524,3 +524,25 @@ func TestAnAdoptedHostIsGivenUpByAPersistentRemoval(t *testing.T) {
 		t.Errorf("it is kept for a host that costs nobody anything: %+v", m)
 	}
 }
+
+func TestPowerOffEndsTheStepThatWaitsForTheHost(t *testing.T) {
+	w := newWorld(t)
+	w.create("web", "cloud")
+	w.stepUntil("web", Booting)
+	ended := make(chan struct{})
+	w.ssh.wait = func(ctx context.Context) error {
+		if _, err := w.service.Edit(t.Context(), "", "stop", "web", 0, func(s *Spec) { s.Power = PowerOff }); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+		close(ended)
+		return ctx.Err()
+	}
+	if m, err := w.step("web"); err != nil || m.Status.Failure != nil {
+		t.Fatalf("%v, %+v", err, m)
+	}
+	<-ended
+	if m := w.stepUntil("web", Stopped); m.Status.Phase != Stopped {
+		t.Errorf("%+v", m.Status)
+	}
+}

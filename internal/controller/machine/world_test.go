@@ -286,13 +286,19 @@ func (a adopter) Target(driver.Machine) (driver.Target, error) {
 // login is first contact.
 type login struct {
 	check, install, remove error
-	during                 func() // called by Install; may be nil
+	during                 func()                      // called by Install; may be nil
+	wait                   func(context.Context) error // for the host to answer; may be nil
 	installed              []bootstrap.Payload
 	removed                int
 }
 
 func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
-func (l *login) Install(_ context.Context, _ bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
+func (l *login) Install(ctx context.Context, _ bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
+	if l.wait != nil {
+		if err := l.wait(ctx); err != nil {
+			return bootstrap.Result{}, err
+		}
+	}
 	l.installed = append(l.installed, p)
 	if l.during != nil {
 		l.during()
