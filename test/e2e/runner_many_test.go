@@ -129,10 +129,18 @@ func TestAKilledCreateLeavesWhatTheRunnerNeedsToRemoveIt(t *testing.T) {
 	if found < 4 {
 		t.Errorf("of 12 creates that were killed %d had begun", found)
 	}
-	for _, name := range r.list() { // killed before they asked
+	for _, name := range r.list() { // killed before they asked, or while they did
 		if r.exist(name) {
 			t.Errorf("%s is taken for a machine", name)
 		}
+		old := time.Now().Add(-2 * time.Minute)
+		if err := os.Chtimes(filepath.Join(filepath.Dir(r.configPath(name)), ".mctl"), old, old); err != nil {
+			t.Error(err)
+		}
+	}
+	l.must("ls")
+	if listed := r.list(); len(listed) > 0 {
+		t.Errorf("when nobody can be making them any more: %q", listed)
 	}
 }
 
