@@ -142,6 +142,17 @@ func TestAKilledCreateLeavesWhatTheRunnerNeedsToRemoveIt(t *testing.T) {
 	if listed := r.list(); len(listed) > 0 {
 		t.Errorf("when nobody can be making them any more: %q", listed)
 	}
+	// Those that were killed before their folder had a name are hidden, and swept after a day.
+	hidden, _ := filepath.Glob(filepath.Join(l.state, "machines", ".runner-*"))
+	for _, path := range hidden {
+		old := time.Now().Add(-48 * time.Hour)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Error(err)
+		}
+	}
+	r.create = append(r.create, "--no-wait")
+	r.ok(append(append([]string{"create"}, r.create...), nameOf(99))...)
+	r.remove(nameOf(99))
 }
 
 // TestTheViewOfAMachineThatSomebodyElseRemovedGoes has two clients with folders of their own at one controller.
