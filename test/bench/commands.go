@@ -61,7 +61,7 @@ func (b *bench) commands() error {
 		}
 	}
 	for _, args := range [][]string{{"status", "machine1"}, {"ip", "machine1"}, {"inspect", "machine1"}, {"env", "--shell", "bash", "machine1"}} {
-		ours, err := b.millis(4*runs, root, args...)
+		ours, err := b.millis(root, args...)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (b *bench) commands() error {
 
 // listOf measures ls with n records: its time, and what it takes of the computer.
 func (b *bench) listOf(root string, n int) error {
-	ours, err := b.millis(4*runs, root, "ls")
+	ours, err := b.millis(root, "ls")
 	if err != nil {
 		return err
 	}
@@ -115,9 +115,9 @@ func (b *bench) listOf(root string, n int) error {
 	return nil
 }
 
-func (b *bench) millis(times int, root string, args ...string) ([]float64, error) {
+func (b *bench) millis(root string, args ...string) ([]float64, error) {
 	var all []float64
-	for range times {
+	for range 4 * runs {
 		took, err := b.timed(root, args...)
 		if err != nil {
 			return nil, err
