@@ -207,6 +207,7 @@ func (noContact) Check(context.Context, bootstrap.Target) error { return nil }
 func (noContact) Install(context.Context, bootstrap.Target, bootstrap.Payload, driver.Progress) (bootstrap.Result, error) {
 	return bootstrap.Result{}, nil
 }
+func (noContact) Reboot(context.Context, bootstrap.Target, driver.Progress) error       { return nil }
 func (noContact) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error { return nil }
 
 type table map[string]driver.Driver

@@ -155,11 +155,14 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name)).
 				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone", name))
 		}
-		restarts := m.Spec.Restart
 		edit(&m.Spec)
-		if (m.Spec.Power == PowerOff || m.Spec.Restart != restarts) && s.adopted(m) {
-			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("the %s driver can't power hosts on or off", m.Spec.Driver)).
-				WithHint("use `mctl ssh " + name + " reboot`, or the host's own console")
+		if m.Spec.Power == PowerOff && s.adopted(m) {
+			verb := "stop"
+			if m.Spec.Force {
+				verb = "kill"
+			}
+			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%s driver does not support %s", m.Spec.Driver, verb)).
+				WithHint("power the host off by hand; its agent comes back with it")
 		}
 		m.Generation++
 		m.unpark(s.config.Now())

@@ -10,6 +10,8 @@ const (
 	defaultWaitSSH     = 5 * time.Minute
 	defaultWaitInstall = 10 * time.Minute
 	defaultWaitAgent   = 2 * time.Minute
+	// defaultWaitReboot is how long a host that was there before may take to boot: it may be a real computer.
+	defaultWaitReboot = 10 * time.Minute
 	// patience is how long a provider's passing faults are borne in a phase that has no limit of its own.
 	defaultPatience = 3 * time.Minute
 	// lookAgain is how often a host that does not report is asked for at its provider.
@@ -34,6 +36,9 @@ func (s *Service) patience(m *Machine) time.Duration {
 	case Booting:
 		return orDefault(m.Spec.Waits.SSH, defaultWaitSSH)
 	case Joining, Starting:
+		if m.Status.Phase == Starting && s.adopted(m) {
+			return orDefault(m.Spec.Waits.Agent, defaultWaitReboot)
+		}
 		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
 	case Installing:
 		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)

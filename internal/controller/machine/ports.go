@@ -29,6 +29,8 @@ type Bootstrapper interface {
 	Check(ctx context.Context, target bootstrap.Target) error
 	// Install leaves a running agent with a ticket. It may be repeated; the newest ticket wins.
 	Install(ctx context.Context, target bootstrap.Target, payload bootstrap.Payload, progress driver.Progress) (bootstrap.Result, error)
+	// Reboot has an adopted host boot anew. Repeated, it boots once more.
+	Reboot(ctx context.Context, target bootstrap.Target, progress driver.Progress) error
 	// Remove takes away what we put on an adopted host. A host where nothing is left is success.
 	Remove(ctx context.Context, target bootstrap.Target, purgeEngine bool, progress driver.Progress) error
 }

@@ -286,12 +286,17 @@ func (a adopter) Target(driver.Machine) (driver.Target, error) {
 // login is first contact.
 type login struct {
 	check, install, remove error
+	reboot                 error
 	during                 func()                      // called by Install; may be nil
 	wait                   func(context.Context) error // for the host to answer; may be nil
 	installed              []bootstrap.Payload
-	removed                int
+	removed, rebooted      int
 }
 
+func (l *login) Reboot(context.Context, bootstrap.Target, driver.Progress) error {
+	l.rebooted++
+	return l.reboot
+}
 func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
 func (l *login) Install(ctx context.Context, _ bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
 	if l.wait != nil {
