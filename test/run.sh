@@ -33,7 +33,7 @@ command -v sshfs >/dev/null || notes+=("not checked: mount on a real host (sshfs
 command -v rsync >/dev/null || notes+=("not checked: scp --delta on a real host (rsync not installed)")
 command -v gcloud >/dev/null || notes+=("not checked: gcloud not installed")
 
-for shell in zsh fish; do command -v $shell >/dev/null || notes+=("not checked: $shell not installed"); done
+for tool in zsh fish docker groff; do command -v $tool >/dev/null || notes+=("not checked: $tool not installed"); done
 
 notes+=(
 	"not checked: PowerShell's completion and its function for use (their text alone)"

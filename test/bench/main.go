@@ -65,7 +65,7 @@ func (b *bench) measure(named []string) error {
 	for _, part := range []struct {
 		name string
 		take func() error
-	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"front", b.front}, {"events", b.events}} {
+	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"commands", b.commands}, {"silent", b.silent}, {"front", b.front}, {"events", b.events}} {
 		if len(named) > 0 && !slices.Contains(named, part.name) {
 			continue
 		}
@@ -82,6 +82,12 @@ func row(what, unit, reach string, values ...float64) float64 {
 	spread := fmt.Sprintf("%.3g to %.3g, %d runs", values[0], values[len(values)-1], len(values))
 	fmt.Printf("| %s | %.3g %s | %s | %s |\n", what, values[len(values)/2], unit, spread, reach) //nolint:forbidigo // this is the report
 	return values[len(values)/2]
+}
+
+// median is the middle of several values.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
 }
 
 // rank prints a percentile of many figures, with the least and the most.

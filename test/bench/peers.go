@@ -88,9 +88,9 @@ func (b *bench) listByPeers(machines int, args []string, what string, ours float
 	}
 }
 
-// peerStore is a store of machines that are addresses alone: one that the peer made, and copies of its record. It is made once.
+// peerStore is a store of machines that are addresses alone: one that the peer made, and copies of its record. It is made once for each number.
 func (b *bench) peerStore(p peer, binary string, machines int) (string, error) {
-	store := filepath.Join(b.folder, p.name+"-list")
+	store := filepath.Join(b.folder, p.name+"-list-"+strconv.Itoa(machines))
 	if _, err := os.Stat(store); err == nil {
 		return store, nil
 	}

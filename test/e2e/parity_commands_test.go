@@ -114,7 +114,7 @@ func powerWorks(s subject) {
 
 	// One of a batch that fails undoes nothing of the others.
 	r := s.try("stop", "far", s.name)
-	if r.code != 1 || !strings.Contains(r.stdout, `Machine "near" was stopped.`) || !strings.HasPrefix(r.stderr, "far: the generic driver can't power hosts on or off\n") {
+	if r.code != 1 || !strings.Contains(r.stdout, `Machine "near" was stopped.`) || !strings.HasPrefix(r.stderr, "far: generic driver does not support stop\n") {
 		s.t.Errorf("stop of two: %s", r)
 	}
 	r = s.try("start", "nosuch", s.name, "neither")
@@ -129,8 +129,8 @@ func powerWorks(s subject) {
 func powerIsNotOurs(s subject) {
 	engine := func() string { return s.on("pgrep -x dockerd; cut -d' ' -f22 /proc/$(pgrep -x dockerd)/stat") }
 	before := engine()
-	for _, verb := range []string{"stop", "kill", "restart"} {
-		s.no("the generic driver can't power hosts on or off", verb, s.name)
+	for _, verb := range []string{"stop", "kill"} {
+		s.no("generic driver does not support "+verb, verb, s.name)
 	}
 	s.no(`Machine "far" is already running.`, "start", s.name)
 	s.ok("provision", s.name)
@@ -140,6 +140,14 @@ func powerIsNotOurs(s subject) {
 	if said := s.ok("upgrade", s.name); !strings.HasPrefix(said, "Upgrading docker...\n") {
 		s.t.Errorf("upgrade says %q", said)
 	}
+	booted := s.on("systemctl show -P UserspaceTimestampMonotonic")
+	if said := s.ok("restart", s.name); !strings.HasPrefix(said, "Restarting \"far\"...\n(far) Restarting the host...\n") || !strings.Contains(said, "\nRestarted machines may have new IP addresses.") {
+		s.t.Errorf("restart says %q", said)
+	}
+	if now := s.on("systemctl show -P UserspaceTimestampMonotonic"); now == booted {
+		s.t.Errorf("restart did not boot it: %s", now)
+	}
+	s.mustDocker(s.name, nil, "version")
 	if state := s.ok("status", s.name); state != "Running\n" {
 		s.t.Errorf("status %q", state)
 	}

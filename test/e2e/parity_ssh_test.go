@@ -223,9 +223,6 @@ func mountWorks(s subject) {
 	if got := s.on("cat '/tmp/share of $(id)/mine'"); got != "here" {
 		s.t.Errorf("the host has %q", got)
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "mctl-ssh-*")); len(left) > 0 {
-		s.t.Logf("configuration files now: %v", left) // of other tests, too
-	}
 	s.ok("mount", "-u", s.name+":/tmp/share of $(id)", at)
 	if left, err := os.ReadDir(at); err != nil || len(left) > 0 {
 		s.t.Errorf("after -u there is %v, %v", left, err)

@@ -220,6 +220,7 @@ func (noContact) Install(context.Context, bootstrap.Target, bootstrap.Payload, d
 func (noContact) UserData(bootstrap.Payload, uint16, []byte) (driver.UserData, error) {
 	return driver.UserData{}, nil
 }
+func (noContact) Reboot(context.Context, bootstrap.Target, driver.Progress) error       { return nil }
 func (noContact) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error { return nil }
 
 type table map[string]driver.Driver

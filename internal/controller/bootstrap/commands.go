@@ -29,6 +29,9 @@ const (
 	installNewCommand     = asRoot + newAgent + ` install'`
 	installPresentCommand = asRoot + agentPath + ` install'`
 
+	// It begins after we have logged out.
+	rebootCommand = asRoot + `systemd-run -q --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot'`
+
 	uninstallNewCommand     = asRoot + newAgent + ` uninstall'`
 	purgeNewCommand         = asRoot + newAgent + ` uninstall --purge-engine'`
 	uninstallPresentCommand = asRoot + agentPath + ` uninstall'`

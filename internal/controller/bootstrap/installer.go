@@ -188,6 +188,22 @@ func (i *Installer) Remove(ctx context.Context, target Target, purgeEngine bool,
 	return nil
 }
 
+// Reboot has a host boot anew, and returns when the host was told to. Repeated, it boots once more. fault.Precondition says
+// that the host does not let us, fault.Denied that there is no key, fault.Unavailable that nobody answers.
+func (i *Installer) Reboot(ctx context.Context, target Target, progress driver.Progress) error {
+	c, err := i.connect(ctx, target, progress)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	out, err := c.Run(ctx, i.limits.Probe, rebootCommand, nil, nothing)
+	if err == nil && out.Status != 0 {
+		err = fault.E("bootstrap.Reboot", fault.Precondition, target.Machine, fmt.Errorf("%s does not boot anew: %s", c.Address, out.Complaint())).
+			WithHint("look there with `mctl ssh " + target.Machine + "`")
+	}
+	return err
+}
+
 func nothing(string) {}
 
 // Dial logs in to a host that was met before, at once or not at all. fault.Denied where no host key is pinned.

@@ -121,3 +121,21 @@ func TestWhatIsLeftBehindIsSaid(t *testing.T) {
 		})
 	}
 }
+
+func TestAHostIsToldToBootAnewOverOneConnection(t *testing.T) {
+	w := newWorld(t)
+	if err := w.installer.Reboot(t.Context(), w.target, w.progress); err != nil {
+		t.Fatal(err)
+	}
+	if asked := w.asked(); !slices.Equal(asked, []string{rebootCommand}) {
+		t.Errorf("asked %q", asked)
+	}
+	w.host.status = 1
+	if err := w.installer.Reboot(t.Context(), w.target, w.progress); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
+		t.Errorf("refused: %v", err)
+	}
+	w.target.Key = nil
+	if err := w.installer.Reboot(t.Context(), w.target, w.progress); !fault.Is(err, fault.Denied) {
+		t.Errorf("without a key: %v", err)
+	}
+}

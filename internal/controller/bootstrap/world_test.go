@@ -134,6 +134,8 @@ func (h *pretended) run(command string, stdin io.Reader, stdout, stderr io.Write
 			h.facts["agent"], h.facts["agent_uid"], h.facts["installed"], h.facts["state"] = digest(agentBytes), o.MachineUID, "1", "1"
 		}
 		return h.status
+	case rebootCommand:
+		return h.status
 	case uninstallNewCommand, uninstallPresentCommand, purgeNewCommand, purgePresentCommand:
 		h.say(stdout)
 		if h.status == 0 && !h.stubborn {

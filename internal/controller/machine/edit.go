@@ -153,13 +153,13 @@ func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error 
 	return s.config.Bootstrap.Check(ctx, target)
 }
 
-// Edit changes a spec and raises its generation; a parked machine goes on. method names the act for the request id. With
+// Edit changes a spec and raises its generation; a parked machine goes on, and a step that waits for a host which shall be off ends. method names the act for the request id. With
 // at the record must have that revision, else fault.Conflict. A machine that is being deleted is fault.Precondition.
 func (s *Service) Edit(ctx context.Context, requestID, method, name string, at store.Revision, edit func(*Spec)) (*Machine, error) {
 	if uid, err := s.doneBefore(ctx, name, requestID, method); uid != "" || err != nil {
 		return nil, cmp.Or(err, NotFound(name))
 	}
-	return s.write(ctx, name, at, func(m *Machine) (bool, error) {
+	m, err := s.write(ctx, name, at, func(m *Machine) (bool, error) {
 		if known, err := m.requests.Knows(requestID, method); known || err != nil {
 			return false, err
 		}
@@ -167,17 +167,24 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name)).
 				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone", name))
 		}
-		restarts := m.Spec.Restart
 		edit(&m.Spec)
-		if (m.Spec.Power == PowerOff || m.Spec.Restart != restarts) && s.adopted(m) {
-			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("the %s driver can't power hosts on or off", m.Spec.Driver)).
-				WithHint("use `mctl ssh " + name + " reboot`, or the host's own console")
+		if m.Spec.Power == PowerOff && s.adopted(m) {
+			verb := "stop"
+			if m.Spec.Force {
+				verb = "kill"
+			}
+			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%s driver does not support %s", m.Spec.Driver, verb)).
+				WithHint("power the host off by hand; its agent comes back with it")
 		}
 		m.Generation++
 		m.unpark(s.config.Now())
 		m.requests = m.requests.With(requestID, method, s.config.Now())
 		return true, nil
 	})
+	if err == nil && m.Spec.Power == PowerOff && CanMove(m.Status.Phase, Stopping) {
+		s.interrupt(name) // which may wait for minutes for a host that shall be off
+	}
+	return m, err
 }
 
 // Deletion is how a machine shall go.

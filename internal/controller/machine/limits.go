@@ -11,6 +11,8 @@ const (
 	defaultWaitInstall = 10 * time.Minute
 	defaultWaitAgent   = 2 * time.Minute
 	defaultWaitBoot    = 30 * time.Minute
+	// defaultWaitReboot is how long a host that was there before may take to boot: it may be a real computer.
+	defaultWaitReboot = 10 * time.Minute
 	// patience is how long a provider's passing faults are borne in a phase that has no limit of its own.
 	defaultPatience = 3 * time.Minute
 	// lookAgain is how often a host that does not report is asked for at its provider.
@@ -40,6 +42,9 @@ func (s *Service) patience(m *Machine) time.Duration {
 		}
 		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
 	case Starting:
+		if s.adopted(m) {
+			return orDefault(m.Spec.Waits.Agent, defaultWaitReboot)
+		}
 		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
 	case Installing:
 		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)

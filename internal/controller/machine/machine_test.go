@@ -328,6 +328,47 @@ func TestARestartHappensOnceForEachThatIsAskedFor(t *testing.T) {
 	}
 }
 
+func TestAnAdoptedHostIsRebootedOnceForEachRestartThatIsAskedFor(t *testing.T) {
+	w := newWorld(t)
+	w.create("old", "adopt")
+	w.running("old")
+	w.edit("old", func(s *Spec) { s.Restart++ })
+	w.now = w.now.Add(time.Minute)
+	m := w.stepUntil("old", Starting)
+	for range 3 {
+		if m, _ = w.step("old"); m.Status.Phase != Starting || m.Status.Failure != nil {
+			t.Fatalf("while it boots: %+v", m.Status)
+		}
+	}
+	w.now = w.now.Add(5 * time.Minute) // a real computer takes its time
+	w.hosts.connect(m.UID, w.now)
+	if m = w.running("old"); m.Status.DoneRestart != 1 || w.ssh.rebooted != 1 {
+		t.Errorf("done %d restarts, rebooted %d times", m.Status.DoneRestart, w.ssh.rebooted)
+	}
+}
+
+func TestAnAdoptedHostThatCannotBeRebootedGoesOnAsItWas(t *testing.T) {
+	w := newWorld(t)
+	w.create("old", "lent")
+	w.running("old")
+	w.ssh.reboot = fault.New("bootstrap", fault.Denied, "old", "there is no key").WithHint("add it")
+	w.edit("old", func(s *Spec) { s.Restart++ })
+	m := w.stepUntil("old", Installing)
+	if m.Status.Failure == nil || m.Status.Failure.Message != "there is no key" {
+		t.Fatalf("it is %+v", m.Status)
+	}
+	w.edit("old", func(*Spec) {}) // a retry
+	if m = w.running("old"); w.ssh.rebooted != 1 {
+		t.Errorf("tried %d times, it is %+v", w.ssh.rebooted, m.Status)
+	}
+	for force, says := range map[bool]string{false: "lent driver does not support stop", true: "lent driver does not support kill"} {
+		_, err := w.service.Edit(t.Context(), "", "stop", "old", 0, func(s *Spec) { s.Power, s.Force = PowerOff, force })
+		if !fault.Is(err, fault.Precondition) || err.Error() != says || fault.HintOf(err) == "" {
+			t.Errorf("force %v: %v", force, err)
+		}
+	}
+}
+
 func (w *world) edit(name string, change func(*Spec)) {
 	w.t.Helper()
 	if _, err := w.service.Edit(w.t.Context(), "", "edit", name, 0, change); err != nil {
@@ -552,5 +593,27 @@ func TestAnAdoptedHostIsGivenUpByAPersistentRemoval(t *testing.T) {
 	}
 	if m := w.stepUntil("old", Running); m != nil {
 		t.Errorf("it is kept for a host that costs nobody anything: %+v", m)
+	}
+}
+
+func TestPowerOffEndsTheStepThatWaitsForTheHost(t *testing.T) {
+	w := newWorld(t)
+	w.create("web", "cloud")
+	w.stepUntil("web", Booting)
+	ended := make(chan struct{})
+	w.ssh.wait = func(ctx context.Context) error {
+		if _, err := w.service.Edit(t.Context(), "", "stop", "web", 0, func(s *Spec) { s.Power = PowerOff }); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+		close(ended)
+		return ctx.Err()
+	}
+	if m, err := w.step("web"); err != nil || m.Status.Failure != nil {
+		t.Fatalf("%v, %+v", err, m)
+	}
+	<-ended
+	if m := w.stepUntil("web", Stopped); m.Status.Phase != Stopped {
+		t.Errorf("%+v", m.Status)
 	}
 }

@@ -33,6 +33,8 @@ type Bootstrapper interface {
 	Install(ctx context.Context, target bootstrap.Target, payload bootstrap.Payload, progress driver.Progress) (bootstrap.Result, error)
 	// UserData is what a host is handed that joins by itself as it boots; authority is the control authority's (PEM).
 	UserData(payload bootstrap.Payload, enginePort uint16, authority []byte) (driver.UserData, error)
+	// Reboot has an adopted host boot anew. Repeated, it boots once more.
+	Reboot(ctx context.Context, target bootstrap.Target, progress driver.Progress) error
 	// Remove takes away what we put on an adopted host. A host where nothing is left is success.
 	Remove(ctx context.Context, target bootstrap.Target, purgeEngine bool, progress driver.Progress) error
 }

@@ -61,7 +61,7 @@ func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
 	}
 	instance, err := s.powerOn(ctx, d, m)
 	if err != nil {
-		return outcome{}, err
+		return s.notRebooted(m, err)
 	}
 	m.learnInstance(instance)
 	m.Status.Power = driver.Running
@@ -108,6 +108,9 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 	if err != nil {
 		return driver.Instance{}, err
 	}
+	if adopter, ok := d.(driver.Adopter); ok {
+		return s.reboot(ctx, d, adopter, m)
+	}
 	if m.Spec.Restart <= m.Status.DoneRestart || m.Status.Power == driver.Stopped {
 		if m.Status.Power != driver.Running { // else it only makes sure
 			s.report(m, "Starting the host...")
@@ -129,6 +132,34 @@ func (s *Service) powerOn(ctx context.Context, d driver.Driver, m *Machine) (dri
 	told.State = m.Status.ProviderState
 	instance, err = d.Start(ctx, told)
 	return instance, m.restarted(began, err)
+}
+
+// reboot has a host that was there before boot anew, once for each restart asked for. There is no other power over it.
+func (s *Service) reboot(ctx context.Context, d driver.Driver, adopter driver.Adopter, m *Machine) (driver.Instance, error) {
+	told, err := s.driverMachine(ctx, m)
+	if err != nil {
+		return driver.Instance{}, err
+	}
+	instance, err := d.Inspect(ctx, told)
+	if err != nil || m.Spec.Restart <= m.Status.DoneRestart {
+		return instance, err
+	}
+	target, err := s.adoptedTarget(ctx, adopter, m)
+	if err != nil {
+		return instance, err
+	}
+	s.report(m, "Restarting the host...")
+	began := s.config.Now()
+	return instance, m.restarted(began, s.config.Bootstrap.Reboot(ctx, target, func(line string) { s.report(m, line) }))
+}
+
+// notRebooted parks a machine whose host goes on as it was, since we can't log in, where whoever tries again finds it well.
+func (s *Service) notRebooted(m *Machine, err error) (outcome, error) {
+	if s.adopted(m) && !s.goesOn(m, err) {
+		m.Status.DoneRestart = m.Spec.Restart
+		return outcome{next: Installing}, err
+	}
+	return outcome{}, err
 }
 
 // restarted notes a restart. Only a session that began since can be of the new boot.

@@ -327,15 +327,26 @@ func (a adopter) Target(driver.Machine) (driver.Target, error) {
 // login is first contact.
 type login struct {
 	check, install, remove error
-	during                 func() // called by Install; may be nil
+	reboot                 error
+	during                 func()                      // called by Install; may be nil
+	wait                   func(context.Context) error // for the host to answer; may be nil
 	installed              []bootstrap.Payload
 	targets                []bootstrap.Target // of Install
-	removed                int
-	unreached              bool // hosts do not reach us
+	unreached              bool               // hosts do not reach us
+	removed, rebooted      int
 }
 
+func (l *login) Reboot(context.Context, bootstrap.Target, driver.Progress) error {
+	l.rebooted++
+	return l.reboot
+}
 func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
-func (l *login) Install(_ context.Context, target bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
+func (l *login) Install(ctx context.Context, target bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
+	if l.wait != nil {
+		if err := l.wait(ctx); err != nil {
+			return bootstrap.Result{}, err
+		}
+	}
 	l.installed, l.targets = append(l.installed, p), append(l.targets, target)
 	if l.during != nil {
 		l.during()

@@ -254,13 +254,13 @@ func TestDriverIsTheNamedOneThenThatOfTheFlagsThenTheFirstUsable(t *testing.T) {
 
 func TestEngineFlagsBecomeTheWish(t *testing.T) {
 	flags := newFlags()
-	env := controllertest.New(t, "ENGINE_REGISTRY_MIRROR=https://a, https://b", "MCTL_ENGINE_INSTALL=distro").Env()
+	env := controllertest.New(t, "ENGINE_REGISTRY_MIRROR=https://a, https://b", "MCTL_ENGINE_INSTALL=distro", "MACHINE_DOCKER_INSTALL_URL=https://get.example.com").Env()
 	if err := flags.Parse([]string{"--engine-label", "a=b", "--engine-env", "X=1", "--engine-opt", "debug", "--engine-storage-driver", "overlay2", "--engine-insecure-registry", "r:5000"}); err != nil {
 		t.Fatal(err)
 	}
 	engine, err := readEngine(env, flags)
 	if err != nil || engine.GetInstall() != controllerv1.EngineInstall_ENGINE_INSTALL_DISTRO || !slices.Equal(engine.GetRegistryMirrors(), []string{"https://a", "https://b"}) ||
-		engine.GetStorageDriver() != "overlay2" || engine.GetOptions()[0] != "debug" || engine.GetInsecureRegistries()[0] != "r:5000" {
+		engine.GetStorageDriver() != "overlay2" || engine.GetOptions()[0] != "debug" || engine.GetInsecureRegistries()[0] != "r:5000" || engine.GetInstallUrl() != "https://get.example.com" {
 		t.Errorf("%v, %v", engine, err)
 	}
 	for text, want := range map[string]controllerv1.EngineInstall{

@@ -159,10 +159,15 @@ func removeOne(env *cli.Env, s store, name string) error {
 		return err
 	}
 	env.Infof("Docker context %q was removed.", name)
-	if s.current() == name {
-		env.Infof("It was the docker CLI's current one: choose another with docker context use default")
-	}
+	warn(env, s, name)
 	return nil
+}
+
+// warn tells how to go on without the docker CLI's current context. An old docker CLI needs --context for that.
+func warn(env *cli.Env, s store, name string) {
+	if s.current() == name {
+		env.Infof("%q was the docker CLI's current context, choose another: docker --context default context use default", name)
+	}
 }
 
 func newSync(env *cli.Env) *cobra.Command {
@@ -254,6 +259,7 @@ func Forget(env *cli.Env, machine string) {
 	for _, r := range ours {
 		if r.Machine == machine {
 			err = errors.Join(err, s.remove(r.Name))
+			warn(env, s, r.Name)
 		}
 	}
 	if err != nil {

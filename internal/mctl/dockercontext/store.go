@@ -14,8 +14,6 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"github.com/google/renameio/v2"
-
 	"mctl/internal/fault"
 	"mctl/internal/mctl/state"
 )
@@ -244,15 +242,7 @@ func write(path string, content []byte, mode os.FileMode) (changed bool, err err
 			return false, nil
 		}
 	}
-	file, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(mode))
-	if err != nil {
-		return false, err
-	}
-	defer file.Cleanup() //nolint:errcheck // nothing to do once it is in place
-	if _, err := file.Write(content); err != nil {
-		return false, err
-	}
-	return true, file.CloseAtomicallyReplace()
+	return true, state.Replace(path, content, mode)
 }
 
 // maxFile bounds what is read of others' files.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -133,6 +134,37 @@ func TestManyAreDoneAtOnce(t *testing.T) {
 	}
 	if err := run(t.Context(), c.Env(), append([]string{"stop"}, names...)...); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNoMoreThanSixteenAreDoneAtOnceAndAllInTheEnd(t *testing.T) {
+	var names []string
+	for i := range 50 {
+		names = append(names, fmt.Sprintf("m%d", i))
+	}
+	c := newWorld(t, names...)
+	var mu sync.Mutex
+	var open []string
+	most, done := 0, 0
+	c.Act = func(_ string, m *controllerv1.Machine) {
+		mu.Lock()
+		defer mu.Unlock()
+		open = append(open, m.GetName())
+		most = max(most, len(open))
+		if len(open) < 16 && done+len(open) < len(names) {
+			return // others are still to come
+		}
+		done += len(open)
+		for _, name := range open {
+			c.Change(name, controllertest.Reach)
+		}
+		open = nil
+	}
+	if err := run(t.Context(), c.Env(), append([]string{"stop"}, names...)...); err != nil {
+		t.Error(err)
+	}
+	if done != len(names) || most != 16 {
+		t.Errorf("%d were done, %d at once", done, most)
 	}
 }
 

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -172,15 +173,38 @@ func (f Folder) Remove() error {
 	return nil
 }
 
-// WriteFile writes a file whole or not at all. A file that has that content already is left alone.
+// WriteFile writes a file whole or not at all. One that has that content already, and lets nobody else in, is left alone.
 func WriteFile(path string, content []byte, mode os.FileMode) error {
-	if present, err := os.ReadFile(path); err == nil && string(present) == string(content) {
+	if holds(path, content, mode) {
 		return nil
 	}
-	if err := renameio.WriteFile(path, content, mode, renameio.IgnoreUmask()); err != nil {
+	if err := Replace(path, content, mode); err != nil {
 		return Trouble(path, err)
 	}
 	return nil
+}
+
+// Replace writes a file whole or not at all, and gives it this mode, whatever the present one has: renameio.WriteFile would
+// keep that.
+func Replace(path string, content []byte, mode os.FileMode) error {
+	file, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(mode))
+	if err != nil {
+		return err
+	}
+	defer file.Cleanup() //nolint:errcheck // does nothing once the file is in its place
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	return file.CloseAtomicallyReplace()
+}
+
+func holds(path string, content []byte, mode os.FileMode) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&^mode != 0 {
+		return false
+	}
+	present, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(present, content)
 }
 
 func exists(path string) bool {

@@ -355,6 +355,17 @@ func TestFilesAreWrittenWholeAndNotForNothing(t *testing.T) {
 	if after, _ := os.Stat(path); !os.SameFile(before, after) {
 		t.Error("the same content was written again")
 	}
+	for _, content := range []string{"x", "y"} {
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if info, _ := os.Stat(path); info.Mode() != 0o600 {
+			t.Errorf("others may read it still: %v", info.Mode())
+		}
+	}
 	if err := WriteFile(filepath.Join(path, "x"), nil, 0o600); !fault.Is(err, fault.Precondition) {
 		t.Errorf("where there is no directory: %v", err)
 	}

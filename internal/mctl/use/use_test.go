@@ -43,6 +43,9 @@ func TestFunctionIsCalledAsTheProgramAndCallsIt(t *testing.T) {
 func TestWhatIsNotToBeEvaluatedHasNoMarker(t *testing.T) {
 	c := controllertest.New(t)
 	c.Put(controllertest.Running("web", "10.0.0.1"))
+	idle := controllertest.Running("idle", "10.0.0.2")
+	idle.Status.State = "Stopped"
+	c.Put(idle)
 	for _, given := range []struct {
 		args   []string
 		output string
@@ -52,6 +55,10 @@ func TestWhatIsNotToBeEvaluatedHasNoMarker(t *testing.T) {
 		{[]string{"--shell", "bash", "-u"}, "text", true},
 		{[]string{"--shell", "bash", "-u", "web"}, "text", false},
 		{[]string{"--shell", "bash", "nosuch"}, "text", false},
+		{[]string{"--shell", "bash", "$(id)"}, "text", false},
+		{[]string{"--shell", "bash", "idle"}, "text", false},
+		{[]string{"--shell", "bash", "web", "idle"}, "text", false},
+		{[]string{"--shell", "bash"}, "text", false},
 		{[]string{"--shell", "bash", "web"}, "json", false},
 		{[]string{"web"}, "text", false},
 	} {
