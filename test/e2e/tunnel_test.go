@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ import (
 func (l *lab) closeHost(name string) {
 	l.t.Helper()
 	before := l.agentSince(name)
-	l.throughAgent(name, "iptables -I INPUT ! -i lo -p tcp --syn -j DROP && systemctl restart --no-block mctl-agent")
+	l.throughAgent(name, "iptables -I INPUT ! -i lo -p tcp --syn -j DROP")
+	l.run("ssh", "--via", "agent", name, "systemctl restart --no-block mctl-agent") // which may end before it has said so
 	eventually(l.t, time.Minute, "a new session", func() bool { since := l.agentSince(name); return since != "" && since != before })
 }
 
@@ -86,8 +88,35 @@ func TestAHostWithoutAnOpenPort(t *testing.T) {
 			t.Errorf("got %q", lines)
 		}
 	})
+	t.Run("one process serves Docker, whatever asks for it", func(t *testing.T) { l.within(t).provesOneSocket() })
 	t.Run("docker", func(t *testing.T) { l.within(t).provesDocker(t) })
 	t.Run("nothing is left", func(t *testing.T) { l.within(t).provesEnds() })
+}
+
+func (l *lab) provesOneSocket() {
+	var asking sync.WaitGroup
+	for range 5 {
+		asking.Go(func() {
+			if r := l.run("env", "--via", "auto", "--shell", "bash", "web"); r.code != 0 || !strings.Contains(r.stdout, `DOCKER_HOST="unix://`) {
+				l.t.Error(r)
+			}
+		})
+	}
+	asking.Wait()
+	flag := strings.TrimSpace(l.must("config", "--via", "agent", "web"))
+	config, mctl := []string{"DOCKER_CONFIG=" + l.t.TempDir()}, filepath.Join(l.bin, "mctl")
+	for _, args := range [][]string{
+		{mctl, "docker-context", "add", "--via", "agent", "web"}, {mctl, "docker-context", "sync"},
+		{"docker", "--context", "web", "version"}, {"docker", flag, "version"},
+	} {
+		if r := l.execEnv(config, nil, args[0], args[1:]...); r.code != 0 {
+			l.t.Error(r)
+		}
+	}
+	processes, err := exec.Command("pgrep", "-fc", "^"+filepath.Join(l.bin, "mctl")+" --storage-path "+l.state+" .* forward --docker").Output()
+	if err != nil || string(processes) != "1\n" {
+		l.t.Errorf("%s processes, %v", processes, err)
+	}
 }
 
 func (l *lab) provesCopies() {

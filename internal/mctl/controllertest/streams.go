@@ -6,7 +6,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"mctl/internal/fault"
 	controllerv1 "mctl/proto/mctl/controller/v1"
+	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
 func (c *Controller) WatchMachines(r *controllerv1.WatchMachinesRequest, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
@@ -95,4 +97,22 @@ func (c *Controller) OfferSigner(stream grpc.BidiStreamingServer[controllerv1.Of
 	}
 	<-stream.Context().Done()
 	return nil
+}
+
+// OpenTunnel hands a tunnel to Tunnel.
+func (c *Controller) OpenTunnel(stream grpc.BidiStreamingServer[controllerv1.OpenTunnelRequest, controllerv1.OpenTunnelResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if c.Tunnel == nil {
+		return fault.New("controllertest", fault.Unavailable, first.GetStart().GetMachine(), "the agent is not connected").WithHint("wait")
+	}
+	hear := func() (*tunnelv1.Frame, error) {
+		message, err := stream.Recv()
+		return message.GetFrame(), err
+	}
+	return c.Tunnel(first.GetStart(), hear, func(frame *tunnelv1.Frame) error {
+		return stream.Send(&controllerv1.OpenTunnelResponse{Frame: frame})
+	})
 }

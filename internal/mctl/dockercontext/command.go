@@ -12,6 +12,7 @@ import (
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/engine"
 	"mctl/internal/mctl/state"
+	"mctl/internal/mctl/tunnel"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -34,13 +35,17 @@ func addPrefix(command *cobra.Command, prefix *string) {
 
 func newAdd(env *cli.Env) *cobra.Command {
 	var prefix string
+	var via tunnel.Via
 	command := &cobra.Command{
 		Use: "add [arg...]", Short: "Make contexts for machines, or bring them up to date",
 		Example: "mctl docker-context add web\ndocker --context web ps\nmctl docker-context add --prefix lab- web db",
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: cli.CompleteMachines(env),
-		RunE: func(command *cobra.Command, args []string) error { return add(command.Context(), env, args, prefix) },
+		RunE: func(command *cobra.Command, args []string) error {
+			return add(command.Context(), env, args, prefix, via)
+		},
 	}
 	addPrefix(command, &prefix)
+	tunnel.AddVia(command.Flags(), &via, tunnel.Direct)
 	return command
 }
 
@@ -50,7 +55,7 @@ type row struct {
 	Change change `json:"change"`
 }
 
-func add(ctx context.Context, env *cli.Env, args []string, prefix string) error {
+func add(ctx context.Context, env *cli.Env, args []string, prefix string, via tunnel.Via) error {
 	s, err := open(env)
 	if err != nil {
 		return err
@@ -61,7 +66,7 @@ func add(ctx context.Context, env *cli.Env, args []string, prefix string) error 
 	}
 	rows, failed := []row{}, []error(nil)
 	for _, m := range machines {
-		r, err := put(ctx, env, s, prefix+m.GetName(), m)
+		r, err := put(ctx, env, s, prefix+m.GetName(), m, via)
 		if err != nil {
 			failed = append(failed, err)
 			continue
@@ -93,15 +98,16 @@ func open(env *cli.Env) (store, error) {
 	return locate(env.Lookup, dir)
 }
 
-// put makes a context for a machine, with what the machine's folder has.
-func put(ctx context.Context, env *cli.Env, s store, name string, m *controllerv1.Machine) (row, error) {
+// put makes a context for a machine, with what the machine's folder has. A socket that leads through the agent needs none of it.
+func put(ctx context.Context, env *cli.Env, s store, name string, m *controllerv1.Machine, via tunnel.Via) (row, error) {
 	r := row{record: record{Name: name, Machine: m.GetName()}}
 	fail := func(err error) (row, error) { return r, cli.Wrap(err, "Error making docker context %q: %w", name) }
 	var err error
 	if err := checkName(name); err != nil {
 		return fail(err)
 	}
-	if r.Endpoint, err = engine.URL(m); err != nil {
+	var socket bool
+	if r.Endpoint, socket, err = engine.Endpoint(ctx, env, m, via); err != nil {
 		return fail(err)
 	}
 	folder, err := env.WriteFiles(ctx, m, false)
@@ -110,6 +116,9 @@ func put(ctx context.Context, env *cli.Env, s store, name string, m *controllerv
 	}
 	files := map[string][]byte{}
 	for _, name := range []string{"ca.pem", "cert.pem", "key.pem"} {
+		if socket {
+			break
+		}
 		if files[name], err = os.ReadFile(folder.File(name)); err != nil {
 			return fail(state.Trouble(folder.Path, err))
 		}
@@ -208,7 +217,7 @@ func sync(ctx context.Context, env *cli.Env, prefix string) error {
 			continue // what is there for it is good again when it runs
 		}
 		for _, name := range namesFor(m.GetName(), prefix, ours) {
-			r, err := put(ctx, env, s, name, m)
+			r, err := put(ctx, env, s, name, m, wayOf(name, ours))
 			if err != nil {
 				failed = append(failed, err)
 				continue
@@ -234,6 +243,16 @@ func sync(ctx context.Context, env *cli.Env, prefix string) error {
 		env.Infof("Nothing to do: the docker CLI has %d contexts of machines, all up to date.", len(result.Contexts))
 	}
 	return errors.Join(append(failed, env.Result(result))...)
+}
+
+// wayOf is the way that a context has, and keeps.
+func wayOf(name string, ours []record) tunnel.Via {
+	for _, r := range ours {
+		if r.Name == name && strings.HasPrefix(r.Endpoint, "unix://") {
+			return tunnel.Agent
+		}
+	}
+	return tunnel.Direct
 }
 
 // namesFor are the contexts that a machine shall have: the one with the prefix, and those that it has.

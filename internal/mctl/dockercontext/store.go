@@ -29,7 +29,7 @@ type store struct {
 type record struct {
 	Name     string `json:"name"`
 	Machine  string `json:"machine"`
-	Endpoint string `json:"endpoint"` // tcp://HOST:PORT
+	Endpoint string `json:"endpoint"` // tcp://HOST:PORT, or unix://PATH
 }
 
 // meta is the docker CLI's meta.json. Of Metadata it keeps what it does not know.
@@ -121,7 +121,7 @@ const (
 	unchanged change = "unchanged"
 )
 
-// put makes a context, or mends one that is ours. files are ca.pem, cert.pem and key.pem. One of that name that is not ours is
+// put makes a context, or mends one that is ours. files are ca.pem, cert.pem and key.pem, or none. One of that name that is not ours is
 // fault.Exists. May be repeated.
 func (s store) put(r record, files map[string][]byte) (change, error) {
 	if err := checkName(r.Name); err != nil {
@@ -138,11 +138,19 @@ func (s store) put(r record, files map[string][]byte) (change, error) {
 	if err != nil {
 		return "", fault.E("dockercontext.put", fault.Internal, r.Name, err)
 	}
-	if err := errors.Join(os.MkdirAll(s.config, 0o700), os.MkdirAll(s.meta(r.Name), 0o755), os.MkdirAll(s.endpoint(r.Name), 0o700)); err != nil { //nolint:gosec // as docker has it
+	if err := errors.Join(os.MkdirAll(s.config, 0o700), os.MkdirAll(s.meta(r.Name), 0o755)); err != nil { //nolint:gosec // as docker has it
 		return "", s.trouble(err)
 	}
 	// The mark comes first: a key that a crash leaves is not without an owner.
 	changed, err := write(filepath.Join(s.meta(r.Name), "meta.json"), text, 0o644)
+	if err != nil {
+		return "", s.trouble(err)
+	}
+	if len(files) == 0 {
+		err = os.RemoveAll(s.tls(r.Name))
+	} else {
+		err = os.MkdirAll(s.endpoint(r.Name), 0o700)
+	}
 	if err != nil {
 		return "", s.trouble(err)
 	}

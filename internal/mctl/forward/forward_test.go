@@ -22,6 +22,7 @@ import (
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/controllertest"
 	"mctl/internal/mctl/forward"
+	"mctl/internal/mctl/hosttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -79,7 +80,7 @@ func take(t *testing.T, lines chan string) string {
 func TestAPortIsForwardedUntilItIsInterrupted(t *testing.T) {
 	c := controllertest.New(t)
 	c.Put(controllertest.Running("web", "192.0.2.1"))
-	c.Tunnel = controllertest.Host{}.Serve
+	c.Tunnel = hosttest.Host{}.Serve
 	echo, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +156,7 @@ func TestDockerIsServedAtASocketOfTheCallersOwn(t *testing.T) {
 		_, _ = io.WriteString(w, "hello "+r.TLS.PeerCertificates[0].Subject.CommonName)
 	})
 	port, _ := strconv.Atoi(url[strings.LastIndexByte(url, ':')+1:])
-	c.Tunnel = controllertest.Host{Docker: uint32(port)}.Serve
+	c.Tunnel = hosttest.Host{Docker: uint32(port)}.Serve
 	out, _, _ := run(t, c, "--docker", "web")
 	path := strings.TrimPrefix(strings.Fields(take(t, out))[1], "unix://")
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 || len(path) > 90 {
@@ -192,12 +193,12 @@ func TestDockerIsServedAtASocketOfTheCallersOwn(t *testing.T) {
 	c.Use(controllertest.NewAuthority(t))
 	url = c.Authority().Engine(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "anew") })
 	port, _ = strconv.Atoi(url[strings.LastIndexByte(url, ':')+1:])
-	c.Tunnel = controllertest.Host{Docker: uint32(port)}.Serve
+	c.Tunnel = hosttest.Host{Docker: uint32(port)}.Serve
 	if code, text := ask(); code != 200 || text != "anew" {
 		t.Errorf("%d %q, calls before %v", code, text, before)
 	}
 	c.Remove("web")
-	c.Tunnel = controllertest.Host{}.Serve // port 0: nobody
+	c.Tunnel = hosttest.Host{}.Serve // port 0: nobody
 	code, text := ask()
 	var told struct{ Message string }
 	if err := json.Unmarshal([]byte(text), &told); code != http.StatusServiceUnavailable || err != nil || !strings.Contains(told.Message, "nobody listens") {
@@ -208,7 +209,7 @@ func TestDockerIsServedAtASocketOfTheCallersOwn(t *testing.T) {
 func TestTheSocketComesBackWhenItsFileIsTidiedAway(t *testing.T) {
 	c := controllertest.New(t)
 	c.Put(controllertest.Running("web", "192.0.2.1"))
-	c.Tunnel = controllertest.Host{}.Serve
+	c.Tunnel = hosttest.Host{}.Serve
 	out, _, stop := run(t, c, "--docker", "web")
 	path := strings.TrimPrefix(strings.Fields(take(t, out))[1], "unix://")
 	if err := os.Remove(path); err != nil {

@@ -17,6 +17,7 @@ import (
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/controllertest"
+	"mctl/internal/mctl/hosttest"
 	"mctl/internal/mctl/tunnel"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
@@ -24,11 +25,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newController(t *testing.T) (*controllertest.Controller, controllertest.Host) {
+func newController(t *testing.T) (*controllertest.Controller, hosttest.Host) {
 	t.Helper()
 	c := controllertest.New(t)
 	c.Put(controllertest.Running("web", "127.0.0.1"))
-	host := controllertest.Host{Home: filepath.Join(t.TempDir(), "home"), Run: func(exec *tunnelv1.Exec, stdin io.Reader, stdout, stderr io.Writer) uint32 {
+	host := hosttest.Host{Home: filepath.Join(t.TempDir(), "home"), Run: func(exec *tunnelv1.Exec, stdin io.Reader, stdout, stderr io.Writer) uint32 {
 		text, _ := io.ReadAll(stdin)
 		fmt.Fprintf(stdout, "ran %q, terminal %v, told %q", exec.GetCommand(), exec.GetTerminal() != nil, text)
 		fmt.Fprint(stderr, "complaint")

@@ -1,4 +1,5 @@
-package controllertest
+// Package hosttest is a pretended host at the other end of tunnels, for tests of the client.
+package hosttest
 
 import (
 	"errors"
@@ -8,33 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"google.golang.org/grpc"
-
 	"mctl/internal/fault"
 	"mctl/internal/filetree"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
-// OpenTunnel hands a tunnel to Tunnel.
-func (c *Controller) OpenTunnel(stream grpc.BidiStreamingServer[controllerv1.OpenTunnelRequest, controllerv1.OpenTunnelResponse]) error {
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	if c.Tunnel == nil {
-		return fault.New("controllertest", fault.Unavailable, first.GetStart().GetMachine(), "the agent is not connected").WithHint("wait")
-	}
-	hear := func() (*tunnelv1.Frame, error) {
-		message, err := stream.Recv()
-		return message.GetFrame(), err
-	}
-	return c.Tunnel(first.GetStart(), hear, func(frame *tunnelv1.Frame) error {
-		return stream.Send(&controllerv1.OpenTunnelResponse{Frame: frame})
-	})
-}
-
-// Host is a pretended host at the other end of tunnels.
+// Host is what there is on it.
 type Host struct {
 	Home   string // where copies go and come from
 	Docker uint32 // the port of its engine
@@ -42,7 +23,7 @@ type Host struct {
 	Run func(exec *tunnelv1.Exec, stdin io.Reader, stdout, stderr io.Writer) (code uint32)
 }
 
-// Serve does the work of a tunnel; it can be a Controller's Tunnel.
+// Serve does the work of a tunnel; it can be a controllertest.Controller's Tunnel.
 func (h Host) Serve(start *controllerv1.TunnelStart, hear func() (*tunnelv1.Frame, error), say func(*tunnelv1.Frame) error) error {
 	opened := func() error { return say(&tunnelv1.Frame{Kind: &tunnelv1.Frame_Opened{Opened: &tunnelv1.Opened{}}}) }
 	out := writer(func(p []byte) error { return say(&tunnelv1.Frame{Kind: &tunnelv1.Frame_Data{Data: p}}) })
@@ -80,7 +61,7 @@ func (h Host) Serve(start *controllerv1.TunnelStart, hear func() (*tunnelv1.Fram
 		}
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			return fault.New("controllertest", fault.Precondition, "", fmt.Sprintf("nobody listens on port %d of the host", port)).WithHint("have somebody listen")
+			return fault.New("hosttest", fault.Precondition, "", fmt.Sprintf("nobody listens on port %d of the host", port)).WithHint("have somebody listen")
 		}
 		defer conn.Close()
 		if err := opened(); err != nil {
@@ -98,7 +79,7 @@ func (h Host) Serve(start *controllerv1.TunnelStart, hear func() (*tunnelv1.Fram
 		}
 		return errors.Join(say(&tunnelv1.Frame{Kind: &tunnelv1.Frame_End{End: &tunnelv1.End{}}}), exit(0))
 	}
-	return fault.New("controllertest", fault.Invalid, "", "no such work").WithHint("have other work")
+	return fault.New("hosttest", fault.Invalid, "", "no such work").WithHint("have other work")
 }
 
 type writer func([]byte) error
