@@ -285,20 +285,3 @@ func Forget(env *cli.Env, machine string) {
 		env.Debugf("docker contexts of %s: %v", machine, err)
 	}
 }
-
-// completeOurs completes the contexts that are ours.
-func completeOurs(env *cli.Env) cli.Complete {
-	return func(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		if s, err := open(env); err == nil {
-			ours, _ := s.list()
-			for _, r := range ours {
-				if strings.HasPrefix(r.Name, typed) && !slices.Contains(args, r.Name) {
-					names = append(names, r.Name)
-				}
-			}
-		}
-		slices.Sort(names)
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-}
