@@ -15,6 +15,7 @@ var schema = []Flag{
 	{Name: "token", Type: String, Kind: Secret},
 	{Name: "key", Type: String, Kind: File, Env: "KEY", Required: true},
 	{Name: "account", Type: String, Kind: Credential},
+	{Name: "path", Type: String, Kind: Upload},
 }
 
 func TestOptionsAreHeldAgainstTheSchema(t *testing.T) {
@@ -25,6 +26,9 @@ func TestOptionsAreHeldAgainstTheSchema(t *testing.T) {
 	}{
 		"least":                  {Options{"key": key}, ""},
 		"all":                    {Options{"key": key, "size": {Values: []string{"2"}}, "fast": {Values: []string{"true"}}, "tags": {Values: []string{"a", "b"}}, "token": {Content: []byte("t")}}, ""},
+		"an uploaded file":       {Options{"key": key, "path": {Values: []string{"id"}, Content: []byte("x")}}, ""},
+		"an uploaded text":       {Options{"key": key, "path": {Content: []byte("x")}}, ""},
+		"an upload of nothing":   {Options{"key": key, "path": {Values: []string{"/etc/shadow"}}}, "path"},
 		"missing":                {Options{}, "key"},
 		"unknown":                {Options{"key": key, "colour": {}}, "colour"},
 		"no number":              {Options{"key": key, "size": {Values: []string{"big"}}}, "size"},

@@ -399,3 +399,35 @@ func TestMachineWhoseEngineIsNotReachedIsMadeAllTheSame(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 }
+
+func TestPluginIsNamedWithItsProgram(t *testing.T) {
+	c := newWorld(t)
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"--driver x --plugin-binary /bin/x": "plugin:x@/bin/x", "--plugin-binary=y -d plugin:x": "plugin:x@" + filepath.Join(dir, "y"),
+		"--driver x": "x", "--driver plugin:x": "plugin:x", "--driver x -- --plugin-binary /bin/x": "x",
+	} {
+		if got, err := namedDriver(c.Env(), strings.Fields(text)); err != nil || got != want {
+			t.Errorf("%q: %q %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"--plugin-binary /bin/x", "--driver x --plugin-binary="} {
+		if _, err := namedDriver(c.Env(), strings.Fields(text)); fault.ReasonOf(err) != fault.ReasonUsage {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestPluginWhoseFlagsCollideWithOursIsRefused(t *testing.T) {
+	c := newWorld(t)
+	for _, taken := range []string{"rollback", "storage-path"} {
+		c.Drivers = []*controllerv1.Driver{{Name: "odd", Flags: []*controllerv1.DriverFlag{flag(taken, controllerv1.DriverFlag_KIND_VALUE)}}}
+		_, err := call(t.Context(), c.Env(), "--driver", "odd", "web")
+		if fault.ReasonOf(err) != fault.ReasonPrecheck || !strings.Contains(err.Error(), "has a flag --"+taken+", which mctl has itself") || fault.HintOf(err) == "" {
+			t.Errorf("%v, hint %q", err, fault.HintOf(err))
+		}
+	}
+}

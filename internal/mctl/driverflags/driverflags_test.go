@@ -28,6 +28,7 @@ func cloud() *controllerv1.Driver {
 		flag("cloud-token", "CLOUD_TOKEN", controllerv1.DriverFlag_KIND_SECRET, controllerv1.DriverFlag_TYPE_STRING),
 		flag("cloud-user-data", "", controllerv1.DriverFlag_KIND_FILE, controllerv1.DriverFlag_TYPE_STRING),
 		flag("cloud-auth", "CLOUD_AUTH", controllerv1.DriverFlag_KIND_CREDENTIAL, controllerv1.DriverFlag_TYPE_STRING),
+		flag("cloud-key-path", "CLOUD_KEY,OTHER_KEY", controllerv1.DriverFlag_KIND_UPLOAD, controllerv1.DriverFlag_TYPE_STRING),
 		flag("driver", "", controllerv1.DriverFlag_KIND_VALUE, controllerv1.DriverFlag_TYPE_STRING),
 	}}
 }
@@ -76,6 +77,11 @@ func TestCommandLineThenEnvironmentThenTheDriversDefault(t *testing.T) {
 		"a list in the environment": {map[string]string{"CLOUD_TAGS": "a, b,,c "}, nil, []string{"cloud-tag=a|b|c"}},
 		"a secret goes as content":  {map[string]string{"CLOUD_TOKEN": "t0ken"}, nil, []string{"cloud-token:t0ken"}},
 		"a file goes as content":    {nil, []string{"--cloud-user-data", file}, []string{"cloud-user-data:#cloud-config"}},
+		"an upload of a file":       {nil, []string{"--cloud-key-path", file}, []string{"cloud-key-path:#cloud-config"}},
+		"an upload of a text":       {nil, []string{"--cloud-key-path", "/no such"}, []string{"cloud-key-path:/no such"}},
+		"an upload of a folder":     {nil, []string{"--cloud-key-path", filepath.Dir(file)}, []string{"cloud-key-path:" + filepath.Dir(file)}},
+		"the second variable":       {map[string]string{"CLOUD_KEY": "", "OTHER_KEY": "x"}, nil, []string{"cloud-key-path:x"}},
+		"the first variable":        {map[string]string{"CLOUD_KEY": "y", "OTHER_KEY": "x"}, nil, []string{"cloud-key-path:y"}},
 		"no file":                   {nil, []string{"--cloud-user-data", ""}, nil},
 		"a credential as text":      {map[string]string{"CLOUD_AUTH": ` {"type": "x"}`}, nil, []string{`cloud-auth: {"type": "x"}`}},
 		"a credential as a path":    {nil, []string{"--cloud-auth", file}, []string{"cloud-auth:#cloud-config"}},
@@ -115,5 +121,33 @@ func TestHelpShowsTheSchemaAndOurOwnFlagsWin(t *testing.T) {
 	}
 	if flags.Lookup("driver").Usage != "ours" {
 		t.Error("the driver took a flag of ours away")
+	}
+}
+
+func TestUploadedFileKeepsItsName(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "id_ed25519")
+	if err := os.WriteFile(file, []byte("key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("create", pflag.ContinueOnError)
+	driver := &controllerv1.Driver{Flags: []*controllerv1.DriverFlag{{Name: "x-key", Kind: controllerv1.DriverFlag_KIND_UPLOAD, Type: controllerv1.DriverFlag_TYPE_STRING}}}
+	driverflags.Add(flags, driver)
+	if err := flags.Parse([]string{"--x-key", file}); err != nil {
+		t.Fatal(err)
+	}
+	options, err := driverflags.Read(environment(nil), flags, driver, "")
+	if err != nil || len(options) != 1 || !slices.Equal(options[0].GetValues(), []string{"id_ed25519"}) || string(options[0].GetContent()) != "key" {
+		t.Errorf("%v %v", options, err)
+	}
+}
+
+func TestFlagThatIsTakenIsNamed(t *testing.T) {
+	ours := pflag.NewFlagSet("create", pflag.ContinueOnError)
+	ours.String("driver", "", "ours")
+	if taken := driverflags.Taken(cloud(), pflag.NewFlagSet("", pflag.ContinueOnError), ours); taken != "driver" {
+		t.Errorf("%q is taken", taken)
+	}
+	if taken := driverflags.Taken(google(), ours); taken != "" {
+		t.Errorf("%q is taken", taken)
 	}
 }

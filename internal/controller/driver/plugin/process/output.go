@@ -9,19 +9,23 @@ import (
 
 const (
 	maxLine = 4 << 10
-	// maxOutput is what a program may print on one of its streams before it is ended: a verbose one prints megabytes.
+	// maxOutput and maxLines are what a program may print on one of its streams before it is ended: a verbose one prints megabytes.
 	maxOutput = 64 << 20
+	maxLines  = 1 << 20
 )
 
 // drain reads a stream to its end, since a program whose output nobody reads stands still. A line is cut, what follows a flood
 // is read and dropped until the program has ended.
 func (p *Process) drain(stream *os.File, take func(line string)) {
 	defer stream.Close()
-	reader, read := bufio.NewReaderSize(stream, maxLine), 0
+	reader, read, lines := bufio.NewReaderSize(stream, maxLine), 0, 0
 	for continued := false; ; {
 		part, err := reader.ReadSlice('\n')
 		read += len(part)
-		if read > maxOutput {
+		if !continued {
+			lines++
+		}
+		if read > maxOutput || lines > maxLines {
 			p.flooded.Do(func() { p.because(ErrFlood); p.kill() })
 			part = nil
 		}

@@ -26,7 +26,7 @@ const (
 var (
 	ErrEnded  = errors.New("it ended before it named its port")
 	ErrSilent = fmt.Errorf("it named no port within %s", firstLimit)
-	ErrFlood  = fmt.Errorf("it printed more than %d MiB", maxOutput>>20)
+	ErrFlood  = fmt.Errorf("it printed more than %d MiB, or a million lines", maxOutput>>20)
 )
 
 // Config is what is run, and how.

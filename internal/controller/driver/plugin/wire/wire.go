@@ -23,7 +23,7 @@ const (
 	// dialLimit bounds the way to a port of this computer, and the greeting.
 	dialLimit = 10 * time.Second
 	// maxReceived bounds what one plugin may say in its life: a config and some flags are kilobytes.
-	maxReceived = 64 << 20
+	maxReceived = 16 << 20
 	service     = "RPCServerDriver"
 	oldService  = "RpcServerDriver" // before docker-machine 0.5.1
 )
