@@ -32,10 +32,8 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 	if err := checkCredential(d, spec); err != nil {
 		return nil, err
 	}
-	switch spec.Link {
-	case "", host.LinkAuto, host.LinkDirect, host.LinkSSH:
-	default:
-		return nil, fault.New(op, fault.Invalid, name, fmt.Sprintf("%q is no link mode", spec.Link)).WithHint("it is auto, direct or ssh").WithReason(fault.ReasonUsage)
+	if err := checkLink(spec.Link); err != nil {
+		return nil, err
 	}
 	if err := d.Validate(spec.Options); err != nil {
 		return nil, reasoned(op, name, fault.ReasonUsage, err)

@@ -1,14 +1,26 @@
 package machine
 
 import (
+	"fmt"
 	"time"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/fault"
 	"mctl/internal/host"
 )
 
 // lostLimit is how long an agent that may come both ways has no session until the controller goes to its host over SSH.
 const lostLimit = 5 * time.Second
+
+// checkLink refuses a mode that there is not.
+func checkLink(link host.Link) error {
+	switch link {
+	case "", host.LinkAuto, host.LinkDirect, host.LinkSSH:
+		return nil
+	}
+	return fault.New("machine.checkLink", fault.Invalid, string(link), fmt.Sprintf("%q is no link mode", link)).
+		WithHint("it is auto, direct or ssh").WithReason(fault.ReasonUsage)
+}
 
 // steer starts or ends the SSH connection that a host's agent may come over, and keeps what it told. It is asked at the
 // beginning of each step, and again after the time that it returns; zero for when something happens.

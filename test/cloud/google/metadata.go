@@ -73,7 +73,7 @@ func metadataValue(m *compute.Metadata, key string) string {
 
 // guest is what an instance's host is told, as Google's guest agent would read it.
 func guest(i *compute.Instance, project *compute.Metadata) lab.Guest {
-	g := lab.Guest{Hostname: i.Hostname}
+	g := lab.Guest{Hostname: i.Hostname, Attributes: map[string]string{}}
 	if g.Hostname == "" {
 		g.Hostname = i.Name
 	}
@@ -93,6 +93,11 @@ func guest(i *compute.Instance, project *compute.Metadata) lab.Guest {
 		g.Users[n].Keys = append(g.Users[n].Keys, key)
 	}
 	for _, of := range []*compute.Metadata{project, i.Metadata} {
+		if of != nil && of == i.Metadata { // Google shows a project's under another path
+			for _, item := range of.Items {
+				g.Attributes[item.Key] = metadataValue(of, item.Key)
+			}
+		}
 		if script := metadataValue(of, "startup-script"); script != "" {
 			g.StartupScript = script
 		}

@@ -56,6 +56,7 @@ func newMetadata(logger hclog.Logger) *metadata {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /lab/guest", m.asked(m.tell))
 	mux.HandleFunc("GET /lab/startup-script", m.asked(m.startupScript))
+	mux.HandleFunc("GET /computeMetadata/v1/instance/attributes/{key}", m.asked(m.attribute))
 	mux.HandleFunc("GET /lab/first-boot.tar", m.asked(m.firstBoot))
 	mux.HandleFunc("PUT /lab/console", m.asked(m.listenTo))
 	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -194,6 +195,21 @@ func (m *metadata) startupScript(w http.ResponseWriter, _ *http.Request, g *gues
 		return
 	}
 	_, _ = io.WriteString(w, script)
+}
+
+// attribute answers as Google's metadata server does, which wants a header that no browser sends.
+func (m *metadata) attribute(w http.ResponseWriter, r *http.Request, g *guest) {
+	m.mu.Lock()
+	value, ok := g.host.Guest.Attributes[r.PathValue("key")]
+	m.mu.Unlock()
+	switch {
+	case r.Header.Get("Metadata-Flavor") != "Google":
+		http.Error(w, "Missing Metadata-Flavor:Google header.", http.StatusForbidden)
+	case !ok:
+		http.NotFound(w, r)
+	default:
+		_, _ = io.WriteString(w, value)
+	}
 }
 
 // firstBoot is what user data asks for: files where they belong, and commands below /var/lib/lab/first-boot in their order:

@@ -45,8 +45,9 @@ type Host struct {
 type Guest struct {
 	Hostname      string
 	Users         []User
-	StartupScript string // run as root at every boot; "#!" chooses the interpreter
-	UserData      string // "#cloud-config" or a script, run at the first boot of a disk
+	StartupScript string            // run as root at every boot; "#!" chooses the interpreter
+	Attributes    map[string]string // what the host can ask for by name
+	UserData      string            // "#cloud-config" or a script, run at the first boot of a disk
 }
 
 // User may log in, and become root.

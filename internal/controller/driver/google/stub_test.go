@@ -261,7 +261,7 @@ func (s *stub) act(r *http.Request, p string) (int, any) {
 	}
 	var body object
 	_ = json.NewDecoder(r.Body).Decode(&body)
-	if verb := path.Base(p); slices.Contains([]string{"start", "stop", "resume", "setLabels", "setTags", "setMetadata"}, verb) {
+	if verb := path.Base(p); slices.Contains([]string{"start", "stop", "resume", "setLabels", "setTags", "setMetadata", "reset"}, verb) {
 		target := path.Dir(p)
 		if s.objects[target] == nil {
 			return missing(target)
@@ -302,6 +302,9 @@ func (s *stub) do(verb string, o, body object) {
 		o["tags"] = body
 	case "setMetadata":
 		o["metadata"] = body
+	case "reset":
+		resets, _ := o["stubResets"].(int)
+		o["stubResets"] = resets + 1
 	}
 }
 

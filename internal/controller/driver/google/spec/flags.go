@@ -92,6 +92,7 @@ func Flags() []driver.Flag {
 		flag(FlagReserve, "GOOGLE_RESERVE_ADDRESS", driver.Bool, "Reserve an external address that the machine keeps until rm", "false"),
 		flag(flagSpot, "GOOGLE_SPOT", driver.Bool, "Make a spot machine", "false"),
 		flag(flagAccelerator, "GOOGLE_ACCELERATOR", driver.String, "Accelerators: type=TYPE,count=N"),
+		driver.BootstrapFlag("google", "GOOGLE_BOOTSTRAP"),
 		flag(flagMetadata, "GOOGLE_METADATA", driver.StringList, "Metadata of the instance: key=value"),
 	}
 }

@@ -73,17 +73,22 @@ func (s *Spec) Added(m driver.Machine, now *compute.Metadata) *compute.Metadata 
 	if now == nil {
 		now = &compute.Metadata{}
 	}
+	had := metadataOf(now)
+	wanted := s.metadata(m, had)
+	if maps.Equal(had, wanted) {
+		return nil
+	}
+	return &compute.Metadata{Fingerprint: now.Fingerprint, Items: itemsOf(wanted)}
+}
+
+func metadataOf(now *compute.Metadata) map[string]string {
 	had := map[string]string{}
 	for _, item := range now.Items {
 		if item.Value != nil {
 			had[item.Key] = *item.Value
 		}
 	}
-	wanted := s.metadata(m, had)
-	if maps.Equal(had, wanted) {
-		return nil
-	}
-	return &compute.Metadata{Fingerprint: now.Fingerprint, Items: itemsOf(wanted)}
+	return had
 }
 
 // metadata is what an instance with the metadata had shall have.
@@ -98,6 +103,7 @@ func (s *Spec) metadata(m driver.Machine, had map[string]string) map[string]stri
 	}
 	wanted[metaKeys], wanted[metaOSLogin] = strings.Join(keys, "\n"), "FALSE"
 	maps.Copy(wanted, s.Metadata)
+	maps.Copy(wanted, bootMetadata(m.UserData))
 	return wanted
 }
 

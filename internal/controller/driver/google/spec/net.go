@@ -142,7 +142,7 @@ func (s *Spec) parseMetadata(opts driver.Options) error {
 		switch {
 		case !given || !metaPattern.MatchString(key):
 			return refuse(flagMetadata, fmt.Errorf("bad metadata %q", key), "give key=value")
-		case slices.Contains([]string{metaKeys, "sshKeys", metaUserdata, metaOSLogin}, key):
+		case slices.Contains([]string{metaKeys, "sshKeys", metaUserdata, metaOSLogin, metaBoot}, key):
 			return refuse(flagMetadata, fmt.Errorf("%s is set by mctl itself", key), "user data goes into --"+flagUserdata)
 		}
 		s.Metadata[key] = value

@@ -69,7 +69,7 @@ func Parse(opts driver.Options) (Spec, error) {
 		s.account = ""
 	}
 	for _, step := range []func(driver.Options) error{
-		s.parsePlace, s.parseWords, s.parseNames, s.parseLists, s.parseAddress, s.parsePorts, s.parseRanges, s.parseAccelerator, s.parseMetadata, s.parseLabels,
+		s.parsePlace, s.parseWords, s.parseNames, s.parseLists, s.parseAddress, s.parsePorts, s.parseRanges, s.parseAccelerator, s.parseMetadata, s.parseLabels, s.parseBootstrap,
 	} {
 		if err := step(opts); err != nil {
 			return s, err

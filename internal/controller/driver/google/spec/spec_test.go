@@ -65,6 +65,7 @@ func TestFlagsAreDockerMachinesAndOurs(t *testing.T) {
 		"google-spot":                          {"GOOGLE_SPOT", "false"},
 		"google-accelerator":                   {"GOOGLE_ACCELERATOR", ""},
 		"google-metadata":                      {"GOOGLE_METADATA", ""},
+		"google-bootstrap":                     {"GOOGLE_BOOTSTRAP", "ssh"},
 	}
 	got, secret, scope := map[string][2]string{}, []string{}, []string{}
 	for _, f := range Flags() {
