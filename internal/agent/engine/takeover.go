@@ -100,14 +100,14 @@ func (e *Engine) obstacle(ctx context.Context, s dockerd.Service) (string, error
 // not there. All is as it was before when dockerd does not come back.
 func (e *Engine) restartLive(ctx context.Context, d demand, m *memory, s dockerd.Service) (dockerd.Service, error) {
 	if err := e.live(ctx, m, s); err != nil {
-		return s, errors.Join(err, e.calm(ctx, m, s))
+		return s, errors.Join(err, e.calm(ctx, m))
 	}
 	after, err := e.configure(ctx, d, m, s, manner{limit: e.config.TakeoverLimit})
 	if err != nil {
 		if ctx.Err() != nil {
 			return s, err
 		}
-		return s, errors.Join(err, e.calm(ctx, m, s))
+		return s, errors.Join(err, e.calm(ctx, m))
 	}
 	d.restart, m.Live = false, false
 	return e.configure(ctx, d, m, after, manner{})
@@ -151,7 +151,7 @@ func (e *Engine) live(ctx context.Context, m *memory, s dockerd.Service) error {
 }
 
 // calm takes live-restore back where it is ours, after a restart that failed.
-func (e *Engine) calm(ctx context.Context, m *memory, s dockerd.Service) error {
+func (e *Engine) calm(ctx context.Context, m *memory) error {
 	if !m.Live {
 		return nil
 	}

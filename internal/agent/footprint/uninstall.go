@@ -46,10 +46,7 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 	defer unlock()
 	if exists(c.at(StateDir)) {
 		// An agent that starts meanwhile, as after a power cut, goes on with this, and does not serve the port that goes back.
-		text, err := json.Marshal(Leaving{PurgeEngine: purgeEngine, Told: true})
-		if err != nil {
-			return fault.E("footprint.uninstall", fault.Internal, LeavingFile, err)
-		}
+		text, _ := json.Marshal(Leaving{PurgeEngine: purgeEngine, Told: true}) // two booleans
 		if err := c.write(filepath.Join(StateDir, LeavingFile), text, 0o600); err != nil {
 			return err
 		}
@@ -109,25 +106,18 @@ func (c Config) alone(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fault.E("footprint.alone", fault.Precondition, Binary, err)
 	}
-	ticker := time.NewTicker(lockAgain)
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
+	for syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		select {
-		case <-ctx.Done():
 		case <-ticker.C:
-			continue
+		case <-ctx.Done():
+			file.Close()
+			return nil, fault.E("footprint.alone", fault.Unavailable, Binary, fmt.Errorf("another removal is under way: %w", ctx.Err()))
 		}
-		file.Close()
-		return nil, fault.E("footprint.alone", fault.Unavailable, Binary, fmt.Errorf("another removal is under way: %w", ctx.Err()))
 	}
+	return func() { file.Close() }, nil
 }
-
-// lockAgain is how often another removal is asked whether it has ended.
-const lockAgain = 100 * time.Millisecond
 
 // units are those of ours that are there.
 func (c Config) units() []string {

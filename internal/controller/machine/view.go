@@ -2,6 +2,8 @@ package machine
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"mctl/internal/controller/driver"
@@ -44,7 +46,7 @@ func (s *Service) View(m *Machine) View {
 		view.Progress = s.progress[m.Name]
 		s.mu.Unlock()
 	}
-	view.Error = s.trouble(m, view)
+	view.Error = strings.Join(slices.DeleteFunc([]string{s.trouble(m, view), s.expiry(m)}, func(t string) bool { return t == "" }), "; ")
 	return view
 }
 
@@ -83,7 +85,23 @@ func powerState(power driver.Power) string {
 	return stateRunning
 }
 
-// trouble is what the ERRORS column says.
+// expiryNotice is how long before its end a certificate is spoken of. Agents renew at half of its life, so one that comes so
+// near its end waits for somebody.
+const expiryNotice = 30 * 24 * time.Hour
+
+// expiry is what the ERRORS column says of a certificate that nobody renews.
+func (s *Service) expiry(m *Machine) string {
+	until := m.Status.Front.CertificateExpiry
+	switch left := until.Sub(s.config.Now()); {
+	case until.IsZero() || left > expiryNotice || m.Status.Phase == Deleting:
+		return ""
+	case left <= 0:
+		return "the engine's certificate expired on " + until.UTC().Format(time.DateOnly)
+	}
+	return "the engine's certificate expires on " + until.UTC().Format(time.DateOnly)
+}
+
+// trouble is what the ERRORS column says of a machine as it is now.
 func (s *Service) trouble(m *Machine, view View) string {
 	if f := m.Status.Failure; f != nil {
 		return f.Message

@@ -51,7 +51,10 @@ func TestWhatTroublesARunningMachineIsOneSentence(t *testing.T) {
 		}, "disk full"},
 		{"the agent was lost", func() { saw(host.Observed{Since: w.now}) }, "agent not connected since 2026-11-24 12:01:00 UTC"},
 		{"it is off", func() { m.Status.Power = driver.Stopped }, ""},
+		{"its certificate comes to an end", func() { m.Status.Front.CertificateExpiry = w.now.Add(expiryNotice) }, "the engine's certificate expires on 2026-12-24"},
+		{"there is time yet", func() { m.Status.Front.CertificateExpiry = w.now.Add(expiryNotice + time.Second) }, ""},
 		{"it is parked", func() { m.Status.Failure = &Failure{Message: "no room"} }, "no room"},
+		{"both", func() { m.Status.Front.CertificateExpiry = w.now.Add(-time.Hour) }, "no room; the engine's certificate expired on 2026-11-24"},
 	} {
 		c.happen()
 		if got := w.service.View(m).Error; got != c.want {
