@@ -65,7 +65,7 @@ func (b *bench) measure(named []string) error {
 	for _, part := range []struct {
 		name string
 		take func() error
-	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"commands", b.commands}, {"silent", b.silent}, {"front", b.front}, {"events", b.events}} {
+	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"commands", b.commands}, {"silent", b.silent}, {"front", b.front}, {"events", b.events}, {"tunnels", b.tunnels}} {
 		if len(named) > 0 && !slices.Contains(named, part.name) {
 			continue
 		}
@@ -130,8 +130,8 @@ func (b *bench) timed(state string, args ...string) (float64, error) {
 }
 
 // dockerEnv is what mctl env exports.
-func (b *bench) dockerEnv(state, name string) ([]string, error) {
-	output, err := b.run(state, "env", "--shell", "bash", name)
+func (b *bench) dockerEnv(state, name string, flags ...string) ([]string, error) {
+	output, err := b.run(state, append([]string{"env", "--shell", "bash", name}, flags...)...)
 	environment := os.Environ()
 	for line := range strings.Lines(output) {
 		if assignment, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
