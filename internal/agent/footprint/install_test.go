@@ -2,6 +2,7 @@ package footprint
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,6 +233,42 @@ func TestHostsKeepsTheRest(t *testing.T) {
 	} {
 		if got := naming(before, "web"); got != want {
 			t.Errorf("%q gives %q", before, got)
+		}
+	}
+}
+
+func TestWhetherTheControllerIsReachedIsSaidWhereThatIsAsked(t *testing.T) {
+	for name, c := range map[string]struct {
+		asked, reaches bool
+		says           string
+	}{
+		"not asked":   {false, true, ""},
+		"reached":     {true, true, `{"reached":true}`},
+		"not reached": {true, false, `{"reached":false}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.config.Reach = func(_ context.Context, ticket string, endpoints []string) bool {
+				if ticket != "mj1.secret" || len(endpoints) != 1 {
+					t.Errorf("asked of %q", endpoints)
+				}
+				return c.reaches
+			}
+			var output bytes.Buffer
+			if err := Install(t.Context(), h.orders(func(o *orders) { o.Probe = c.asked }), &output, h.config); err != nil {
+				t.Fatal(err)
+			}
+			if said := strings.Contains(output.String(), "reached"); said != c.asked || !strings.Contains(output.String(), c.says) {
+				t.Errorf("it says %s", output.String())
+			}
+		})
+	}
+}
+
+func TestTheUserWhomSudoWasRunByOwnsTheWayOverSSH(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "1000": 1000, "0": 0, "-1": 0, "root": 0, "4294967295": 0} {
+		if got := loginUID(text); got != want {
+			t.Errorf("%q is the user %d", text, got)
 		}
 	}
 }

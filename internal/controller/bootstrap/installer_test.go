@@ -262,3 +262,49 @@ func TestTheHostThatWasCheckedIsTheOneThatIsTaken(t *testing.T) {
 		t.Errorf("%d checks are kept", n)
 	}
 }
+
+func TestAHostSaysWhetherItReachesUsWhereThatIsAsked(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers   []string
+		unreached bool
+		want      bool
+	}{
+		"it does":     {[]string{`{"reached":true}`, `{"done":true}`}, false, true},
+		"it does not": {[]string{`{"reached":false}`, `{"done":true}`}, false, false},
+		"old agents":  {[]string{`{"done":true}`}, false, false},
+		"not asked":   {[]string{`{"done":true}`}, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.host.answers = c.answers
+			w.payload.Probe, w.payload.Unreached = !c.unreached, c.unreached
+			result, err := w.install()
+			if err != nil || result.Reached != c.want {
+				t.Fatalf("%+v, %v", result, err)
+			}
+			given := w.host.given[0]
+			if given.Probe == c.unreached || c.unreached != (len(given.Endpoints) == 0) || c.unreached != (len(result.Endpoints) == 0) {
+				t.Errorf("given %+v, known %v", given, result.Endpoints)
+			}
+		})
+	}
+}
+
+func TestOnlyAHostThatWasMetIsGoneToForItsAgent(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.installer.Dial(t.Context(), w.target); !fault.Is(err, fault.Denied) || w.server.Connections() != 0 {
+		t.Errorf("a host whose key nobody pinned: %v", err)
+	}
+	w.target.HostKeys = []string{sshtest.Line(w.server.Keys[0].PublicKey())}
+	c, err := w.installer.Dial(t.Context(), w.target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	w.target.HostKeys = nil
+	w.target.SSH.HostKeys = []string{sshtest.Line(w.server.Keys[0].PublicKey())}
+	if c, err = w.installer.Dial(t.Context(), w.target); err != nil {
+		t.Fatalf("a key that the provider told: %v", err)
+	}
+	c.Close()
+}
