@@ -96,10 +96,12 @@ func TestAHostThatCannotDialTheControllerIsReachedOverSSH(t *testing.T) {
 	if len(frozen) == 0 {
 		t.Fatal("no sshd on the host serves the controller")
 	}
-	l.killController()
 	for _, pid := range frozen {
-		_ = syscall.Kill(pid, syscall.SIGSTOP) // one that has ended since is as good
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
 	}
+	l.killController()
 	l.must("controller", "start")
 	l.cameBy("web", "SSH", 30*time.Second)
 	if now := l.sockets("web"); len(now) != 1 || now[0] == before[0] {

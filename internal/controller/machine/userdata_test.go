@@ -73,9 +73,10 @@ func TestAHostThatJoinsByItsUserDataIsNeverLoggedInTo(t *testing.T) {
 func TestARetryHandsOverAFreshTicketOnce(t *testing.T) {
 	w, b := newBootingWorld(t)
 	w.create("web", "boots", byUserData)
-	m := w.stepUntil("web", Joining)
+	w.stepUntil("web", Joining)
 	w.now = w.now.Add(defaultWaitBoot - time.Second)
-	if m, _ = w.step("web"); m.Status.Failure != nil || w.tunnels.has(m.UID) {
+	m, _ := w.step("web")
+	if m.Status.Failure != nil || w.tunnels.has(m.UID) {
 		t.Fatalf("parked early: %+v; a tunnel to a host without an agent: %t", m.Status.Failure, w.tunnels.has(m.UID))
 	}
 	w.now = w.now.Add(time.Second)
@@ -84,7 +85,7 @@ func TestARetryHandsOverAFreshTicketOnce(t *testing.T) {
 	}
 	b.err = fault.New("cloud", fault.Unavailable, "", "try again")
 	w.edit("web", func(s *Spec) { s.Retry++ })
-	m = w.running("web")
+	w.running("web")
 	if len(b.handed) != 2 || b.handed[0] != b.handed[1] || b.handed[0] == b.created[0] {
 		t.Errorf("made with %q, handed over %q", b.created, b.handed)
 	}

@@ -82,10 +82,12 @@ func (k *Keeper) Run(ctx context.Context) error {
 	k.mu.Lock()
 	k.ctx = ctx
 	for uid, host := range k.hosts {
-		k.launch(uid, host)
+		k.launch(uid, host) //nolint:contextcheck // it has ctx, which was just kept
 	}
 	k.mu.Unlock()
 	<-ctx.Done()
+	k.mu.Lock() // whoever was just launching has done so, and nobody does from now on
+	k.mu.Unlock() //nolint:staticcheck // see the line above
 	k.tasks.Wait()
 	return nil
 }
