@@ -86,7 +86,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 	k.mu.Unlock()
 	<-ctx.Done()
-	k.mu.Lock() // whoever was just launching has done so, and nobody does from now on
+	k.mu.Lock()   // whoever was just launching has done so, and nobody does from now on
 	k.mu.Unlock() //nolint:staticcheck // see the line above
 	k.tasks.Wait()
 	return nil
