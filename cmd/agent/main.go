@@ -113,7 +113,7 @@ func removal(logger hclog.Logger) footprint.Config {
 		Purge: func(ctx context.Context, names []string, say func(string)) (string, error) {
 			family, err := packages.Detect(packages.Config{Logger: logger, Runner: program.Local{}, Progress: say, LockWait: time.Minute})
 			if err != nil {
-				return err.Error(), nil // nobody knows how to remove them here
+				return err.Error(), nil //nolint:nilerr // nobody knows how to remove them here
 			}
 			return family.Remove(ctx, names)
 		},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -71,12 +72,16 @@ func (s *socket) Accept() (net.Conn, error) {
 	}
 }
 
-// revive makes the file anew where there is none. What is in its place is left alone, and a failure is tried again.
+// revive makes the file anew where there is none, in a directory that nobody else writes to: elsewhere it could be swapped for a
+// link before its mode is set. What is in its place is left alone, and a failure is tried again.
 func (s *socket) revive() {
 	if _, err := os.Lstat(s.path); !errors.Is(err, os.ErrNotExist) {
 		return
 	}
-	_ = os.Mkdir(filepath.Dir(s.path), 0o700) // as the client makes it, and checks it before it trusts it
+	dir := filepath.Dir(s.path)
+	if _ = os.Mkdir(dir, 0o700); !private(dir) { // as the client makes it, and checks it
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -89,6 +94,16 @@ func (s *socket) revive() {
 	s.listener.SetUnlinkOnClose(false)
 	s.listener.Close()
 	s.listener = fresh
+}
+
+// private reports whether a directory is ours and lets nobody else in.
+func private(dir string) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Getuid()
 }
 
 func (s *socket) current() *net.UnixListener {

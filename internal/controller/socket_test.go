@@ -76,3 +76,36 @@ func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 		t.Errorf("it holds %q", text)
 	}
 }
+
+func TestSocketDoesNotComeBackWhereOthersCouldSwapIt(t *testing.T) {
+	base := t.TempDir()
+	dir := filepath.Join(base, "mctl")
+	path := filepath.Join(dir, "s")
+	for name, spoil := range map[string]func() error{
+		"open to others": func() error { return os.Chmod(dir, 0o770) },
+		"a link":         func() error { return errors.Join(os.Remove(dir), os.Symlink(base, dir)) },
+		"another user's": func() error { return os.Chown(dir, 65534, 65534) },
+	} {
+		if name == "another user's" && os.Getuid() != 0 {
+			continue // only root can give a directory away
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		listener, err := listenUnix(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Remove(path), spoil()); err != nil {
+			t.Fatal(err)
+		}
+		listener.(*socket).revive()
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: it came back: %v", name, err)
+		}
+		listener.Close()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

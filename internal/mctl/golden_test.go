@@ -116,11 +116,13 @@ func realDrivers(t *testing.T) []*controllerv1.Driver {
 		c.Env = append(os.Environ(), "MCTL_HOME="+state, "XDG_RUNTIME_DIR="+state, "MCTL_LISTEN=127.0.0.1:0")
 		return c
 	}
+	defer func() {
+		if err := command("controller", "stop").Run(); err != nil {
+			t.Error(err)
+		}
+	}()
 	text, err := command("drivers", "--output", "json").Output()
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command("controller", "stop").Run(); err != nil {
 		t.Fatal(err)
 	}
 	var documents []json.RawMessage

@@ -185,8 +185,8 @@ func (c Config) settle(ctx context.Context, touched []string) error {
 const releaseAgain = "10"
 
 // Release takes everything away from within the agent: systemd runs Uninstall outside of the agent's unit, which that
-// stops, and again and again should it fail or be killed, since nobody is left then who could. It returns when that is done, or when the agent was stopped by it. Precondition
-// when systemd refuses, as for a second call while the first works.
+// stops, and again and again should it fail or be killed, since nobody is left then who could. It returns when that is done, or
+// when the agent was stopped by it. Precondition when systemd refuses, as for a second call while the first works.
 func Release(ctx context.Context, config Config, purgeEngine bool) error {
 	config, err := config.orDefaults()
 	if err != nil {

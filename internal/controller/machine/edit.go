@@ -23,8 +23,9 @@ var namePattern = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.
 // maxName is how long a name may be.
 const maxName = 63
 
-// Edit changes a spec and raises its generation; a parked machine goes on, and a step that waits for a host which shall be off ends. method names the act for the request id. With
-// at the record must have that revision, else fault.Conflict. A machine that is being deleted is fault.Precondition.
+// Edit changes a spec and raises its generation; a parked machine goes on, and a step that waits for a host which shall be off
+// ends. method names the act for the request id. With at the record must have that revision, else fault.Conflict. A machine that
+// is being deleted is fault.Precondition.
 func (s *Service) Edit(ctx context.Context, requestID, method, name string, at store.Revision, edit func(*Spec)) (*Machine, error) {
 	if uid, err := s.doneBefore(ctx, name, requestID, method); uid != "" || err != nil {
 		return nil, cmp.Or(err, NotFound(name))

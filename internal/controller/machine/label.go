@@ -18,11 +18,24 @@ const MaxLabels = 64
 // labelLimit bounds what a provider may take to label a host.
 const labelLimit = 30 * time.Second
 
+// labelTries is how often labels are written anew that somebody else changed meanwhile.
+const labelTries = 10
+
 // Label adds labels to the machine, and to its host where the driver can; each key replaces its own. The host comes first, so
-// that nothing is noted that its provider refuses: the labels of both are the same, but after a crash between, which
-// a repetition mends. It is no wish: nothing waits for it, and no generation is raised. fault.Precondition while the host is
-// made or removed.
+// that nothing is noted that its provider refuses, and again when the record has changed meanwhile, so that of two who write
+// the same key both places have the same value. After a crash between, a repetition mends it. It is no wish: nothing waits for
+// it, and no generation is raised. fault.Precondition while the host is made or removed.
 func (s *Service) Label(ctx context.Context, requestID, name string, at store.Revision, labels map[string]string) (*Machine, error) {
+	for try := 1; ; try++ {
+		m, err := s.label(ctx, requestID, name, at, labels)
+		if at != 0 || try == labelTries || !fault.Is(err, fault.Conflict) {
+			return m, err
+		}
+	}
+}
+
+// label is one try. fault.Conflict when the record has another revision than at, or was changed before the labels were noted.
+func (s *Service) label(ctx context.Context, requestID, name string, at store.Revision, labels map[string]string) (*Machine, error) {
 	const op, method = "machine.Label", "label"
 	m, err := s.load(ctx, name, true)
 	if err != nil {
@@ -39,19 +52,16 @@ func (s *Service) Label(ctx context.Context, requestID, name string, at store.Re
 	case at != 0 && m.Revision != at:
 		return nil, conflict(name)
 	}
-	if _, err := m.withLabels(labels); err != nil {
+	all, err := m.withLabels(labels)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.labelHost(ctx, m, labels); err != nil {
 		return nil, err
 	}
-	return s.write(ctx, name, 0, func(now *Machine) (bool, error) {
-		if now.UID != m.UID {
-			return false, NotFound(name)
-		}
-		all, err := now.withLabels(labels)
-		if err != nil || maps.Equal(all, now.Labels) {
-			return false, err
+	return s.write(ctx, name, m.Revision, func(now *Machine) (bool, error) {
+		if requestID == "" && maps.Equal(all, now.Labels) {
+			return false, nil
 		}
 		now.Labels, now.requests = all, now.requests.With(requestID, method, s.config.Now())
 		return true, nil

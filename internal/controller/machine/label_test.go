@@ -15,6 +15,7 @@ type labelled struct {
 	*cloud
 	labels map[string]string
 	calls  int
+	during func() // called once by Label, when the host has the labels; may be nil
 }
 
 func (l *labelled) Label(_ context.Context, _ driver.Machine, labels map[string]string) error {
@@ -23,6 +24,10 @@ func (l *labelled) Label(_ context.Context, _ driver.Machine, labels map[string]
 	}
 	l.calls++
 	maps.Copy(l.labels, labels)
+	if during := l.during; during != nil {
+		l.during = nil
+		during()
+	}
 	return nil
 }
 
@@ -94,5 +99,32 @@ func TestLabelsThatTheProviderRefusesAreNotNoted(t *testing.T) {
 	}
 	if _, err := w.service.Label(t.Context(), "", "nosuch", 0, map[string]string{"a": "1"}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("unknown: %v", err)
+	}
+}
+
+func TestOfTwoWhoLabelAtOnceTheMachineAndItsHostHaveTheSame(t *testing.T) {
+	w, l := newLabelled(t)
+	w.create("web", "labelled")
+	w.running("web")
+	l.during = func() {
+		if _, err := w.service.Label(t.Context(), "", "web", 0, map[string]string{"a": "other", "b": "2"}); err != nil {
+			t.Error(err)
+		}
+	}
+	m, err := w.service.Label(t.Context(), "", "web", 0, map[string]string{"a": "1"})
+	if want := map[string]string{"a": "1", "b": "2"}; err != nil || !maps.Equal(m.Labels, want) || !maps.Equal(l.labels, want) {
+		t.Errorf("the machine has %v, its host %v, %v", m.Labels, l.labels, err)
+	}
+}
+
+func TestALabellingThatComesOnceMoreChangesNothingThoughItChangedNothing(t *testing.T) {
+	w, l := newLabelled(t)
+	w.create("web", "labelled")
+	w.running("web")
+	for _, request := range []struct{ id, value, want string }{{"r1", "1", "1"}, {"r2", "1", "1"}, {"r3", "2", "2"}, {"r2", "1", "2"}} {
+		m, err := w.service.Label(t.Context(), request.id, "web", 0, map[string]string{"a": request.value})
+		if err != nil || m.Labels["a"] != request.want || l.labels["a"] != request.want {
+			t.Errorf("%v: the machine has %v, its host %v, %v", request, m.Labels, l.labels, err)
+		}
 	}
 }

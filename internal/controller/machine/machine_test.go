@@ -426,8 +426,12 @@ func TestARemovalThatTheProviderRefusesKeepsTheRecordUnlessForced(t *testing.T) 
 		t.Fatalf("machine %+v", m)
 	}
 	w.cloud.faults = []error{fault.New("cloud", fault.Denied, "", "not yours")}
-	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{Force: true}); err != nil {
+	again, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{Force: true})
+	if err != nil {
 		t.Fatal(err)
+	}
+	if view := w.service.View(again); view.Error != "not yours" {
+		t.Errorf("asked for again, and not tried yet, it says %q", view.Error)
 	}
 	if m := w.stepUntil("web", Running); m != nil {
 		t.Fatalf("after force: %+v", m)

@@ -87,6 +87,9 @@ func (s *Service) stepLoaded(ctx, stepCtx context.Context, m *Machine) (reconcil
 // has used up its time; any other parks the machine.
 func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr error) (reconcile.Result, error) {
 	from := m.Status.Phase
+	if from == Deleting && stepErr != nil {
+		s.note(m, stepErr) // parked or not: somebody may ask for it again, and then be told what was known
+	}
 	switch {
 	case ctx.Err() != nil && stepErr != nil:
 		// The controller stops; the phase's own question is asked again after the next start.
@@ -95,9 +98,6 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 		return reconcile.Result{}, fault.E("machine.settle", fault.Internal, m.Name, fmt.Errorf("no move from %s to %s", from, out.next))
 	case stepErr != nil && s.goesOn(m, stepErr):
 		s.report(m, fmt.Sprintf("%s; trying again", stepErr))
-		if from == Deleting {
-			s.note(m, stepErr)
-		}
 	case stepErr != nil:
 		s.park(m, stepErr)
 		stepErr = nil

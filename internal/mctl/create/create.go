@@ -145,8 +145,8 @@ func vacant(ctx context.Context, env *cli.Env, name string) error {
 	return err
 }
 
-// show gives the folder its name, with docker-machine's view in it, before anything is asked of a cloud: who finds no config.json
-// after a create that failed or was killed takes it that there is nothing to remove.
+// show gives the folder its name, with docker-machine's view in it, before anything is asked of a cloud: who finds no
+// config.json after a create that failed or was killed takes it that there is nothing to remove.
 func show(stage *state.Stage, dir state.Dir, opts options) error {
 	view := state.ViewOf(&controllerv1.Machine{Name: opts.name, Spec: opts.spec}, dir, opts.flags)
 	if stage.HasKey() {

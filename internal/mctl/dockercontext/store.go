@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/state"
@@ -260,15 +261,15 @@ var errNoFile = errors.New("no regular file")
 
 // readSmall reads a file of a sane size, and waits for nobody who would write to it.
 func readSmall(path string) ([]byte, error) {
-	if info, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, errNoFile
-	}
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errNoFile
+	}
 	return io.ReadAll(io.LimitReader(file, maxFile))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"mctl/internal/fault"
@@ -48,10 +49,9 @@ func TestOneMachinesLabelsThatFailUndoNoOthers(t *testing.T) {
 	c := controllertest.New(t)
 	c.Put(controllertest.Running("good", "10.0.0.1"))
 	c.Put(controllertest.Running("bad", "10.0.0.2"))
-	refused := false
+	var refused atomic.Bool // both are asked at once
 	c.Refuse = func(method string) error {
-		if method == "UpdateLabels" && !refused {
-			refused = true
+		if method == "UpdateLabels" && refused.CompareAndSwap(false, true) {
 			return fault.New("test", fault.Denied, "bad", "you may not").WithHint("ask")
 		}
 		return nil

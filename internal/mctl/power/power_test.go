@@ -138,34 +138,55 @@ func TestManyAreDoneAtOnce(t *testing.T) {
 }
 
 func TestNoMoreThanSixteenAreDoneAtOnceAndAllInTheEnd(t *testing.T) {
+	const many, limit = 50, 16
 	var names []string
-	for i := range 50 {
+	for i := range many {
 		names = append(names, fmt.Sprintf("m%d", i))
 	}
 	c := newWorld(t, names...)
 	var mu sync.Mutex
 	var open []string
-	most, done := 0, 0
+	most, asked, done := 0, 0, 0
 	c.Act = func(_ string, m *controllerv1.Machine) {
 		mu.Lock()
 		defer mu.Unlock()
-		open = append(open, m.GetName())
+		open, asked = append(open, m.GetName()), asked+1
 		most = max(most, len(open))
-		if len(open) < 16 && done+len(open) < len(names) {
-			return // others are still to come
-		}
-		done += len(open)
-		for _, name := range open {
-			c.Change(name, controllertest.Reach)
-		}
-		open = nil
 	}
+	var ends sync.WaitGroup
+	ends.Go(func() {
+		for done < many {
+			// Each is watched once it was asked for, which gives one too many the time to come.
+			c.Wait("as many as may are under way", func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return len(open) >= min(limit, many-done) && count(c.Calls(), "WatchMachines") >= asked
+			})
+			mu.Lock()
+			ended := open
+			open, done = nil, done+len(ended)
+			mu.Unlock()
+			for _, name := range ended {
+				c.Change(name, controllertest.Reach)
+			}
+		}
+	})
 	if err := run(t.Context(), c.Env(), append([]string{"stop"}, names...)...); err != nil {
 		t.Error(err)
 	}
-	if done != len(names) || most != 16 {
+	ends.Wait()
+	if done != many || most != limit {
 		t.Errorf("%d were done, %d at once", done, most)
 	}
+}
+
+func count(all []string, one string) (n int) {
+	for _, s := range all {
+		if s == one {
+			n++
+		}
+	}
+	return n
 }
 
 func TestInterruptLeavesTheWorkAndSaysHowToPickItUp(t *testing.T) {

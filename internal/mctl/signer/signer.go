@@ -5,6 +5,7 @@ package signer
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 const (
 	// ackLimit is how long the controller may take to take note of an offer.
-	ackLimit = 2 * time.Second
+	ackLimit = 10 * time.Second
 	// maxKeys is how many keys a controller takes; a host's sshd gives up long before.
 	maxKeys = 32
 	// listLimit is how long an agent may take to list its keys; a forwarded one is as far away as its owner.
@@ -69,6 +70,9 @@ func Lend(ctx context.Context, client *dial.Client, socket, machine string) (*Lo
 	stream, err := client.Sessions.OfferSigner(ctx)
 	if err == nil {
 		err = stream.Send(&controllerv1.OfferSignerRequest{Message: &controllerv1.OfferSignerRequest_Offer{Offer: offer}})
+	}
+	if errors.Is(err, io.EOF) { // it was refused already, and only receiving tells why
+		_, err = stream.Recv()
 	}
 	if err != nil {
 		cancel()

@@ -40,7 +40,7 @@ type transcript struct {
 	t         *testing.T
 	root      string
 	answers   map[string]string // by a part of the command
-	failures  map[string]*program.ExitError
+	failures  map[string]error
 	calls     []string
 	progress  []string
 	footprint []string
@@ -52,7 +52,7 @@ type transcript struct {
 
 func newHost(t *testing.T, release string) *transcript {
 	t.Helper()
-	h := &transcript{t: t, root: t.TempDir(), answers: map[string]string{}, failures: map[string]*program.ExitError{}, client: http.DefaultClient}
+	h := &transcript{t: t, root: t.TempDir(), answers: map[string]string{}, failures: map[string]error{}, client: http.DefaultClient}
 	h.put("/etc/os-release", release)
 	return h
 }
@@ -364,6 +364,17 @@ func TestPackagesGoUnlessSomethingElseNeedsThem(t *testing.T) {
 	}
 }
 
+func TestPackagesAreNotKeptForWantOfAnAnswer(t *testing.T) {
+	for _, call := range []string{"dpkg-query", "dpkg --no-act --purge"} {
+		h := newHost(t, debian12)
+		h.answers["dpkg-query"] = "runc\n"
+		h.failures[call] = program.ErrMissing
+		if kept, err := h.family().Remove(t.Context(), []string{"runc"}); !fault.Is(err, fault.Precondition) || kept != "" || len(h.outlive) != 0 {
+			t.Errorf("%s: kept %q, %v, removed by %q", call, kept, err, h.outlive)
+		}
+	}
+}
+
 func TestAnInterruptedRemovalIsCompletedFirst(t *testing.T) {
 	h := newHost(t, debian12)
 	h.put("/var/lib/dpkg/updates/0001", "")
@@ -384,7 +395,7 @@ func TestTheNetworkIsTriedAgainAndThenASentence(t *testing.T) {
 	if want := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}; !slices.Equal(h.pauses, want) {
 		t.Errorf("pauses %v", h.pauses)
 	}
-	h.failures, h.pauses = map[string]*program.ExitError{" update": h.failures[" update"]}, nil
+	h.failures, h.pauses = map[string]error{" update": h.failures[" update"]}, nil
 	h.onPause = func() { clear(h.failures) }
 	if _, err := h.family().DistroPackages(t.Context()); err != nil {
 		t.Errorf("the network came back: %v", err)

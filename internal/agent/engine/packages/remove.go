@@ -2,6 +2,7 @@ package packages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,11 +27,13 @@ func (c Config) remove(ctx context.Context, r removal, names []string) (kept str
 	if len(present) == 0 {
 		return "", nil
 	}
-	if _, err := program.Output(ctx, c.Runner, append(slices.Clone(r.try), present...)...); err != nil {
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
+	_, err = program.Output(ctx, c.Runner, append(slices.Clone(r.try), present...)...)
+	var refused *program.ExitError
+	switch {
+	case errors.As(err, &refused):
 		return fmt.Sprintf("something needs them: %v", err), nil
+	case err != nil: // nothing was found out
+		return "", explain(err)
 	}
 	c.Progress(fmt.Sprintf("removing %d packages", len(present)))
 	return "", c.run(ctx, r.remove(present))
