@@ -149,7 +149,7 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	relay = tunnel.New(tunnel.Config{
-		Logger: logger.Named("tunnel"), Now: now, Find: findFor(service.Get), Ask: hub.OpenTunnel,
+		Logger: logger.Named("tunnel"), Now: now, Find: findFor(service.Get), Ask: hub.OpenTunnel, Awaited: func(uid string) bool { _, known := hub.Observed(uid); return !known },
 		Identify: func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },
 		Opened:   func(m tunnel.Machine, caller, what string) { journal.Emit(tunnelEvent(m, caller, what, now())) },
 	})

@@ -23,6 +23,7 @@ const (
 	mostOfMachine = 128
 	mostOfCaller  = 512
 	defaultWait   = 10 * time.Second
+	askAgain      = 100 * time.Millisecond
 	idSize        = 16 // bytes
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	Find func(ctx context.Context, name string) (Machine, error)
 	// Ask has a machine's agent open a tunnel with an id; false when there is no session. It must not block.
 	Ask func(uid string, id []byte) bool
+	// Awaited reports whether a machine's agent has had no session yet with this process, and so may be on its way; nil for never.
+	Awaited func(uid string) bool
 	// Identify returns the uid of the machine that calls, from its certificate alone, as that is good at the moment.
 	Identify func(ctx context.Context) (uid string, err error)
 	// Opened is told of each tunnel but Docker's, of which there is one for every call. It must not block.
@@ -99,7 +102,7 @@ func (r *Relay) Serve(stream controllerv1.SessionService_OpenTunnelServer, calle
 	}
 	defer r.dismiss(p, id)
 	logger := r.config.Logger.With("machine", m.Name, "caller", caller, "what", name(work))
-	if !r.config.Ask(m.UID, []byte(id)) {
+	if !r.ask(p, id) {
 		return fault.E(op, fault.Unavailable, m.Name, fmt.Errorf("the agent of %q is not connected", m.Name)).
 			WithHint("`mctl status " + m.Name + "` shows how the host is")
 	}
@@ -115,6 +118,27 @@ func (r *Relay) Serve(stream controllerv1.SessionService_OpenTunnelServer, calle
 	err = p.run(host)
 	logger.Info("tunnel ended", "took", r.config.Now().Sub(began), "up", p.up.Load(), "down", p.down.Load(), "kind", fault.KindOf(err))
 	return err
+}
+
+// ask has the agent told. One that is on its way, since the controller was started just now, is waited for.
+func (r *Relay) ask(p *pair, id string) bool {
+	limit := time.NewTimer(r.config.Wait)
+	defer limit.Stop()
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for !r.config.Ask(p.uid, []byte(id)) {
+		if r.config.Awaited == nil || !r.config.Awaited(p.uid) {
+			return false
+		}
+		select {
+		case <-again.C:
+		case <-limit.C:
+			return false
+		case <-p.ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // meet waits for the agent's stream.

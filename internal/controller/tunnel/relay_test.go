@@ -286,6 +286,23 @@ func TestAHostIsWaitedForWithALimit(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatIsOnItsWayIsWaitedFor(t *testing.T) {
+	tries := 0
+	w := newWorld(t, func(c *Config) {
+		ask := c.Ask
+		c.Ask = func(uid string, id []byte) bool { tries++; return tries == 3 && ask(uid, id) }
+		c.Awaited = func(string) bool { return tries < 3 }
+	})
+	w.operator("web", execWork("x"))
+	if _, err := w.host("u1", <-w.asked); err != nil || tries != 3 {
+		t.Errorf("after %d tries: %v", tries, err)
+	}
+	w.operator("web", execWork("x")) // it had a session since, and lost it
+	if err := <-w.results; !fault.Is(err, fault.Unavailable) || tries != 4 {
+		t.Errorf("after %d tries: %v", tries, err)
+	}
+}
+
 func TestWhatAHostFailsWithIsTheOperatorsFault(t *testing.T) {
 	w := newWorld(t)
 	_, h := w.join(execWork("x"))
@@ -311,7 +328,9 @@ func TestAMachineHasSoManyTunnelsAndNoMore(t *testing.T) {
 	one.cancel()
 	w.relay.Forget("u1")
 	for range mostOfMachine {
-		<-w.results
+		if err := <-w.results; !fault.Is(err, fault.NotFound) {
+			t.Errorf("it ended with %v", err)
+		}
 	}
 	w.operator("web", execWork("x"))
 	<-w.asked // there is room again
