@@ -56,6 +56,9 @@ func TestAnUnmodifiedDriverOfDockerMachineMakesAndRemovesARealHost(t *testing.T)
 			if ip := strings.TrimSpace(l.must("ip", "web")); ip != h.address {
 				t.Errorf("its address is %s, want %s", ip, h.address)
 			}
+			if row := l.must("ls", "--format", "{{.Name}} {{.DriverName}} {{.Error}}"); row != "web generic \n" && row != "web generic\n" {
+				t.Errorf("ls says %q", row)
+			}
 			if state := strings.TrimSpace(l.must("status", "web")); state != "Running" {
 				t.Errorf("its state is %s", state)
 			}

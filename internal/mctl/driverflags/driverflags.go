@@ -151,13 +151,18 @@ func fromEnvironment(env *cli.Env, names string) (value, variable string) {
 // upload sends what a file has that is there, under its name, and any other text as it is.
 func upload(env *cli.Env, flag, text string, option *controllerv1.DriverOption) error {
 	path := expandHome(env, text)
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+	if !regular(path) {
 		option.Values, option.Content = nil, []byte(text)
 		return nil
 	}
 	content, err := credential.ReadFile(flag, path)
 	option.Values, option.Content = []string{filepath.Base(path)}, content
 	return err
+}
+
+func regular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // Taken names the first flag of a driver that one of our sets has, too; nothing where there is none.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mctl/internal/mctl/cli"
+	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -48,7 +49,7 @@ func parseFilters(texts []string) (filter, error) {
 
 func (f filter) matches(m *controllerv1.Machine) bool {
 	return len(f.swarm) == 0 && // there are no legacy Swarm masters
-		anyFold(f.drivers, m.GetSpec().GetDriver()) && anyFold(f.states, m.GetStatus().GetState()) && f.matchesName(m) && f.matchesLabel(m)
+		anyFold(f.drivers, state.DriverName(m.GetSpec())) && anyFold(f.states, m.GetStatus().GetState()) && f.matchesName(m) && f.matchesLabel(m)
 }
 
 func anyFold(wanted []string, value string) bool {

@@ -123,7 +123,7 @@ func writeItems(env *cli.Env, format string, items []Item) error {
 func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
 	status := m.GetStatus()
 	item := Item{
-		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(m.GetSpec().GetDriver()), State: output.Line(status.GetState()),
+		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(state.DriverName(m.GetSpec())), State: output.Line(status.GetState()),
 		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
 		SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(m.GetSpec().GetEngine()),
 	}

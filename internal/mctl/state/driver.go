@@ -94,7 +94,7 @@ func fieldsOf(spec *controllerv1.MachineSpec, flags []*controllerv1.DriverFlag) 
 	}
 	fields := make([]field, 0, len(flags))
 	for _, f := range flags {
-		fields = append(fields, field{FieldName(spec.GetDriver(), f.GetName()), valueOf(f, given[f.GetName()])})
+		fields = append(fields, field{FieldName(DriverName(spec), f.GetName()), valueOf(f, given[f.GetName()])})
 	}
 	return fields
 }
@@ -141,6 +141,15 @@ func valueOf(f *controllerv1.DriverFlag, given *controllerv1.DriverOption) any {
 		return redacted
 	}
 	return first
+}
+
+// DriverName is a machine's driver as docker-machine called it: without a word on which plugin serves it.
+func DriverName(spec *controllerv1.MachineSpec) string {
+	name, plugin := strings.CutPrefix(spec.GetDriver(), "plugin:")
+	if plugin {
+		name, _, _ = strings.Cut(name, "@")
+	}
+	return name
 }
 
 // FieldName is how a flag is called in the driver object: --generic-engine-port of driver generic is EnginePort.

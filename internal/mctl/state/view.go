@@ -106,7 +106,7 @@ func ViewOf(m *controllerv1.Machine, d Dir, flags []*controllerv1.DriverFlag) Vi
 	return View{
 		ConfigVersion: 3,
 		Driver:        driverView(m, d, flags),
-		DriverName:    spec.GetDriver(),
+		DriverName:    DriverName(spec),
 		Name:          m.GetName(),
 		HostOptions: HostOptions{
 			EngineOptions: *NewEngineOptions(spec.GetEngine()),

@@ -209,3 +209,13 @@ func TestFlagsAreNamedAsDockerMachineNamedFields(t *testing.T) {
 		}
 	}
 }
+
+func TestPluginsDriverIsCalledByItsOwnName(t *testing.T) {
+	for asked, want := range map[string]string{
+		"generic": "generic", "plugin:generic": "generic", "plugin:generic@/usr/local/bin/docker-machine": "generic", "odd@name": "odd@name", "": "",
+	} {
+		if got := DriverName(&controllerv1.MachineSpec{Driver: asked}); got != want {
+			t.Errorf("%q is %q, want %q", asked, got, want)
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,4 +44,28 @@ func TestContract(t *testing.T) {
 			CreateTime: 300 * time.Millisecond,
 		}
 	})
+}
+
+func TestEachActIsTheMethodThatDockerMachineCalls(t *testing.T) {
+	w := newWorld(t)
+	d, m := w.controller(), w.machine("web")
+	for _, act := range []func() error{
+		func() error { return d.Preflight(t.Context(), m) },
+		func() error { _, err := d.Create(t.Context(), m); return err },
+		func() error { _, err := d.Restart(t.Context(), m); return err },
+		func() error { _, err := d.Stop(t.Context(), m, false); return err },
+		func() error { _, err := d.Start(t.Context(), m); return err },
+		func() error { _, err := d.Stop(t.Context(), m, true); return err },
+		func() error { _, err := d.Restart(t.Context(), m); return err },
+		func() error { return d.Delete(t.Context(), m) },
+	} {
+		if err := act(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asks := map[string]bool{"GetState": true, "GetIP": true, "Heartbeat": true, "SetConfigFromFlags": true, "Made": true}
+	got := strings.Join(slices.DeleteFunc(w.calls(), func(call string) bool { return asks[call] }), " ")
+	if want := "PreCreateCheck Close PreCreateCheck Create Close Restart Close Stop Close Start Close Kill Close Start Close Remove Close"; got != want {
+		t.Errorf("the plugin was asked to\n%s, want\n%s", got, want)
+	}
 }

@@ -80,7 +80,7 @@ func (c *creation) adopt(ctx context.Context) (instance driver.Instance, found b
 	if err != nil {
 		return instance, false, err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	if err := s.resume(ctx, c.known); err != nil {
 		return instance, false, err
 	}
@@ -119,7 +119,7 @@ func (c *creation) make(ctx context.Context) (driver.Instance, error) {
 	if err != nil {
 		return driver.Instance{}, err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	if err := s.prepare(ctx, c.m); err != nil {
 		return driver.Instance{}, err
 	}
@@ -170,7 +170,7 @@ func (c *creation) create(ctx context.Context, s *session, baseline []byte) erro
 	if !finished {
 		s.leave(0)
 		end()
-		<-f.created
+		_ = <-f.created // its call has ended, too
 		return ctx.Err()
 	}
 	if config, asked := s.config(work); asked == nil {

@@ -198,7 +198,7 @@ func (d *Driver) describe(ctx context.Context) ([]wire.Flag, []driver.Flag, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	flags, err := s.introduce(ctx, base("flag-lookup", ""))
 	if err != nil {
 		return nil, nil, err

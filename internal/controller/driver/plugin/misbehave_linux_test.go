@@ -353,6 +353,13 @@ func TestFlagsReachThePluginAsTheCallerGaveThem(t *testing.T) {
 	if err := d.Preflight(t.Context(), m); !fault.Is(err, fault.Invalid) || fault.ReasonOf(err) != fault.ReasonUsage || err.Error() != "there is no zone nowhere" {
 		t.Errorf("what the plugin refuses: %v", err)
 	}
+	delete(m.Options, "stub-zone")
+	w.order("PreCreateCheck", "hang", 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := d.Preflight(ctx, m); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "did not end its pre-create check in time") {
+		t.Errorf("a check without end: %v", err)
+	}
 	for _, text := range []string{"-1s", "soon", "25h"} {
 		m.Options[flagLimit] = driver.Option{Values: []string{text}}
 		if err := d.Validate(m.Options); fault.ReasonOf(err) != fault.ReasonUsage || fault.SubjectOf(err) != flagLimit {

@@ -5,6 +5,7 @@ package plugin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"time"
@@ -100,11 +101,16 @@ func (d *Driver) Preflight(ctx context.Context, m driver.Machine) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	if err := s.prepare(ctx, m); err != nil {
 		return err
 	}
-	return s.trouble("PreCreateCheck", s.do(ctx, "PreCreateCheck"))
+	err = s.trouble("PreCreateCheck", s.do(ctx, "PreCreateCheck"))
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fault.New("plugin.Preflight", fault.Unavailable, m.Name, "the plugin "+d.plugin.label()+" did not end its pre-create check in time").
+			WithHint("see whether its provider answers, and try again")
+	}
+	return err
 }
 
 // prepare gives a new host's plugin its flags. Its errors are faults.

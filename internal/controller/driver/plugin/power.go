@@ -77,7 +77,7 @@ func (d *Driver) remove(ctx context.Context, m driver.Machine, dir *folder.Folde
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	if err := s.resume(ctx, known); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (d *Driver) with(ctx context.Context, m driver.Machine, op string, act func
 	if err != nil {
 		return driver.Instance{}, err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	if err := s.resume(ctx, known); err != nil {
 		return driver.Instance{}, err
 	}

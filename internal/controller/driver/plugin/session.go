@@ -103,9 +103,9 @@ func (s *session) beat(ctx context.Context) {
 	}
 }
 
-// close asks the plugin to end, and ends it where it does not. Nothing of it is left then.
-func (s *session) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.d.plugins.config.Grace)
+// close asks the plugin to end, and ends it where it does not, also after ctx has ended. Nothing of it is left then.
+func (s *session) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.d.plugins.config.Grace)
 	_ = s.client.Do(ctx, "Close") // whose answer may be lost to its end
 	cancel()
 	s.leave(s.d.plugins.config.Grace)

@@ -102,10 +102,7 @@ func (s *stub) order(method string, after bool) error {
 		}
 	}
 	path := s.in("order-" + method)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
+	text, _ := os.ReadFile(path) // there may be no order
 	how, times, _ := strings.Cut(string(text), " ")
 	left, _ := strconv.Atoi(times)
 	late := how == "lost" || how == "crash-after" || how == "hang-after"
@@ -134,13 +131,13 @@ func (s *stub) order(method string, after bool) error {
 	case "flood":
 		line := strings.Repeat("x", 1000)
 		for {
-			if _, err := fmt.Println(line); err != nil {
+			if _, err := fmt.Fprintln(os.Stdout, line); err != nil {
 				exit(1)
 			}
 		}
 	case "chatter":
 		for i := range 2000 {
-			fmt.Println("line", i, s.get().Token, "\x1b[31m"+strings.Repeat("y", 100_000*(i%400/399)))
+			fmt.Fprintln(os.Stdout, "line", i, s.get().Token, "\x1b[31m"+strings.Repeat("y", 100_000*(i%400/399)))
 		}
 	case "shout":
 		for range 2000 {
@@ -429,23 +426,23 @@ func serveStub() {
 	case "silent":
 		select {}
 	case "garbage":
-		fmt.Println("Usage: something [options]")
+		fmt.Fprintln(os.Stdout, "Usage: something [options]")
 		select {}
 	case "elsewhere":
-		fmt.Println("192.0.2.1:80")
+		fmt.Fprintln(os.Stdout, "192.0.2.1:80")
 		select {}
 	case "deaf":
-		fmt.Println(listener.Addr())
+		fmt.Fprintln(os.Stdout, listener.Addr())
 		select {}
 	case "web":
-		fmt.Println(listener.Addr())
+		fmt.Fprintln(os.Stdout, listener.Addr())
 		_ = http.Serve(listener, http.NotFoundHandler())
 	case "other":
 		_ = rpc.RegisterName("Other", RPCServerDriver{s})
 	case "old":
 		_ = rpc.RegisterName("RpcServerDriver", RPCServerDriver{s})
 	case "endless":
-		fmt.Print(strings.Repeat("x", 1<<20))
+		fmt.Fprint(os.Stdout, strings.Repeat("x", 1<<20))
 		select {}
 	default:
 		_ = rpc.RegisterName("RPCServerDriver", RPCServerDriver{s})
@@ -460,6 +457,6 @@ func serveStub() {
 			}
 		}
 	}()
-	fmt.Println(listener.Addr())
+	fmt.Fprintln(os.Stdout, listener.Addr())
 	_ = http.Serve(listener, nil)
 }

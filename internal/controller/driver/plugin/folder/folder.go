@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"syscall"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/driver/plugin/process"
@@ -83,7 +84,7 @@ func Open(own string, a *Account, uid, machine string) (*Folder, error) {
 		return fault.E("folder.Open", fault.Precondition, machine, fmt.Errorf("can't make a folder for the plugin: %w", err)).
 			WithHint("see to it that the controller can write there")
 	}
-	if !filepath.IsLocal(uid) || filepath.Base(uid) != uid {
+	if !filepath.IsLocal(uid) || filepath.Base(uid) != uid || uid == "." {
 		return nil, trouble(fs.ErrInvalid)
 	}
 	dir, err := base(own, a)
@@ -216,9 +217,9 @@ func (f *Folder) ReadKey(path string) ([]byte, error) {
 	name, inside := f.Inside(path)
 	switch {
 	case inside:
-		file, err = f.root.Open(name)
+		file, err = f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to would never open
 	case f.account == nil && filepath.IsAbs(path):
-		file, err = os.Open(path)
+		file, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	default:
 		return nil, fs.ErrPermission
 	}

@@ -1,0 +1,124 @@
+package folder
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/fault"
+)
+
+func open(t *testing.T, own string) *Folder {
+	t.Helper()
+	f, err := Open(own, nil, "u1", "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return f
+}
+
+func TestAFolderIsItsOwnersAloneAndIsFoundAgain(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "plugin")
+	f := open(t, own)
+	for _, path := range []string{own, f.Path, filepath.Join(f.Path, "machines", "web")} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v %v", path, info, err)
+		}
+	}
+	if err := f.Place("machines/web/id_rsa", []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, own)
+	if err := again.Place("machines/web/id_rsa", []byte("two")); err != nil {
+		t.Error(err)
+	}
+	if key, err := again.ReadKey(filepath.Join(f.Path, "machines", "web", "id_rsa")); err != nil || string(key) != "one" {
+		t.Errorf("what was there is now %q %v", key, err)
+	}
+	if err := again.Renew(); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(f.Path, "machines", "web")); err != nil || len(entries) > 0 {
+		t.Errorf("after Renew there is %v %v", entries, err)
+	}
+	again.Drop()
+	again.Drop()
+	if _, err := os.Stat(f.Path); err == nil {
+		t.Error("it is still there")
+	}
+}
+
+func TestNoNameLeadsOutOfTheFolder(t *testing.T) {
+	own := t.TempDir()
+	for _, uid := range []string{"", ".", "..", "../x", "a/b", "/etc"} {
+		if f, err := Open(own, nil, uid, "web"); !fault.Is(err, fault.Precondition) {
+			t.Errorf("%q: %+v %v", uid, f, err)
+		}
+	}
+	f := open(t, own)
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(f.Path, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ReadKey(filepath.Join(f.Path, "link")); err == nil {
+		t.Error("a link leads out")
+	}
+	options := driver.Options{}
+	for _, name := range []string{"../../etc/cron.d/x", "..", ".", "", "a b;c", "id_rsa", strings.Repeat("é", 10)} {
+		options["flag-"+strings.Repeat("x", len(options)+1)] = driver.Option{Values: []string{name}, Content: []byte("content")}
+	}
+	options["text"] = driver.Option{Content: []byte("no file")}
+	options["value"] = driver.Option{Values: []string{"v"}}
+	options["../flag"] = driver.Option{Values: []string{"v"}, Content: []byte("x")}
+	paths, err := f.Upload(options)
+	if err != nil || len(paths) != 7 {
+		t.Fatalf("%v %v", paths, err)
+	}
+	for flag, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil || string(text) != "content" || filepath.Dir(path) != filepath.Join(f.Path, "files", flag) {
+			t.Errorf("%s is at %s: %q %v", flag, path, text, err)
+		}
+	}
+}
+
+func TestWhatQuestionsLeftIsSweptAndMachinesAreNot(t *testing.T) {
+	own := t.TempDir()
+	machine := open(t, own)
+	question, err := OpenScratch(own, nil, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	question.Close()
+	Sweep(own, nil)
+	if _, err := os.Stat(question.Path); err == nil {
+		t.Error("what a question left is there")
+	}
+	if _, err := os.Stat(machine.Path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAKeyIsARegularFileOfSomeSize(t *testing.T) {
+	f := open(t, t.TempDir())
+	large := filepath.Join(f.Path, "large")
+	if err := os.WriteFile(large, make([]byte, maxKey+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(f.Path, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{large, pipe, f.Path, "/dev/zero", filepath.Join(f.Path, "none"), "relative", ""} {
+		if content, err := f.ReadKey(path); err == nil {
+			t.Errorf("%q has %d bytes", path, len(content))
+		}
+	}
+}
