@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +13,9 @@ const soon = 2 * time.Second
 
 // containerEvents proves that what befalls containers is told at once. The host's clock, which dates events, is ours.
 func containerEvents(l *lab, name string) {
-	follow := exec.CommandContext(l.t.Context(), filepath.Join(l.bin, "mctl"), "--output", "json", "events", "--follow", "--machine", name,
+	ctx, cancel := context.WithTimeout(l.t.Context(), limit)
+	defer cancel()
+	follow := exec.CommandContext(ctx, filepath.Join(l.bin, "mctl"), "--output", "json", "events", "--follow", "--machine", name,
 		"--type", "CONTAINER_DIED", "--type", "CONTAINER_OOM", "--type", "CONTAINER_UNHEALTHY", "--since", "0s")
 	follow.Env = l.environment()
 	stdout, err := follow.StdoutPipe()
@@ -23,26 +26,36 @@ func containerEvents(l *lab, name string) {
 		l.t.Fatal(err)
 	}
 	defer func() { _ = follow.Process.Kill(); _ = follow.Wait() }()
-	events := json.NewDecoder(stdout)
+	type told struct {
+		Type       string
+		Time       time.Time
+		Attributes map[string]string
+		late       time.Duration
+	}
+	events := make(chan told, 100)
+	go func() { // beside the commands below, which return when they like
+		defer close(events)
+		for lines := json.NewDecoder(stdout); ; {
+			var e told
+			if lines.Decode(&e) != nil {
+				return
+			}
+			e.late = time.Since(e.Time)
+			events <- e
+		}
+	}()
 	awaits := func(kind, container string) {
 		l.t.Helper()
-		for {
-			var e struct {
-				Type       string
-				Time       time.Time
-				Attributes map[string]string
-			}
-			if err := events.Decode(&e); err != nil {
-				l.t.Fatalf("no %s of %s: %v", kind, container, err)
-			}
+		for e := range events {
 			if e.Type != kind || e.Attributes["name"] != container {
 				continue
 			}
-			if late := time.Since(e.Time); late > soon {
-				l.t.Errorf("%s came after %s", kind, late)
+			if e.late > soon {
+				l.t.Errorf("%s came after %s", kind, e.late)
 			}
 			return
 		}
+		l.t.Fatalf("no %s of %s", kind, container)
 	}
 	l.mustDocker(name, nil, "run", "-d", "--name", "mortal", "busybox", "sh", "-c", "exit 3")
 	awaits("CONTAINER_DIED", "mortal")
