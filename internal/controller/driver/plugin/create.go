@@ -170,7 +170,7 @@ func (c *creation) create(ctx context.Context, s *session, baseline []byte) erro
 	if !finished {
 		s.leave(0)
 		end()
-		s.logger.Info("a Create was given up", "error", <-f.created)
+		s.logger.Info("a Create was given up", "error", s.trouble("Create", <-f.created)) // without secrets
 		return ctx.Err()
 	}
 	if config, asked := s.config(work); asked == nil {
