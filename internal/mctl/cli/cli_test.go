@@ -90,8 +90,8 @@ func TestEveryKindOfErrorHasAHint(t *testing.T) {
 func TestHintsNameTheProgramAsItWasCalled(t *testing.T) {
 	env := world()
 	env.Args = []string{"/opt/docker-machine", "ls"}
-	env.Report("mctl ls", cli.Failf("x").WithHint("run `mctl ls` or `mctl rm x`"))
-	if !env.DockerMachine() || complaints(env) != "x\nHint: run `docker-machine ls` or `docker-machine rm x`\n" {
+	env.Report("mctl ls", cli.Failf("x").WithHint("run `mctl ls` or `eval $(mctl env x)`, not mctl alone"))
+	if !env.DockerMachine() || complaints(env) != "x\nHint: run `docker-machine ls` or `eval $(docker-machine env x)`, not mctl alone\n" {
 		t.Errorf("%q", complaints(env))
 	}
 	if (&cli.Env{}).App() != "mctl" {
@@ -159,9 +159,34 @@ func TestDocumentStandsAloneWhateverHappens(t *testing.T) {
 	}
 }
 
+func TestTextThatWasLostIsNoSuccess(t *testing.T) {
+	for name, write := range map[string]func(*cli.Env){
+		"a value":    func(env *cli.Env) { env.Printf("%s\n", "10.0.0.1") },
+		"a line":     func(env *cli.Env) { env.Infof("done") },
+		"a step":     func(env *cli.Env) { env.Progress()().Step("Creating machine...") },
+		"a help":     func(env *cli.Env) { env.Answer("help") },
+		"a reminder": func(env *cli.Env) { env.Remind("help") },
+	} {
+		env := world()
+		env.Out = full{}
+		write(env)
+		if code := env.Report("mctl ip", nil); code != 1 || !strings.HasPrefix(complaints(env), "write /dev/stdout: no space left\nHint: make room ") {
+			t.Errorf("%s: %d %q", name, code, complaints(env))
+		}
+	}
+	env := world()
+	env.Out = full{}
+	env.Printf("x")
+	if code := env.Report("mctl ip", cli.Usagef("wrong")); code != 2 || strings.Contains(complaints(env), "space") {
+		t.Errorf("%d %q: the command's own error comes first", code, complaints(env))
+	}
+}
+
 type full struct{}
 
-func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+func (full) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: errors.New("no space left")}
+}
 
 func TestPromptIsAnsweredByOneWord(t *testing.T) {
 	for answer, want := range map[string]bool{"y\n": true, "Y": true, "yes please\n": true, "  Yep\n": true, "n\n": false, "\n": false, "no y\n": false} {

@@ -32,6 +32,7 @@ type Env struct {
 
 	mu     sync.Mutex
 	client *dial.Client
+	lost   error // why text did not get to Out, see Report
 
 	result   any  // for --output json, kept until it is known how the command ends
 	streamed bool // documents were written as they came
@@ -93,7 +94,21 @@ func (e *Env) Debugf(format string, args ...any) {
 
 // Printf writes to standard output.
 func (e *Env) Printf(format string, args ...any) {
-	_, _ = io.WriteString(e.Out, output.Plain(fmt.Sprintf(format, args...)))
+	_, _ = io.WriteString(spoken{e}, output.Plain(fmt.Sprintf(format, args...)))
+}
+
+// spoken is standard output for those who go on whether they are heard or not: that text was lost is told when the command
+// ends.
+type spoken struct{ env *Env }
+
+func (s spoken) Write(text []byte) (int, error) {
+	n, err := s.env.Out.Write(text)
+	if err != nil {
+		s.env.mu.Lock()
+		defer s.env.mu.Unlock()
+		s.env.lost = err
+	}
+	return n, err
 }
 
 // Infof writes a line about what is going on: to standard output, or, where that is for a document, to a terminal at
@@ -102,7 +117,7 @@ func (e *Env) Infof(format string, args ...any) {
 	line := output.Plain(fmt.Sprintf(format, args...)) + "\n"
 	switch {
 	case !e.JSON():
-		_, _ = io.WriteString(e.Out, line)
+		_, _ = io.WriteString(spoken{e}, line)
 	case e.ErrWidth > 0:
 		_, _ = io.WriteString(e.Err, line)
 	}
@@ -114,7 +129,7 @@ func (e *Env) Progress() func() output.Progress {
 	if e.JSON() || e.Width > 0 {
 		return e.Live()
 	}
-	lines := &output.Lines{Out: e.Out}
+	lines := &output.Lines{Out: spoken{e}}
 	return func() output.Progress { return lines }
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 
@@ -69,6 +70,7 @@ func (e *Env) complaints(command string, err error) []complaint {
 	all := []complaint{}
 	for _, one := range unjoin(err) {
 		var exit Exit
+		var unwritten *os.PathError
 		c := complaint{Message: one.Error(), Hint: fault.HintOf(one), Kind: fault.KindOf(one), Subject: fault.SubjectOf(one)}
 		switch {
 		case errors.As(one, &exit):
@@ -81,11 +83,13 @@ func (e *Env) complaints(command string, err error) []complaint {
 		case unknown.MatchString(c.Message):
 			// docker-machine's sentence has the hint in it.
 			c.Message += fmt.Sprintf(`. Use "%[1]s ls" to list machines. Use "%[1]s create" to add a new one.`, e.App())
+		case c.Hint == "" && errors.As(one, &unwritten) && unwritten.Path == os.Stdout.Name():
+			c.Hint = "make room where the output goes; what the command was for is done"
 		case c.Hint == "":
 			c.Hint = hints(command)[c.Kind]
 		}
 		c.Message = output.Plain(strings.TrimRight(c.Message, "\n"))
-		c.Hint = output.Plain(strings.ReplaceAll(c.Hint, "`mctl ", "`"+e.App()+" "))
+		c.Hint = output.Plain(strings.NewReplacer("`mctl ", "`"+e.App()+" ", "$(mctl ", "$("+e.App()+" ").Replace(c.Hint))
 		all = append(all, c)
 	}
 	return all
@@ -116,6 +120,9 @@ func hints(command string) map[fault.Kind]string {
 // what was called, such as "mctl ls".
 func (e *Env) Report(command string, err error) int {
 	var exit Exit
+	if err == nil {
+		err = e.lost // what was asked for is done, but whoever wanted to read about it has half of it
+	}
 	code := exitCode(err)
 	if e.JSON() {
 		if writeErr := e.reportJSON(command, err, code); err == nil && writeErr != nil {

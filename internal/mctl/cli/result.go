@@ -33,12 +33,12 @@ func (e *Env) Answer(text string) {
 		_ = e.Result(map[string]string{"help": text})
 		return
 	}
-	_, _ = io.WriteString(e.Out, text)
+	_, _ = io.WriteString(spoken{e}, text)
 }
 
 // Remind writes a help text because a command was called wrongly. Beside a document there is no place for it.
 func (e *Env) Remind(text string) {
 	if !e.JSON() {
-		_, _ = io.WriteString(e.Out, text)
+		_, _ = io.WriteString(spoken{e}, text)
 	}
 }

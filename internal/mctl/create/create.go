@@ -26,6 +26,9 @@ const adopting = "generic"
 // adoptingKey is its flag for the private key to log in with.
 const adoptingKey = "generic-ssh-key"
 
+// maxName is how long a host's name may be: a longer one would fail as a folder's name before the controller refused it.
+const maxName = 63
+
 var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-\.]*$`)
 
 type options struct {
@@ -118,7 +121,7 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 
 // checkName refuses what can't name a host, in docker-machine's words.
 func checkName(name string) error {
-	if namePattern.MatchString(name) {
+	if len(name) <= maxName && namePattern.MatchString(name) {
 		return nil
 	}
 	return cli.Failf("Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").

@@ -34,7 +34,7 @@ func Locate(flag string, lookup Lookup, dockerMachine bool) (string, error) {
 		home, _ := lookup("HOME")
 		if home == "" {
 			return "", fault.New(op, fault.Precondition, "", "no state directory is known, since HOME is not set").
-				WithHint("set MCTL_HOME, or give --storage-path")
+				WithHint("set " + variables[0] + ", or give --storage-path")
 		}
 		path = filepath.Join(home, fallback)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/crypto/ssh"
@@ -61,7 +62,7 @@ func (f Folder) Foreign() bool {
 
 // Mark reads the mark; false for a folder that is foreign or not there.
 func (f Folder) Mark() (Mark, bool) {
-	text, err := os.ReadFile(f.File(markFile))
+	text, err := readBounded(f.File(markFile))
 	if err != nil {
 		return Mark{}, false
 	}
@@ -212,14 +213,30 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// maxConfig bounds a foreign config.json: the largest seen has about 4 kB.
-const maxConfig = 1 << 20
+// maxFile bounds what is read of a file that another program may have made: the largest config.json seen has about 4 kB.
+const maxFile = 1 << 20
 
+// readBounded reads a regular file. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
 func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxConfig))
+	return io.ReadAll(io.LimitReader(file, maxFile))
+}
+
+func openRegular(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }

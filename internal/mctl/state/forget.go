@@ -40,7 +40,7 @@ func (f Folder) Forget(seen Mark, controller string) error {
 
 // inTheMaking reports whether a create that has not settled the folder may still come to something.
 func (f Folder) inTheMaking() bool {
-	mark, err := os.Open(f.File(markFile))
+	mark, err := openRegular(f.File(markFile))
 	if err != nil {
 		return false
 	}

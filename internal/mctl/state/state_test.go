@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +70,27 @@ func TestEachContextHasFilesOfItsOwn(t *testing.T) {
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestPipesInPlaceOfFilesAreNotWaitedFor(t *testing.T) {
+	dir := newDir(t)
+	mark, config := dir.Machine("mark"), dir.Machine("config")
+	for _, path := range []string{mark.File(markFile), config.File(configFile)} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, folder := range []Folder{mark, config} {
+		if !folder.Foreign() {
+			t.Errorf("%s is taken for ours", folder.Name)
+		}
+		if driver := folder.ForeignDriver(); driver != "" {
+			t.Errorf("%q was read from %s", driver, folder.Name)
 		}
 	}
 }
