@@ -98,7 +98,7 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 	asked := env.Now()
 	m, err := ask(ctx, env, client, opts)
 	if err != nil {
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || fault.Is(err, fault.Unavailable) {
+		if unanswered(err) {
 			stage.Keep() // it may have been taken note of all the same
 		}
 		return refused(opts.name, err)
@@ -117,6 +117,13 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 		return failure{env, client, m, progress}.of(ctx, reached, err)
 	}
 	return errors.Join(Finish(ctx, env, reached, progress), env.Result(output.Message(reached)))
+}
+
+// unanswered reports whether a create may have been taken note of although it failed. A pre-check that finds a host or a cloud
+// unavailable is an answer: nothing was stored.
+func unanswered(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		fault.Is(err, fault.Unavailable) && fault.ReasonOf(err) != fault.ReasonPrecheck
 }
 
 // checkName refuses what can't name a host, in docker-machine's words.

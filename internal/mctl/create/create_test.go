@@ -96,9 +96,10 @@ func TestRefusedCreateLeavesNothing(t *testing.T) {
 		want    string
 		code    int
 	}{
-		"a pre-check": {fault.New("op", fault.Denied, "web", "no systemd").WithReason(fault.ReasonPrecheck).WithHint("h"), `Error with pre-create check: "no systemd"`, 3},
-		"a flag":      {fault.New("op", fault.Invalid, "web", "--cloud-zone is odd").WithReason(fault.ReasonUsage).WithHint("h"), "Error setting machine configuration from flags provided: --cloud-zone is odd", 2},
-		"a name":      {fault.New("op", fault.Exists, "web", `Docker machine "web" already exists`), `Docker machine "web" already exists`, 1},
+		"a pre-check":                 {fault.New("op", fault.Denied, "web", "no systemd").WithReason(fault.ReasonPrecheck).WithHint("h"), `Error with pre-create check: "no systemd"`, 3},
+		"a host that is out of reach": {fault.New("op", fault.Unavailable, "web", "connection refused").WithReason(fault.ReasonPrecheck).WithHint("h"), `Error with pre-create check: "connection refused"`, 3},
+		"a flag":                      {fault.New("op", fault.Invalid, "web", "--cloud-zone is odd").WithReason(fault.ReasonUsage).WithHint("h"), "Error setting machine configuration from flags provided: --cloud-zone is odd", 2},
+		"a name":                      {fault.New("op", fault.Exists, "web", `Docker machine "web" already exists`), `Docker machine "web" already exists`, 1},
 	} {
 		world := newWorld(t)
 		world.Refuse = func(method string) error {
