@@ -56,6 +56,9 @@ func TestThePageListsExactlyThePermissionsOfTheCallsMade(t *testing.T) {
 		if _, err := d.List(t.Context(), m); err != nil {
 			t.Error(err)
 		}
+		if _, err := d.BootUserData(t.Context(), m); err != nil {
+			t.Error(err)
+		}
 	}
 	all := w.machine("web", "google-reserve-address", "true", "google-accelerator", "type=nvidia-tesla-t4", "google-subnetwork", "default")
 	life(all)
