@@ -31,10 +31,10 @@ func newFlags() *pflag.FlagSet {
 	flags.String("engine-storage-driver", "", "Specify a storage driver to use with the engine")
 	flags.StringArray("engine-env", nil, "Specify environment variables to set in the engine")
 	flags.StringArray("tls-san", nil, "Support extra SANs for TLS certs")
-	flags.Duration("wait-ssh", 0, "How long the host may take until it can be logged in to (default 5m)")
-	flags.Duration("wait-install", 0, "How long the installation of Docker may take (default 10m)")
-	flags.Duration("wait-agent", 0, "How long the agent may take to connect (default 2m)")
-	flags.Duration("wait-boot", 0, "How long a host that joins by its user data may take (default 30m)")
+	flags.Duration("wait-ssh", 5*time.Minute, "How long the host may take until it can be logged in to")
+	flags.Duration("wait-install", 10*time.Minute, "How long the installation of Docker may take")
+	flags.Duration("wait-agent", 2*time.Minute, "How long the agent may take to connect")
+	flags.Duration("wait-boot", 30*time.Minute, "How long a host that joins by its user data may take")
 	flags.String("link", "auto", "How the host's agent connects: direct, ssh (the controller comes over SSH), or auto for either")
 	flags.Bool("rollback", false, "Remove everything again when the creation fails")
 	flags.Bool("no-wait", false, "Return as soon as the machine is asked for")
@@ -65,7 +65,7 @@ func newFlags() *pflag.FlagSet {
 func refuseSwarm(flags *pflag.FlagSet) error {
 	for _, name := range []string{"swarm", "swarm-master", "swarm-discovery"} {
 		if value := flags.Lookup(name).Value.String(); value != "false" && value != "" {
-			return cli.Usagef("--%s asks for the legacy Swarm of Docker Machine, which mctl does not make", name).
+			return cli.Usagef("--%s asks for the legacy Swarm of Docker Machine, which is not made any more", name).
 				WithHint("leave it out; `docker swarm init` on a machine makes a swarm of today")
 		}
 	}
@@ -90,7 +90,7 @@ func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (
 		if value < 0 || value > 24*time.Hour {
 			return nil, cli.Usagef("invalid value %q for flag -%s", value, name).WithHint("give a time such as 90s or 10m, 24h at most")
 		}
-		if value > 0 {
+		if value > 0 && flags.Changed(name) { // else the controller knows best
 			*wait = durationpb.New(value)
 		}
 	}
