@@ -50,8 +50,6 @@ func TestAHostThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
 	h.run(people)
 	l.must("controller", "start")
 	before := h.snapshot()
-	// A dockerd that would be seen as one, without Docker.
-	const dockerd = "cp /bin/bash /run/dockerd && systemd-run -q --unit theirs /run/dockerd -c 'sleep 1000; :' -H tcp://0.0.0.0:2375"
 	for _, c := range []struct {
 		name    string
 		prepare string // on the host, as what undoes it
@@ -80,7 +78,6 @@ func TestAHostThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
 			name: "another port taken", prepare: "systemd-run -q --unit stranger systemd-socket-activate -l 4000 sleep 1000 && until ss -Hltn | grep -q :4000; do sleep 0.05; done",
 			restore: "systemctl stop stranger", args: []string{"--generic-engine-port", "4000"}, says: "port 4000",
 		},
-		{name: "dockerd on TCP", prepare: dockerd, restore: "systemctl stop theirs; rm /run/dockerd", says: "itself listens on tcp://0.0.0.0:2375"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, h := l.within(t), h.in(t)

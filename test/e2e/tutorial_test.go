@@ -41,7 +41,7 @@ func (l *lab) follow(kind string, environment ...string) {
 	}
 	start := time.Now()
 	testscript.Run(t, testscript.Params{
-		Files: []string{file}, Deadline: start.Add(limit),
+		Files: []string{file},
 		Setup: func(env *testscript.Env) error {
 			env.Vars = append(l.environment(environment...), "PATH="+l.bin+":"+os.Getenv("PATH"), "HOME="+env.WorkDir, "WORK="+env.WorkDir)
 			return nil
