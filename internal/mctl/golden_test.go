@@ -155,8 +155,8 @@ func fleet(t *testing.T) *controllertest.Controller {
 	web := controllertest.Running("web", "10.128.0.2")
 	web.Spec.Driver = "nspawn"
 	web.Spec.Engine = &controllerv1.EngineSpec{
-		Labels: []string{"tier=web", "zone=a"}, StorageDriver: "overlay2", Env: []string{"HTTP_PROXY=http://proxy.example.com"}, Options: []string{"log-driver=none"},
-		InsecureRegistries: []string{"registry.example.com:5000"}, RegistryMirrors: []string{"https://mirror.example.com"}, InstallUrl: "https://get.example.com",
+		Labels: []string{"tier=web", "zone=a"}, StorageDriver: "overlay2", Env: []string{"HTTP_PROXY=http://proxy.example"}, Options: []string{"log-driver=none"},
+		InsecureRegistries: []string{"registry.example:5000"}, RegistryMirrors: []string{"https://mirror.example.com"}, InstallUrl: "https://get.example.com",
 	}
 	web.Spec.DriverOptions = options("nspawn-cpus", "2", "nspawn-memory", "512")
 	web.Spec.TlsSans = []string{"web.example.com"}
