@@ -54,10 +54,18 @@ func (f Folder) HasKey() bool { return exists(f.Key()) }
 // Exists reports whether anything has the folder's name.
 func (f Folder) Exists() bool { return exists(f.Path) }
 
-// Foreign reports whether another program made what has the folder's name.
+// Foreign reports whether another program made what has the folder's name. Other commands may put ours there or take it away
+// meanwhile, so it has to be the same before and after the look at its mark.
 func (f Folder) Foreign() bool {
-	_, ours := f.Mark()
-	return f.isLocal() && f.Exists() && !ours
+	before, err := os.Lstat(f.Path)
+	if err != nil || !f.isLocal() {
+		return false
+	}
+	if _, ours := f.Mark(); ours {
+		return false
+	}
+	after, err := os.Lstat(f.Path)
+	return err == nil && os.SameFile(before, after)
 }
 
 // Mark reads the mark; false for a folder that is foreign or not there.
@@ -106,7 +114,7 @@ func (f Folder) Claim(uid string) error {
 		if err := os.RemoveAll(f.Path); err != nil {
 			return Trouble(f.Path, err)
 		}
-	case f.Exists():
+	case f.Foreign():
 		return f.errForeign()
 	}
 	if err := makePrivate(f.Path); err != nil {

@@ -19,6 +19,7 @@ const stale = 24 * time.Hour
 type Stage struct {
 	Folder
 	final      Folder
+	hidden     string // its path until Place
 	controller string
 	mark       *os.File // locked for as long as somebody is making the folder
 	placed     bool
@@ -32,20 +33,33 @@ func (d Dir) Stage(name, controller string) (*Stage, error) {
 	if final.Foreign() {
 		return nil, final.errForeign()
 	}
-	if err := makePrivate(d.Machines()); err != nil {
+	path, err := d.hidden(name)
+	if err != nil {
 		return nil, err
 	}
 	d.sweep()
-	path, err := os.MkdirTemp(d.Machines(), "."+name+"-")
-	if err != nil {
-		return nil, Trouble(d.Machines(), err)
-	}
-	stage := &Stage{Folder: Folder{Path: path, Name: name}, final: final, controller: controller}
+	stage := &Stage{Folder: Folder{Path: path, Name: name}, final: final, hidden: path, controller: controller}
 	if err := stage.hold(); err != nil {
 		stage.Drop()
 		return nil, err
 	}
 	return stage, nil
+}
+
+// hidden makes a folder under a hidden name. Another create that leaves nothing may take the directory away at any moment.
+func (d Dir) hidden(name string) (path string, err error) {
+	for range 100 {
+		if err := makePrivate(d.Machines()); err != nil {
+			return "", err
+		}
+		if path, err = os.MkdirTemp(d.Machines(), "."+name+"-"); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	if err != nil {
+		return "", Trouble(d.Machines(), err)
+	}
+	return path, nil
 }
 
 // hold writes the mark and locks it: a lock ends with its process, however that ends.
@@ -115,6 +129,10 @@ func (s *Stage) Drop() {
 		return
 	}
 	if !s.placed || s.final.isHeld(s.mark) {
+		// Under its hidden name, so that no other create of that name sees a folder that has lost its mark.
+		if s.placed && os.Rename(s.Path, s.hidden) == nil {
+			s.Path = s.hidden
+		}
 		_ = os.RemoveAll(s.Path)
 	}
 	// Fails, as it should, where anything else is in there.

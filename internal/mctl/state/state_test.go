@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -409,5 +410,30 @@ func TestTroubleIsOneSentenceWithAPath(t *testing.T) {
 	put(t, file, "")
 	if err := (Dir{Root: file}).MakeOwn(); !fault.Is(err, fault.Precondition) {
 		t.Errorf("a file as state directory: %v", err)
+	}
+}
+
+// Those who make machines of one name at the same time see no folder of each other's as foreign, whatever they do to it.
+func TestCreatesOfOneNameThatAreRefusedDisturbNoOther(t *testing.T) {
+	d := newDir(t)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 200 {
+				stage, err := d.Stage("web", "c1")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := stage.Place(); err != nil {
+					t.Error(err)
+				}
+				stage.Drop()
+			}
+		})
+	}
+	all.Wait()
+	if left, err := os.ReadDir(d.Machines()); err == nil {
+		t.Errorf("left are %v", left)
 	}
 }
