@@ -1,14 +1,20 @@
 package tunnel
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
+	"mctl/internal/reaper"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
@@ -165,6 +171,56 @@ func session(t *testing.T, sid int) (pids []string) {
 		}
 	}
 	return pids
+}
+
+func TestWhatAKilledAgentLeftRunningIsEndedByTheNext(t *testing.T) {
+	dir := t.TempDir()
+	agent := exec.Command(os.Args[0], "-test.run=^TestACommandGoesOn$")
+	agent.Env = append(os.Environ(), goingOn+"="+dir)
+	out, err := agent.StdoutPipe()
+	if err == nil {
+		err = agent.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	var pid int
+	eventually(t, "the command runs", func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "pid"))
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		return pid > 0
+	})
+	_ = agent.Process.Kill()
+	_ = agent.Wait()
+	if syscall.Kill(pid, 0) != nil {
+		t.Fatal("it ended with the agent: this test shows nothing")
+	}
+	next := New(Config{Logger: hclog.NewNullLogger(), Reaper: reaper.Reaper{Dir: filepath.Join(dir, "tunnels")}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- next.Run(ctx) }()
+	eventually(t, "the command has ended", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(text), ") Z ")
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// goingOn is set in the agent that TestWhatAKilledAgentLeftRunningIsEndedByTheNext kills.
+const goingOn = "MCTL_TEST_GOING_ON"
+
+func TestACommandGoesOn(t *testing.T) {
+	dir := os.Getenv(goingOn)
+	if dir == "" {
+		return // it is for the agent that is killed
+	}
+	w := newWorld(t)
+	w.server.config.Reaper.Dir = filepath.Join(dir, "tunnels")
+	w.exec("sleep 600 & echo $! >" + dir + "/new; mv " + dir + "/new " + dir + "/pid; wait").listen(nil)
 }
 
 func TestACommandIsNotSparedWhenMemoryRunsOut(t *testing.T) {

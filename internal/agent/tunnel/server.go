@@ -15,6 +15,7 @@ import (
 
 	"mctl/internal/agent/tunnel/login"
 	"mctl/internal/fault"
+	"mctl/internal/reaper"
 	agentv1 "mctl/proto/mctl/agent/v1"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	Dial func(ctx context.Context) (*grpc.ClientConn, error)
 	// Program is this executable; it copies files when it is called with "copy".
 	Program string
+	// Reaper ends what an agent that was killed left running.
+	Reaper reaper.Reaper
 	// Root is "/" but in tests, which have accounts of their own there.
 	Root string
 }
@@ -66,6 +69,9 @@ func (s *Server) Open(id []byte) {
 
 // Run serves until ctx ends, and returns when all that was begun has ended.
 func (s *Server) Run(ctx context.Context) error {
+	if left := s.config.Reaper.Reap(); left > 0 {
+		s.config.Logger.Info("ended what an agent that was killed left running", "tunnels", left)
+	}
 	var group sync.WaitGroup
 	defer s.trunk.close()
 	defer group.Wait()

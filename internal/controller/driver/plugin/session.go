@@ -51,7 +51,7 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 	}
 	config := process.Config{
 		Path: d.plugin.path, Dir: dir.Path, Environment: d.environment(dir),
-		Line: s.tell(m.Progress), Debug: s.note,
+		Line: s.tell(m.Progress), Debug: s.note, Reaper: d.plugins.config.reaper(),
 	}
 	if d.account != nil {
 		config.User = &d.account.User
