@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"mctl/internal/reaper"
+	agentv1 "mctl/proto/mctl/agent/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
@@ -261,6 +262,27 @@ func TestManyTunnelsShareOneConnection(t *testing.T) {
 		o.data("x")
 		o.end()
 		if h := o.listen(nil); h.out != "x" || h.exit.GetCode() != 0 {
+			t.Fatalf("%+v", h)
+		}
+	}
+	if n := len(w.dials); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestTunnelsThatAreWantedAtOnceShareOneConnection(t *testing.T) {
+	w := newWorld(t)
+	const many = 30
+	for range many {
+		w.server.Open([]byte("0123456789abcdef"))
+	}
+	order := &agentv1.Order{User: w.user, Work: &tunnelv1.Work{What: &tunnelv1.Work_Exec{Exec: &tunnelv1.Exec{Command: "true"}}}}
+	for range many {
+		o := <-w.streams
+		if err := o.Send(&agentv1.OpenResponse{Message: &agentv1.OpenResponse_Order{Order: order}}); err != nil {
+			t.Fatal(err)
+		}
+		if h := o.listen(nil); h.exit == nil {
 			t.Fatalf("%+v", h)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+
+	"mctl/internal/fault"
 )
 
 // trunk is the connection that tunnels share, made for the first and given up a while after the last.
@@ -35,11 +37,10 @@ func (t *trunk) get(ctx context.Context, anew bool) (*grpc.ClientConn, func(), e
 		}
 	}
 	if t.current == nil {
-		conn, err := t.dial(ctx)
+		conn, err := t.connect(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		conn.Connect()
 		t.current = &shared{conn: conn}
 	}
 	s := t.current
@@ -49,6 +50,24 @@ func (t *trunk) get(ctx context.Context, anew bool) (*grpc.ClientConn, func(), e
 		s.idle = nil
 	}
 	return s.conn, func() { t.release(s) }, nil
+}
+
+// connect makes a connection that stands: those who come meanwhile wait, and share it.
+func (t *trunk) connect(ctx context.Context) (*grpc.ClientConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
+	conn, err := t.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
+		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
+			conn.Close() //nolint:errcheck // it was never used
+			return nil, fault.New("tunnel.connect", fault.Unavailable, "", "the controller does not take another connection")
+		}
+	}
+	return conn, nil
 }
 
 func (t *trunk) release(s *shared) {
