@@ -847,7 +847,7 @@ type DriverOption struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// One text for string, int and bool flags ("true", "8080"), any number for a list.
 	Values []string `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
-	// The content of a secret or file flag. Never returned.
+	// The content of a secret or file flag; of a secret list its values with a zero byte between each two. Never returned.
 	Content       []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2,7 +2,9 @@
 package memory
 
 import (
+	"bytes"
 	"encoding/json"
+	"path/filepath"
 	"regexp"
 
 	"mctl/internal/fault"
@@ -39,6 +41,27 @@ func Recall(state []byte) (Memory, error) {
 		return m, fault.E("memory.Recall", fault.Internal, "", err)
 	}
 	return m, nil
+}
+
+// ConfigAt is the plugin's JSON for a store at a path: byte for byte, but for paths in the store that it was told of before, which
+// has moved with the controller's files since.
+func (m Memory) ConfigAt(store string) []byte {
+	fields, _ := parse(m.Config)
+	before := unquoted(fields["StorePath"])
+	if before == "" || before == store || !filepath.IsAbs(before) {
+		return m.Config
+	}
+	config := m.Config
+	for _, end := range []string{`"`, "/"} {
+		config = bytes.ReplaceAll(config, quoted(before, end), quoted(store, end))
+	}
+	return config
+}
+
+// quoted is how a text begins with a path, up to the path's end.
+func quoted(path, end string) []byte {
+	text, _ := json.Marshal(path)
+	return append(text[:len(text)-1], end...)
 }
 
 // Learn takes the plugin's JSON over, unless it is broken: a plugin that is asked while it works may answer with anything. It
