@@ -2,9 +2,9 @@ package machine
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +15,8 @@ import (
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
-// defaultFormat is docker-machine's table.
-const defaultFormat = "table {{ .Name }}\t{{ .Active }}\t{{ .DriverName}}\t{{ .State }}\t{{ .URL }}\t{{ .Swarm }}\t{{ .DockerVersion }}\t{{ .Error}}"
+// listMemory is how much the runtime holds before it collects more often, in bytes: ten thousand rows and a page of machines fit.
+const listMemory = 14 << 20
 
 type listOptions struct {
 	quiet   bool
@@ -41,23 +41,6 @@ func newList(env *cli.Env) *cobra.Command {
 	return command
 }
 
-// Item is one row, with docker-machine's names for templates.
-type Item struct {
-	Name          string
-	Active        string
-	ActiveHost    bool
-	ActiveSwarm   bool
-	DriverName    string
-	State         string
-	URL           string
-	SwarmOptions  *state.SwarmOptions
-	EngineOptions *state.EngineOptions
-	Swarm         string
-	DockerVersion string
-	Error         string
-	ResponseTime  time.Duration // none: nothing is waited for
-}
-
 func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	if env.JSON() && opts.format != "" {
 		return cli.Usagef("--format and --output json exclude each other").WithHint("leave one of them out")
@@ -66,66 +49,89 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	if err != nil {
 		return err
 	}
-	view := controllerv1.MachineView_MACHINE_VIEW_BASIC
-	if env.JSON() {
-		view = controllerv1.MachineView_MACHINE_VIEW_FULL
-	}
-	machines, err := env.List(ctx, view)
-	if err != nil {
-		return err
-	}
-	known := machines
-	machines = slices.DeleteFunc(slices.Clone(machines), func(m *controllerv1.Machine) bool { return !keep.matches(m) })
 	switch {
-	case opts.quiet && env.JSON():
-		return env.Result(namesOf(machines))
 	case opts.quiet:
-		env.Printf("%s", strings.Join(append(namesOf(machines), ""), "\n"))
-		return nil
+		return listNames(ctx, env, keep)
 	case env.JSON():
-		return env.Result(output.Messages(machines))
+		return listMessages(ctx, env, keep)
 	}
-	items := make([]Item, 0, len(machines))
-	for _, m := range machines {
-		items = append(items, itemOf(env, m))
-	}
-	foreign, err := foreignItems(ctx, env, known)
+	foreign, err := readForeign(env)
 	if err != nil {
 		return err
 	}
-	if len(foreign) > 0 {
-		items = append(items, foreign...)
-		slices.SortStableFunc(items, func(a, b Item) int { return naturalCompare(a.Name, b.Name) })
+	layout, err := layoutOf(opts.format)
+	if err != nil {
+		return err
 	}
-	return writeItems(env, opts.format, items)
-}
-
-func writeItems(env *cli.Env, format string, items []Item) error {
-	if format == "" || format == defaultFormat {
-		// The usual table without the template's cost.
-		rows := make([][]string, 0, len(items))
-		for _, i := range items {
-			rows = append(rows, []string{i.Name, i.Active, i.DriverName, i.State, i.URL, i.Swarm, i.DockerVersion, i.Error})
+	// Of each machine its row alone is kept, and what came with it is collected before it takes more than all else.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(listMemory))
+	var rows []row
+	add := func(item Item) error {
+		text, err := layout.text(item)
+		rows = append(rows, row{name: item.Name, text: text})
+		return err
+	}
+	for page, err := range env.Pages(ctx, controllerv1.MachineView_MACHINE_VIEW_BASIC) {
+		if err != nil {
+			return err
 		}
-		return output.Table(env.Out, []string{"NAME", "ACTIVE", "DRIVER", "STATE", "URL", "SWARM", "DOCKER", "ERRORS"}, rows)
+		for _, m := range page {
+			foreign.leaveOut(m.GetName())
+			if !keep.matches(m) {
+				continue
+			}
+			if err := add(itemOf(env, m, layout.options)); err != nil {
+				return err
+			}
+		}
 	}
-	template, err := output.ParseTemplate(format)
+	if others := foreign.items(ctx, env); len(others) > 0 {
+		for _, item := range others {
+			if err := add(item); err != nil {
+				return err
+			}
+		}
+		slices.SortStableFunc(rows, func(a, b row) int { return naturalCompare(a.name, b.name) })
+	}
+	return layout.write(env.Out, rows)
+}
+
+func listNames(ctx context.Context, env *cli.Env, keep filter) error {
+	names := []string{}
+	for page, err := range env.Pages(ctx, controllerv1.MachineView_MACHINE_VIEW_BASIC) {
+		if err != nil {
+			return err
+		}
+		for _, m := range page {
+			if keep.matches(m) {
+				names = append(names, m.GetName())
+			}
+		}
+	}
+	if env.JSON() {
+		return env.Result(names)
+	}
+	env.Printf("%s", strings.Join(append(names, ""), "\n"))
+	return nil
+}
+
+func listMessages(ctx context.Context, env *cli.Env, keep filter) error {
+	machines, err := env.List(ctx, controllerv1.MachineView_MACHINE_VIEW_FULL)
 	if err != nil {
 		return err
 	}
-	values := make([]any, 0, len(items))
-	for _, item := range items {
-		values = append(values, item)
-	}
-	return template.Write(env.Out, headerItem(), values)
+	return env.Result(output.Messages(slices.DeleteFunc(machines, func(m *controllerv1.Machine) bool { return !keep.matches(m) })))
 }
 
-func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
+// itemOf is a machine's row, with the options of its engine where they are asked for.
+func itemOf(env *cli.Env, m *controllerv1.Machine, options bool) Item {
 	status := m.GetStatus()
 	item := Item{
 		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(state.DriverName(m.GetSpec())), State: output.Line(status.GetState()),
 		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
-		SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(m.GetSpec().GetEngine()),
+	}
+	if options {
+		item.SwarmOptions, item.EngineOptions = state.NewSwarmOptions(), state.NewEngineOptions(m.GetSpec().GetEngine())
 	}
 	if url, err := engine.URL(m); err == nil {
 		item.URL = output.Line(url)
@@ -143,12 +149,4 @@ func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
 func isActive(env *cli.Env, m *controllerv1.Machine) bool {
 	host := env.Getenv("DOCKER_HOST")
 	return host != "" && m.GetStatus().GetState() == "Running" && m.GetStatus().GetUrl() == host
-}
-
-func namesOf(machines []*controllerv1.Machine) []string {
-	names := make([]string, 0, len(machines))
-	for _, m := range machines {
-		names = append(names, m.GetName())
-	}
-	return names
 }

@@ -29,30 +29,16 @@ func ParseTemplate(format string) (*Template, error) {
 	return &Template{parsed: parsed, table: table}, nil
 }
 
-// Write prints one line an item; header is what stands above the columns of a table. Nothing is printed of a template that
-// fails.
-func (t *Template) Write(out io.Writer, header any, items []any) error {
-	var text bytes.Buffer
-	var target io.Writer = &text
-	flush := func() error { return nil }
-	if t.table {
-		w := tabWriter(&text)
-		target, flush = w, w.Flush
-		items = append([]any{header}, items...)
+// Table reports whether the format asks for a header and aligned columns.
+func (t *Template) Table() bool { return t.table }
+
+// Row is what the template makes of one item, fit for a terminal; of a table with tabs between its cells.
+func (t *Template) Row(item any) (string, error) {
+	var text strings.Builder
+	if err := t.parsed.Execute(&text, item); err != nil {
+		return "", badTemplate(err)
 	}
-	for _, item := range items {
-		if err := t.parsed.Execute(target, item); err != nil {
-			return badTemplate(err)
-		}
-		if _, err := io.WriteString(target, "\n"); err != nil {
-			return err
-		}
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(out, Plain(text.String()))
-	return err
+	return Plain(text.String()), nil
 }
 
 // Render fills a template with a document as inspect's --format did: the document is what JSON makes of it, and there are
