@@ -204,6 +204,7 @@ func noSuchCommand(env *cli.Env) cobra.PositionalArgs {
 
 func unknownCommand(env *cli.Env, root *cobra.Command, name string) error {
 	err := cli.Failf("%s: '%s' is not a %s command. See '%s --help'.", env.App(), name, env.App(), env.Args[0])
+	err = err.WithHint("`mctl help` lists the commands")
 	root.SuggestionsMinimumDistance = 2
 	if near := root.SuggestionsFor(name); len(near) > 0 {
 		return err.WithHint("did you mean `" + strings.Join(near, "` or `") + "`?")

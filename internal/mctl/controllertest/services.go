@@ -2,10 +2,10 @@ package controllertest
 
 import (
 	"context"
-	"slices"
 	"maps"
 	"os"
 	"path"
+	"slices"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
