@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"internal/controller/reconcile":  {"internal/fault"},
 	"internal/controller/driver":     {"internal/controller/driver", "internal/reaper", "internal/fault"},
 	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
-	"internal/controller/handout":    {},
+	"internal/controller/handout":    {"internal/lobby"},
 	"internal/controller/sshlink":    {"internal/controller/bootstrap/login", "internal/fault"},
 	"internal/controller/agentlink":  {"internal/controller/event", "internal/host", "internal/fault", "proto/mctl/agent"},
 	"internal/controller/tunnel":     {"internal/fault", "proto/mctl"},

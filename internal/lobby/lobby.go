@@ -30,7 +30,7 @@ func New(size int) *Lobby { return &Lobby{size: size, from: map[netip.Prefix]int
 func (l *Lobby) Enter(conn net.Conn) (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := visitor{conn, origin(conn.RemoteAddr())}
+	v := visitor{conn, Origin(conn.RemoteAddr())}
 	if l.order.Len() >= l.size {
 		l.pushOut()
 	}
@@ -70,8 +70,8 @@ func (l *Lobby) remove(place *list.Element) {
 	}
 }
 
-// origin is where a connection comes from: an IPv4 address, or an IPv6 network of the size that a single site has.
-func origin(address net.Addr) netip.Prefix {
+// Origin is where a connection comes from, as it is counted: an IPv4 address, or an IPv6 network of the size that a single site has.
+func Origin(address net.Addr) netip.Prefix {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {
 		return netip.Prefix{}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"mctl/internal/agent/tunnel/login"
+	"mctl/internal/agent/tunnel/trunk"
 	"mctl/internal/fault"
 	"mctl/internal/reaper"
 	agentv1 "mctl/proto/mctl/agent/v1"
@@ -22,7 +23,6 @@ import (
 const (
 	mostTunnels = 256 // at a time; the controller has a lower limit
 	openLimit   = 15 * time.Second
-	idleLimit   = time.Minute // for which a connection without tunnels is kept
 )
 
 // Config is what a Server needs.
@@ -43,7 +43,7 @@ type Server struct {
 	config   Config
 	accounts login.Accounts
 	wanted   chan []byte
-	trunk    trunk
+	trunk    trunk.Trunk
 }
 
 // New makes a Server. It does nothing until Run.
@@ -53,7 +53,7 @@ func New(config Config) *Server {
 	}
 	return &Server{
 		config: config, accounts: login.Accounts{Root: config.Root}, wanted: make(chan []byte, mostTunnels),
-		trunk: trunk{dial: config.Dial},
+		trunk: trunk.Trunk{Dial: config.Dial},
 	}
 }
 
@@ -73,7 +73,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.config.Logger.Info("ended what an agent that was killed left running", "tunnels", left)
 	}
 	var group sync.WaitGroup
-	defer s.trunk.close()
+	defer s.trunk.Close()
 	defer group.Wait()
 	room := make(chan struct{}, mostTunnels)
 	for {
@@ -115,7 +115,7 @@ func (s *Server) serve(ctx context.Context, id []byte) error {
 // open opens the controller's stream for an id. A connection that broke since it was used last is made anew.
 func (s *Server) open(ctx context.Context, id []byte) (*stream, *agentv1.Order, func(), error) {
 	for attempt := 0; ; attempt++ {
-		conn, release, err := s.trunk.get(ctx, attempt > 0)
+		conn, release, err := s.trunk.Get(ctx, attempt > 0)
 		if err != nil {
 			return nil, nil, nil, err
 		}

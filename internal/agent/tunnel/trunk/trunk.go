@@ -1,4 +1,5 @@
-package tunnel
+// Package trunk is the connection that tunnels share.
+package trunk
 
 import (
 	"context"
@@ -11,9 +12,15 @@ import (
 	"mctl/internal/fault"
 )
 
-// trunk is the connection that tunnels share, made for the first and given up a while after the last.
-type trunk struct {
-	dial func(ctx context.Context) (*grpc.ClientConn, error)
+const (
+	openLimit = 15 * time.Second
+	idleLimit = time.Minute // for which a connection without tunnels is kept
+)
+
+// Trunk is a connection, made for the first tunnel and given up a while after the last. It is safe for use at the same time.
+type Trunk struct {
+	// Dial makes a connection.
+	Dial func(ctx context.Context) (*grpc.ClientConn, error)
 
 	mu      sync.Mutex
 	current *shared
@@ -26,8 +33,8 @@ type shared struct {
 	idle  *time.Timer // ends it; nil while it is used
 }
 
-// get returns a connection that stands, and what gives it back. anew makes one in any case.
-func (t *trunk) get(ctx context.Context, anew bool) (*grpc.ClientConn, func(), error) {
+// Get returns a connection that stands, and what gives it back. anew makes one in any case.
+func (t *Trunk) Get(ctx context.Context, anew bool) (*grpc.ClientConn, func(), error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.current; s != nil && (anew || s.conn.GetState() != connectivity.Ready) {
@@ -53,10 +60,10 @@ func (t *trunk) get(ctx context.Context, anew bool) (*grpc.ClientConn, func(), e
 }
 
 // connect makes a connection that stands: those who come meanwhile wait, and share it.
-func (t *trunk) connect(ctx context.Context) (*grpc.ClientConn, error) {
+func (t *Trunk) connect(ctx context.Context) (*grpc.ClientConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
-	conn, err := t.dial(ctx)
+	conn, err := t.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +71,13 @@ func (t *trunk) connect(ctx context.Context) (*grpc.ClientConn, error) {
 	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
 		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
 			conn.Close() //nolint:errcheck // it was never used
-			return nil, fault.New("tunnel.connect", fault.Unavailable, "", "the controller does not take another connection")
+			return nil, fault.New("trunk.connect", fault.Unavailable, "", "the controller does not take another connection")
 		}
 	}
 	return conn, nil
 }
 
-func (t *trunk) release(s *shared) {
+func (t *Trunk) release(s *shared) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.users--; s.users > 0 {
@@ -90,8 +97,8 @@ func (t *trunk) release(s *shared) {
 	})
 }
 
-// close ends the connection that nobody uses any more.
-func (t *trunk) close() {
+// Close ends the connection that nobody uses any more.
+func (t *Trunk) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current != nil {
