@@ -338,3 +338,32 @@ func TestAHostSendsNothingButWhatItWasAskedFor(t *testing.T) {
 		})
 	}
 }
+
+func TestAFileThatDoesNotSayItsLengthIsSentWhole(t *testing.T) {
+	want, err := os.ReadFile("/proc/version")
+	if err != nil {
+		t.Skip("there is no /proc")
+	}
+	to := t.TempDir()
+	if sent, received := carry("/proc/version", to, false); sent != nil || received != nil {
+		t.Fatalf("%v, %v", sent, received)
+	}
+	if got, err := os.ReadFile(filepath.Join(to, "version")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestNoNameSteersATerminal(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "a\x1b[31m")
+	if err := os.Mkdir(from, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(from, "p\x1b[2J"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, recursive := range []bool{true, false} {
+		if sent, _ := carry(from, t.TempDir(), recursive); sent == nil || strings.Contains(sent.Error(), "\x1b") {
+			t.Errorf("%q", sent)
+		}
+	}
+}

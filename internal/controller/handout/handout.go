@@ -46,14 +46,14 @@ type Server struct {
 
 	mu        sync.Mutex
 	downloads int
-	origins   map[netip.Prefix]int // downloads by where they go to
+	origins   map[string]int // downloads by where they go to
 }
 
 // New makes a server.
 func New(agents Agents, logger hclog.Logger) *Server {
 	return &Server{
 		agents: agents, logger: logger, conns: make(chan net.Conn), done: make(chan struct{}),
-		open: lobby.New(maxConnections), origins: map[netip.Prefix]int{},
+		open: lobby.New(maxConnections), origins: map[string]int{},
 	}
 }
 
@@ -114,13 +114,13 @@ func (s *Server) give(arch string) http.HandlerFunc {
 }
 
 // originOf is where a request comes from.
-func originOf(r *http.Request) netip.Prefix {
+func originOf(r *http.Request) string {
 	address, _ := netip.ParseAddrPort(r.RemoteAddr) // or it is none of the network's
 	return lobby.Origin(net.TCPAddrFromAddrPort(address))
 }
 
 // begin counts a download, unless there are too many.
-func (s *Server) begin(origin netip.Prefix) bool {
+func (s *Server) begin(origin string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.downloads >= maxDownloads || s.origins[origin] >= mostOfOrigin {
@@ -131,7 +131,7 @@ func (s *Server) begin(origin netip.Prefix) bool {
 	return true
 }
 
-func (s *Server) end(origin netip.Prefix) {
+func (s *Server) end(origin string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.downloads--
