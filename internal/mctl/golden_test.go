@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -42,6 +43,12 @@ func newTranscript(t *testing.T, c *controllertest.Controller, volatile ...strin
 // the program are variables.
 func (tr *transcript) run(words ...string) {
 	tr.t.Helper()
+	tr.runAt(time.Now(), words...)
+}
+
+// runAt is run at a time that the command takes for the present.
+func (tr *transcript) runAt(now time.Time, words ...string) {
+	tr.t.Helper()
 	variables := map[string]string{}
 	line := make([]string, 0, len(words))
 	for _, word := range words {
@@ -55,7 +62,7 @@ func (tr *transcript) run(words ...string) {
 		variables[name], words = value, words[1:]
 	}
 	env := tr.c.Env()
-	env.Args = words
+	env.Args, env.Now = words, func() time.Time { return now }
 	lookup := env.Lookup
 	env.Lookup = func(name string) (string, bool) {
 		if value, ok := variables[name]; ok {

@@ -29,6 +29,7 @@ import (
 	"mctl/internal/mctl/orphans"
 	"mctl/internal/mctl/power"
 	"mctl/internal/mctl/shell"
+	"mctl/internal/mctl/top"
 	"mctl/internal/mctl/transfer"
 	"mctl/internal/mctl/use"
 )
@@ -85,7 +86,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), use.Commands(env), shell.Commands(env),
-		transfer.Commands(env), forward.Commands(env), logs.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), manual.Commands(env), {newVersion(env), newCompletion(env)},
+		transfer.Commands(env), forward.Commands(env), logs.Commands(env), top.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), manual.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)
 	}

@@ -91,7 +91,7 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 				return err
 			}
 		}
-		slices.SortStableFunc(rows, func(a, b row) int { return naturalCompare(a.name, b.name) })
+		slices.SortStableFunc(rows, func(a, b row) int { return output.NaturalCompare(a.name, b.name) })
 	}
 	return layout.write(env.Out, rows)
 }

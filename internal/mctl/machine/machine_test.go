@@ -23,21 +23,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestNamesAreOrderedAsPeopleDo(t *testing.T) {
-	want := []string{"", "a", "A1", "a02", "a2b", "a10", "a10.1", "a10.2", "b", "n2", "N10", "n010x"}
-	got := slices.Clone(want)
-	slices.Reverse(got)
-	slices.SortStableFunc(got, naturalCompare)
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-	for _, pair := range [][2]string{{"a", "A"}, {"x1", "X1"}} {
-		if naturalCompare(pair[0], pair[1]) != 0 {
-			t.Errorf("%q and %q differ", pair[0], pair[1])
-		}
-	}
-}
-
 func TestFiltersKeepWhatTheyNamed(t *testing.T) {
 	m := controllertest.Running("web-1", "10.0.0.1")
 	m.Spec.Driver = "Generic"
