@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"internal/controller/handout":    {"internal/lobby"},
 	"internal/controller/sshlink":    {"internal/controller/bootstrap/login", "internal/fault"},
 	"internal/controller/agentlink":  {"internal/controller/event", "internal/host", "internal/fault", "proto/mctl/agent"},
-	"internal/controller/tunnel":     {"internal/fault", "proto/mctl"},
+	"internal/controller/tunnel":     {"internal/host", "internal/fault", "proto/mctl"},
 	"internal/controller/ca":         {"internal/controller/request", "internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},
 	"internal/controller/credential": {"internal/controller/store", "internal/controller/request", "internal/fault", "proto/mctl/record"},
 	"internal/controller/request":    {"internal/fault", "proto/mctl/record"},

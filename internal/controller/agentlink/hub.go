@@ -163,7 +163,7 @@ func (h *Hub) quotas(uid string) (calm, insane *rate.Limiter) {
 
 // attach makes a session the machine's own. An older one ends; if it was alive, somebody cloned a disk.
 func (h *Hub) attach(s *session, hello *agentv1.Hello) {
-	version, facts := line(hello.GetAgentVersion()), factsOf(hello.GetHost())
+	version, facts := host.Line(hello.GetAgentVersion()), factsOf(hello.GetHost())
 	applied := appliedOf(hello.GetApplied()) // none is none: what another agent had applied before is no answer
 	h.mu.Lock()
 	e := h.entry(s.uid)

@@ -428,7 +428,7 @@ func TestWhatAHostileAgentSaysFitsOthersScreensAndDocuments(t *testing.T) {
 	for key, value := range e.Attributes {
 		size += len(key) + len(value)
 	}
-	if !ok || size > maxLine+2*maxAttributes*maxAttribute {
+	if !ok || size > host.MaxLine+2*maxAttributes*maxAttribute {
 		t.Errorf("%d bytes of one event", size)
 	}
 }

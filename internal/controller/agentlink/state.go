@@ -15,7 +15,7 @@ func (s *session) greet(hello *agentv1.Hello) error {
 			fmt.Errorf("the agent speaks protocol %d, this controller %d to %d", p, oldestSpoken, newestSpoken)).
 			WithHint("upgrade the older side")
 	}
-	s.instance = line(hello.GetInstance())
+	s.instance = host.Line(hello.GetInstance())
 	s.hub.attach(s, hello)
 	// A removal that came since has ended the sessions that were there: this one must not outlive it.
 	if _, err := s.hub.config.Identify(s.stream.Context()); err != nil {
