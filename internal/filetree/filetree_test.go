@@ -325,7 +325,7 @@ func TestAHostSendsNothingButWhatItWasAskedFor(t *testing.T) {
 			}()
 			err := Relay(w, bytes.NewReader(text), c.asked)
 			w.CloseWithError(err)
-			<-received
+			_ = <-received
 			for target, err := range map[string]error{direct: Receive(bytes.NewReader(text), direct, c.asked), relayed: err} {
 				if refused := len(c.entries) > 1 && !c.asked.Recursive || c.taken == "" || c.taken == "jo"; refused != (err != nil) {
 					t.Errorf("%v", err)
