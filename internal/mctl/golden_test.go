@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"mctl/internal/buildinfo"
 	"mctl/internal/mctl/controllertest"
@@ -242,6 +243,18 @@ func TestGoldenList(t *testing.T) {
 	tr.run("mctl", "ls")
 	tr.run("DOCKER_HOST=tcp://10.128.0.2:2376", "docker-machine", "ls", "-t", "5", "ignored", "words")
 	tr.run("mctl", "ls", "-q")
+	tr.c.Change("web", func(m *controllerv1.Machine) {
+		b := busy("web", 3*time.Second, 12, 31, 61, 4)
+		m.Status.Health, m.Status.Link = b.GetStatus().GetHealth(), b.GetStatus().GetLink()
+		m.Status.Host = &controllerv1.HostStatus{Os: "Debian GNU/Linux 12\x1b[1m (bookworm)", Arch: "amd64", AgentVersion: "v1"}
+		m.Status.Engine.CertificateExpireTime, m.CreateTime = timestamppb.New(noon.AddDate(0, 0, 29)), timestamppb.New(noon)
+	})
+	tr.runAt(noon, "mctl", "ls", "--columns", "name,state,cpu,memory,disk,containers,age,link,expiry,errors")
+	tr.runAt(noon, "mctl", "ls", "--columns", "CREATED, OS,ARCH,AGENT,ADDRESS,NAME", "--filter", "name=^web$")
+	tr.runAt(noon, "mctl", "ls", "--columns", "NAME,ACTIVE,DRIVER,STATE,URL,SWARM,DOCKER,ERRORS")
+	for _, words := range []string{"--columns name,size", "--columns name,", "--columns name -q", "--columns name --format {{.Name}}"} {
+		tr.run(append([]string{"mctl", "ls"}, strings.Fields(words)...)...)
+	}
 	for _, field := range listFields() {
 		tr.run("DOCKER_HOST=tcp://10.128.0.2:2376", "mctl", "ls", "--format", `table {{.Name}}\t{{`+field+`}}`)
 		tr.run("DOCKER_HOST=tcp://10.128.0.2:2376", "mctl", "ls", "--format", `{{.Name}}\n\t{{`+field+`}} `)

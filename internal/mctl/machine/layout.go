@@ -7,6 +7,7 @@ import (
 
 	"mctl/internal/mctl/output"
 	"mctl/internal/mctl/state"
+	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // defaultFormat is docker-machine's table.
@@ -27,12 +28,15 @@ type Item struct {
 	DockerVersion string
 	Error         string
 	ResponseTime  time.Duration // none: nothing is waited for
+
+	machine *controllerv1.Machine // nil for a folder of another program's
 }
 
 // layout is how ls shows machines, each on a row.
 type layout struct {
 	text    func(Item) (string, error)
 	options bool   // whether text wants the options of machines
+	full    bool   // whether it wants more than their basic view
 	table   bool   // whether rows have columns, and
 	header  string // what stands above them
 }

@@ -23,13 +23,14 @@ type listOptions struct {
 	filters []string
 	timeout int
 	format  string
+	columns string
 }
 
 func newList(env *cli.Env) *cobra.Command {
 	var opts listOptions
 	command := &cobra.Command{
 		Use: "ls", Short: "List machines",
-		Example: "mctl ls --filter state=Running --filter driver=generic\nmctl ls --format '{{.Name}}: {{.URL}}'",
+		Example: "mctl ls --filter state=Running --filter driver=generic\nmctl ls --format '{{.Name}}: {{.URL}}'\nmctl ls --columns name,cpu,memory,containers,expiry",
 		Args:    cobra.ArbitraryArgs,
 		RunE:    func(command *cobra.Command, _ []string) error { return list(command.Context(), env, opts) },
 	}
@@ -38,12 +39,17 @@ func newList(env *cli.Env) *cobra.Command {
 	flags.StringArrayVar(&opts.filters, "filter", nil, "Filter output based on conditions provided")
 	flags.IntVarP(&opts.timeout, "timeout", "t", 10, "Timeout in seconds, accepted for docker-machine's sake: nothing is waited for")
 	flags.StringVarP(&opts.format, "format", "f", "", "Pretty-print machines using a Go template")
+	flags.StringVar(&opts.columns, "columns", "", "Show these columns, separated by commas: "+strings.Join(columnNames(), ", "))
+	_ = command.RegisterFlagCompletionFunc("columns", completeColumns) // fails for no such flag alone
 	return command
 }
 
 func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	if env.JSON() && opts.format != "" {
 		return cli.Usagef("--format and --output json exclude each other").WithHint("leave one of them out")
+	}
+	if opts.columns != "" && (env.JSON() || opts.format != "" || opts.quiet) {
+		return cli.Usagef("--columns is for tables alone, without --format, --quiet and --output json").WithHint("leave one of them out")
 	}
 	keep, err := parseFilters(opts.filters)
 	if err != nil {
@@ -60,8 +66,15 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 		return err
 	}
 	layout, err := layoutOf(opts.format)
+	if opts.columns != "" {
+		layout, err = layoutOfColumns(opts.columns, env.Now())
+	}
 	if err != nil {
 		return err
+	}
+	view := controllerv1.MachineView_MACHINE_VIEW_BASIC
+	if layout.full {
+		view = controllerv1.MachineView_MACHINE_VIEW_FULL
 	}
 	// Of each machine its row alone is kept, and what came with it is collected before it takes more than all else.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(listMemory))
@@ -71,7 +84,7 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 		rows = append(rows, row{name: item.Name, text: text})
 		return err
 	}
-	for page, err := range env.Pages(ctx, controllerv1.MachineView_MACHINE_VIEW_BASIC) {
+	for page, err := range env.Pages(ctx, view) {
 		if err != nil {
 			return err
 		}
@@ -127,7 +140,7 @@ func listMessages(ctx context.Context, env *cli.Env, keep filter) error {
 func itemOf(env *cli.Env, m *controllerv1.Machine, options bool) Item {
 	status := m.GetStatus()
 	item := Item{
-		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(state.DriverName(m.GetSpec())), State: output.Line(status.GetState()),
+		machine: m, Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(state.DriverName(m.GetSpec())), State: output.Line(status.GetState()),
 		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
 	}
 	if options {
