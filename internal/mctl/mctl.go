@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -34,12 +35,18 @@ import (
 	"mctl/internal/mctl/use"
 )
 
+// grace is how long a command may take to its end after an interrupt: some look first what became of what they asked for.
+const grace = 5 * time.Second
+
 // Main runs the command line of this process and returns the exit code. An interrupt ends what is being waited for; a second
-// one ends the process as if there were no first.
+// one, or grace, ends the process whatever it does, such as filling a template that loops.
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() {
+		stop()
+		time.AfterFunc(grace, func() { os.Exit(cli.ExitInterrupted) })
+	})
 	return Run(ctx, cli.OSEnv())
 }
 

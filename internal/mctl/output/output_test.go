@@ -102,6 +102,21 @@ func TestBadTemplatePrintsNothingAndSaysSo(t *testing.T) {
 	}
 }
 
+func TestTemplateThatLoopsTakesNotAllMemory(t *testing.T) {
+	const loop = `{{range 1000000000}}{{printf "%100000d" 1}}{{end}}`
+	parsed, err := ParseTemplate(loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row, err := parsed.Row(item{"web", ""}); !fault.Is(err, fault.Invalid) || row != "" {
+		t.Errorf("%d bytes, %v", len(row), err)
+	}
+	var out bytes.Buffer
+	if err := Render(&out, loop, []byte("1")); !fault.Is(err, fault.Invalid) || out.Len() > 0 {
+		t.Errorf("%d bytes, %v", out.Len(), err)
+	}
+}
+
 func TestRenderSeesTheDocumentAsJSONHasIt(t *testing.T) {
 	document := []byte(`{"Name":"web","Driver":{"IPAddress":"10.0.0.1","Evil":"\u001b[2J"},"Ports":[1,2.5],"HTML":"<&>"}`)
 	for format, want := range map[string]string{

@@ -1,9 +1,9 @@
 package output
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"text/template"
@@ -34,11 +34,8 @@ func (t *Template) Table() bool { return t.table }
 
 // Row is what the template makes of one item, fit for a terminal; of a table with tabs between its cells.
 func (t *Template) Row(item any) (string, error) {
-	var text strings.Builder
-	if err := t.parsed.Execute(&text, item); err != nil {
-		return "", badTemplate(err)
-	}
-	return Plain(text.String()), nil
+	text, err := execute(t.parsed, item)
+	return Plain(text), err
 }
 
 // Render fills a template with a document as inspect's --format did: the document is what JSON makes of it, and there are
@@ -55,12 +52,33 @@ func Render(out io.Writer, format string, document []byte) error {
 	if err := json.Unmarshal(document, &value); err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	if err := parsed.Execute(&text, value); err != nil {
-		return badTemplate(err)
+	text, err := execute(parsed, value)
+	if err != nil {
+		return err
 	}
-	_, err = io.WriteString(out, Plain(text.String())+"\n")
+	_, err = io.WriteString(out, Plain(text)+"\n")
 	return err
+}
+
+// maxText bounds what a template makes of one item, in bytes: one that loops must not take all memory.
+const maxText = 16 << 20
+
+func execute(parsed *template.Template, value any) (string, error) {
+	var text bounded
+	if err := parsed.Execute(&text, value); err != nil {
+		return "", badTemplate(err)
+	}
+	return text.String(), nil
+}
+
+// bounded takes up to maxText.
+type bounded struct{ strings.Builder }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxText {
+		return 0, fmt.Errorf("it makes more than %d MB of one machine", maxText>>20)
+	}
+	return b.Builder.Write(p)
 }
 
 func badTemplate(err error) error {
