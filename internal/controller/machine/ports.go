@@ -68,6 +68,8 @@ type Authorities interface {
 	ControlCA() []byte
 	// EngineCA returns the certificates (PEM) of an engine authority.
 	EngineCA(ctx context.Context, authority string) ([]byte, error)
+	// Ends returns when the control authority and an engine authority end, each zero where that is not known. It asks nobody.
+	Ends(authority string) (control, engine time.Time)
 	// Revoke takes a subject's right away; a subject without any is success.
 	Revoke(ctx context.Context, subject string) error
 }

@@ -410,7 +410,8 @@ func (b *mailbox) apply(uid string, failure *host.Failure) {
 type authorities struct {
 	life            time.Duration // of the last ticket
 	issued, revoked []string
-	err             error // of Revoke
+	err             error     // of Revoke
+	control, engine time.Time // when they end
 }
 
 func (a *authorities) IssueTicket(_ context.Context, subject string, life time.Duration) (pki.Ticket, error) {
@@ -418,6 +419,7 @@ func (a *authorities) IssueTicket(_ context.Context, subject string, life time.D
 	return pki.NewTicket([32]byte{})
 }
 func (a *authorities) ControlCA() []byte                                { return []byte("control CA") }
+func (a *authorities) Ends(string) (control, engine time.Time)          { return a.control, a.engine }
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
 func (a *authorities) Revoke(_ context.Context, subject string) error {
 	a.revoked = append(a.revoked, subject)
