@@ -37,7 +37,7 @@ func (f *fleet) follow(ctx context.Context) error {
 		err := f.watch(ctx, func(*controllerv1.Machine) bool { return true })
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // nobody watches any more
 		case !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Resync):
 			return err
 		case fault.Is(err, fault.Unavailable):
