@@ -317,15 +317,15 @@ func TestAHostSendsNothingButWhatItWasAskedFor(t *testing.T) {
 			direct, relayed := t.TempDir(), t.TempDir()
 			text := stream(t, c.entries...)
 			r, w := io.Pipe()
-			received := make(chan error, 1)
+			done := make(chan struct{})
 			go func() {
+				defer close(done)
 				err := Receive(r, relayed, Asked{Anything: true}) // as a host takes it
 				r.CloseWithError(err)
-				received <- err
 			}()
 			err := Relay(w, bytes.NewReader(text), c.asked)
 			w.CloseWithError(err)
-			_ = <-received
+			<-done
 			for target, err := range map[string]error{direct: Receive(bytes.NewReader(text), direct, c.asked), relayed: err} {
 				if refused := len(c.entries) > 1 && !c.asked.Recursive || c.taken == "" || c.taken == "jo"; refused != (err != nil) {
 					t.Errorf("%v", err)
