@@ -51,7 +51,7 @@ func (f Folder) giveBack(place Folder) error {
 
 // inTheMaking reports whether a create that has not settled the folder may still come to something.
 func (f Folder) inTheMaking() bool {
-	mark, err := openRegular(f.File(markFile))
+	mark, err := openRegular(f.File(markFile), syscall.O_NOFOLLOW)
 	if err != nil {
 		return false
 	}
