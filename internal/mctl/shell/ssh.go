@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -186,14 +187,18 @@ type Program struct {
 	Out       io.Writer
 }
 
-// Run runs it in the caller's terminal, with its standard output at Out, and ends as it ends, with its exit code.
+// Run runs it in the caller's terminal, with its standard output at Out, and ends as it ends, with its exit code. On Linux it
+// does not outlive us, even where we are killed.
 func (p Program) Run(ctx context.Context, env *cli.Env) error {
+	runtime.LockOSThread() // the kernel takes the end of the thread that started it for our end
+	defer runtime.UnlockOSThread()
 	env.Debugf("running %s %q", p.Path, p.Args)
 	command := exec.CommandContext(ctx, p.Path, p.Args...)
 	command.Stdin, command.Stdout, command.Stderr = env.In, p.Out, env.Err
 	command.Env = append(os.Environ(), p.Variables...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 2 * time.Second
+	command.SysProcAttr = endsWithUs()
 	err := command.Run()
 	var exit *exec.ExitError
 	switch {
