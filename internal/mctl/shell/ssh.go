@@ -31,7 +31,8 @@ func newSSH(env *cli.Env) *cobra.Command {
 	command := &cobra.Command{
 		Use: "ssh [arg...]", Short: "Log into or run a command on a machine with SSH.",
 		Long: "Arguments are [machine-name] [command]. What the command prints is passed on as it is, with its exit code.\n" +
-			"--via stands before the machine's name.",
+			"--via stands before the machine's name. By itself a command without a terminal goes through the machine's agent, which is " +
+			"sooner there than a login, and all else directly where the host answers from here.",
 		Example:            "mctl ssh web\nmctl ssh web uptime\nmctl ssh web -L 8080:localhost:80\nmctl ssh --via agent web",
 		DisableFlagParsing: true, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -58,8 +59,15 @@ func ssh(ctx context.Context, env *cli.Env, args []string) error {
 	if len(args) > 0 {
 		args = args[1:]
 	}
-	if tunnel.ThroughAgent(ctx, env, via, m) {
-		return tunnel.SSH(ctx, env, m.GetName(), args)
+	if suffices := tunnel.Suffices(env, via, m, args); suffices || tunnel.ThroughAgent(ctx, env, via, m) {
+		session, err := tunnel.SSH(ctx, env, m.GetName(), args)
+		if err == nil {
+			return session.Run(ctx, env)
+		}
+		if !suffices || ctx.Err() != nil {
+			return err
+		}
+		env.Debugf("the agent does not run it (%v), logging in", err)
 	}
 	host, err := HostOf(env, m)
 	if err != nil {
