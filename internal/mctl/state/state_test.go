@@ -378,6 +378,36 @@ func TestWhatKilledCreatesLeftIsSweptAndNothingElse(t *testing.T) {
 	}
 }
 
+// A create that had asked would have given its folder the machine's name, unless that was taken.
+func TestFolderOfACreateThatDiedBeforeItAskedGoesWithTheNextOne(t *testing.T) {
+	dir := newDir(t)
+	later := time.Now().Add(-2 * unanswered)
+	stage := func(name string, dead bool, began time.Time) *Stage {
+		s, err := dir.Stage(name, "c1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(s.File(markFile), began, began); err != nil {
+			t.Fatal(err)
+		}
+		if dead {
+			_ = s.mark.Close()
+		}
+		return s
+	}
+	died, living, fresh, taken := stage("died", true, later), stage("living", false, later), stage("fresh", true, time.Now()), stage("taken", true, later)
+	aside := Folder{Path: filepath.Join(dir.Machines(), ".moved"+forgotten), Name: "moved"}
+	if err := errors.Join(dir.Machine("taken").Claim("uid"), os.MkdirAll(aside.Path, 0o700), aside.writeMark(Mark{}), os.Chtimes(aside.File(markFile), later, later)); err != nil {
+		t.Fatal(err)
+	}
+	dir.sweep()
+	for folder, stays := range map[Folder]bool{died.Folder: false, living.Folder: true, fresh.Folder: true, taken.Folder: true, aside: true} {
+		if folder.Exists() != stays {
+			t.Errorf("%s is there: %v", folder.Path, !stays)
+		}
+	}
+}
+
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGhSCYtM8DkNZ9l8FeFDX+DURgsl0eT9E0XUZMV1jJao"
 
 func TestKnownHostsHoldKeysAndNothingElse(t *testing.T) {
