@@ -21,7 +21,10 @@ func desiredOf(m *agentv1.Desired) host.Desired {
 			RegistryMirrors: e.GetRegistryMirrors(), Options: e.GetOptions(), Upgrade: e.GetUpgrade(),
 			Provision: e.GetProvision(), RepositoryReachable: e.GetDockerRepositoryReachable(), AdoptRestart: host.AdoptRestart(e.GetAdoptRestart()),
 		},
-		Front: host.Front{Port: uint16(min(f.GetPort(), math.MaxUint16)), SANs: f.GetSans(), ClientCA: f.GetClientCa(), Rotation: f.GetRotation()},
+		Front: host.Front{
+			Port: uint16(min(f.GetPort(), math.MaxUint16)), SANs: f.GetSans(), ClientCA: f.GetClientCa(), Rotation: f.GetRotation(),
+			Certificate: f.GetServerCertificate(), Key: f.GetServerKey(),
+		},
 	}
 	if r := m.GetRelease(); r != nil {
 		wish.Release = &host.Release{PurgeEngine: r.GetPurgeEngine()}

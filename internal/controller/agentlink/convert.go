@@ -25,6 +25,7 @@ func desiredMessage(d host.Desired) *agentv1.Desired {
 		},
 		Front: &agentv1.FrontDesired{
 			Port: uint32(d.Front.Port), Sans: d.Front.SANs, ClientCa: d.Front.ClientCA, Rotation: d.Front.Rotation,
+			ServerCertificate: d.Front.Certificate, ServerKey: d.Front.Key,
 		},
 	}
 	if d.Release != nil {

@@ -45,6 +45,7 @@ var access = map[string]caller{
 	"/mctl.controller.v1.MachineService/CreateMachine":               operator,
 	"/mctl.controller.v1.MachineService/DeleteMachine":               operator,
 	"/mctl.controller.v1.MachineService/GetMachine":                  operator,
+	"/mctl.controller.v1.MachineService/ImportMachine":               operator,
 	"/mctl.controller.v1.MachineService/ListMachines":                operator,
 	"/mctl.controller.v1.MachineService/ProvisionMachine":            operator,
 	"/mctl.controller.v1.MachineService/RegenerateCertificates":      operator,

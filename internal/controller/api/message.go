@@ -21,6 +21,7 @@ var phases = map[machines.Phase]controllerv1.Phase{
 	machines.Installing: controllerv1.Phase_PHASE_INSTALLING, machines.Running: controllerv1.Phase_PHASE_RUNNING,
 	machines.Stopping: controllerv1.Phase_PHASE_STOPPING, machines.Stopped: controllerv1.Phase_PHASE_STOPPED,
 	machines.Starting: controllerv1.Phase_PHASE_STARTING, machines.Deleting: controllerv1.Phase_PHASE_DELETING,
+	machines.Importing: controllerv1.Phase_PHASE_IMPORTING,
 }
 
 // message is a machine as callers see it: record and live facts, without secrets.
@@ -64,7 +65,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		message.Power = controllerv1.PowerState_POWER_STATE_STOPPED
 	}
 	if s.Deleted {
-		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, Persist: s.DeletePersist, PurgeEngine: s.PurgeEngine}
+		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, Persist: s.DeletePersist, Abandon: s.DeleteAbandon, PurgeEngine: s.PurgeEngine}
 	}
 	if s.Waits != (machines.Waits{}) {
 		message.Waits = &controllerv1.Waits{
@@ -120,7 +121,10 @@ func statusMessage(m *machines.Machine, view machines.View) *controllerv1.Machin
 			CertificateExpireTime: timestamp(s.Front.CertificateExpiry), CertificateSerial: s.Front.CertificateSerial,
 			AwaitsRestart: s.Engine.AwaitsRestart,
 		},
-		Link: linkMessage(m, view),
+		Link: linkMessage(m, view), Agentless: s.Agentless,
+	}
+	if m.Import != nil {
+		message.ImportSource = m.Import.Source
 	}
 	if f := s.Failure; f != nil {
 		message.Failure = &controllerv1.Failure{Kind: f.Kind, Message: f.Message, Hint: f.Hint, Time: timestamp(f.Time)}

@@ -74,6 +74,7 @@ type Machine struct {
 	Options      Options   // flags as the caller resolved them, with defaults filled in
 	PublicKeys   []string  // authorized_keys lines that shall be able to log in
 	State        []byte    // what the driver returned last as Instance.State; nil at first
+	Imported     *Imported // what docker-machine knew of the host; nil for one that was made here
 	UserData     *UserData // for a UserDataBooter: what the host shall run as it boots; nil for a host that is logged in to
 	Progress     Progress  // tells people what is going on; never nil
 	// Keep stores a state while a Create is still under way, as Instance.State is stored at its end: before it returns, what was made

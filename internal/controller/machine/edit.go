@@ -38,7 +38,11 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name)).
 				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone", name))
 		}
+		before := m.Spec
 		edit(&m.Spec)
+		if err := s.powerless(m, before); err != nil {
+			return false, err
+		}
 		if m.Spec.Power == PowerOff && s.adopted(m) {
 			verb := "stop"
 			if m.Spec.Force {
@@ -62,6 +66,7 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 type Deletion struct {
 	Force   bool // forget the record even where the host can't be removed
 	Persist bool // where the provider fails, go on without end; a host that was adopted is given up then
+	Abandon bool // forget the record, and leave provider and host as they are
 	Purge   bool // on an adopted host, also remove a Docker that we installed
 }
 
@@ -78,6 +83,7 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 		}
 		m.Spec.Deleted = true
 		m.Spec.DeleteForce = m.Spec.DeleteForce || how.Force || how.Persist && s.adopted(m)
+		m.Spec.DeleteAbandon = m.Spec.DeleteAbandon || how.Abandon
 		m.Spec.DeletePersist = m.Spec.DeletePersist || how.Persist
 		m.Spec.PurgeEngine = m.Spec.PurgeEngine || how.Purge
 		m.Generation++
@@ -125,7 +131,7 @@ func (s *Service) write(ctx context.Context, name string, at store.Revision, cha
 
 // adopted reports whether the machine's host was there before, so that its power is not ours.
 func (s *Service) adopted(m *Machine) bool {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	_, adopts := d.(driver.Adopter)
 	return err == nil && adopts
 }

@@ -48,7 +48,7 @@ func (s *Service) patience(m *Machine) time.Duration {
 		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
 	case Installing:
 		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)
-	case Running, Stopped:
+	case Running, Stopped, Importing:
 		return math.MaxInt64 // nothing is under way that could come too late
 	case Pending, Creating, Stopping, Deleting:
 	}

@@ -22,6 +22,7 @@ type Machine struct {
 	Status     Status
 	SSHKey     Secret            // PEM, PKCS #8: the controller's own key to hosts that it makes
 	BootTicket Secret            // in the user data of a host that has not joined yet
+	Import     *Import           // what it brought along from docker-machine; nil for one that was made here
 	Labels     map[string]string // notes of the callers, which nothing here reads
 	Revision   store.Revision
 	Size       int // of the record, in bytes
@@ -46,6 +47,7 @@ type Spec struct {
 	Waits          Waits
 	Deleted        bool
 	DeleteForce    bool // forget the record in any case
+	DeleteAbandon  bool // leave provider and host as they are
 	DeletePersist  bool // never park, go on
 	PurgeEngine    bool
 	Rollback       bool
@@ -93,6 +95,7 @@ type Status struct {
 	AppliedDigest      string
 	HostGone           bool     // removed, or given back
 	Link               host.Way // that the agent's last session came, or is expected to come
+	Agentless          string   // why the host has no agent and gets none, a sentence
 	BootWritten        bool     // the provider was handed the boot ticket
 }
 

@@ -68,6 +68,10 @@ type Authorities interface {
 	ControlCA() []byte
 	// EngineCA returns the certificates (PEM) of an engine authority.
 	EngineCA(ctx context.Context, authority string) ([]byte, error)
+	// ImportEngine takes up an engine authority (PEM) and returns its name; key is nil where it is lost. It may be repeated.
+	ImportEngine(ctx context.Context, certificate, key []byte) (name string, err error)
+	// Issues reports whether an engine authority can sign, and will not end within a time.
+	Issues(ctx context.Context, authority string, within time.Duration) (bool, error)
 	// Revoke takes a subject's right away; a subject without any is success.
 	Revoke(ctx context.Context, subject string) error
 }

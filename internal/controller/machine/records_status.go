@@ -26,7 +26,7 @@ func encodeStatus(s Status) *recordv1.MachineStatus {
 		},
 		Authority: s.Authority, AgentVersion: s.AgentVersion, ControllerEndpoints: s.Endpoints,
 		DoneRestart: s.DoneRestart, DoneProvision: s.DoneProvision, AppliedDigest: s.AppliedDigest, HostGone: s.HostGone,
-		Link: string(s.Link), BootWritten: s.BootWritten,
+		Link: string(s.Link), BootWritten: s.BootWritten, Agentless: s.Agentless,
 	}
 	if f := s.Failure; f != nil {
 		record.Failure = &recordv1.Failure{
@@ -56,7 +56,7 @@ func decodeStatus(r *recordv1.MachineStatus) Status {
 		},
 		Authority: r.GetAuthority(), AgentVersion: r.GetAgentVersion(), Endpoints: r.GetControllerEndpoints(),
 		DoneRestart: r.GetDoneRestart(), DoneProvision: r.GetDoneProvision(), AppliedDigest: r.GetAppliedDigest(), HostGone: r.GetHostGone(),
-		Link: host.Way(r.GetLink()), BootWritten: r.GetBootWritten(),
+		Link: host.Way(r.GetLink()), BootWritten: r.GetBootWritten(), Agentless: r.GetAgentless(),
 	}
 	if f := r.GetFailure(); f != nil {
 		status.Failure = &Failure{

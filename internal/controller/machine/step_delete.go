@@ -20,7 +20,7 @@ const releaseLimit = 2 * time.Minute
 // from a crash has no agent any more that could give a host back twice. The record goes last, so that a crash before leaves
 // something to go on from.
 func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
-	if !m.Status.HostGone {
+	if !m.Status.HostGone && !m.Spec.DeleteAbandon {
 		if err := s.deleteHost(ctx, m); err != nil {
 			if !m.Spec.DeleteForce {
 				return outcome{}, err
@@ -48,7 +48,7 @@ func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
 }
 
 func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 // it is certain that nothing is left. Else, also where the host lets nobody in or shows another key than the pinned one,
 // through its agent, if one is connected: who that is was proven otherwise.
 func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machine) error {
-	if m.Status.SSH.Address == "" {
+	if m.agentless() {
 		return nil // it was never touched
 	}
 	target, err := s.adoptedTarget(ctx, adopter, m)

@@ -88,6 +88,9 @@ func (s *Service) installTimeout(m *Machine, observed host.Observed) error {
 
 // wish is what the host shall be, made of spec and status alone, so that it is the same after a restart.
 func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) {
+	if err := s.leaveAuthority(ctx, m); err != nil {
+		return agentlink.Wish{}, err
+	}
 	ca, err := s.config.Authorities.EngineCA(ctx, m.Status.Authority)
 	if err != nil {
 		return agentlink.Wish{}, err
@@ -103,13 +106,13 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 	case len(s.config.Advertise) > 0: // the controller may have moved since the host was told
 		endpoints = s.config.Advertise
 	}
+	front := host.Front{Port: m.EnginePort(), SANs: sans(m), ClientCA: ca, Rotation: m.Spec.Regenerate}
+	if m.keepsPair() {
+		front.Certificate, front.Key = m.Import.ServerCertificate, host.Secret(m.Import.ServerKey)
+	}
 	return agentlink.Wish{
 		Name: m.Name, Authority: m.Status.Authority, Endpoints: endpoints,
-		Desired: host.Desired{
-			Generation: m.Generation,
-			Engine:     engine,
-			Front:      host.Front{Port: m.EnginePort(), SANs: sans(m), ClientCA: ca, Rotation: m.Spec.Regenerate},
-		},
+		Desired: host.Desired{Generation: m.Generation, Engine: engine, Front: front},
 	}, nil
 }
 

@@ -65,6 +65,11 @@ func state(m *Machine) string {
 		return stateStopping
 	case Stopped:
 		return stateStopped
+	case Importing:
+		if m.Status.Power == driver.Unknown {
+			return stateError
+		}
+		return powerState(m.Status.Power)
 	case Pending, Creating, Starting:
 	}
 	return stateStarting
@@ -92,13 +97,17 @@ const expiryNotice = 30 * 24 * time.Hour
 // expiry is what the ERRORS column says of a certificate that nobody renews.
 func (s *Service) expiry(m *Machine) string {
 	until := m.Status.Front.CertificateExpiry
+	verb, hint := "expires", ""
 	switch left := until.Sub(s.config.Now()); {
 	case until.IsZero() || left > expiryNotice || m.Status.Phase == Deleting:
 		return ""
 	case left <= 0:
-		return "the engine's certificate expired on " + until.UTC().Format(time.DateOnly)
+		verb = "expired"
 	}
-	return "the engine's certificate expires on " + until.UTC().Format(time.DateOnly)
+	if m.Import != nil && m.Status.Authority != DefaultAuthority {
+		hint = ", and `mctl regenerate-certs " + m.Name + "` moves it to an authority of mctl's own"
+	}
+	return "the engine's certificate " + verb + " on " + until.UTC().Format(time.DateOnly) + hint
 }
 
 // trouble is what the ERRORS column says of a machine as it is now.
@@ -111,7 +120,13 @@ func (s *Service) trouble(m *Machine, view View) string {
 		defer s.mu.Unlock()
 		return s.troubles[m.UID]
 	}
-	if m.Status.Phase != Running || view.State != stateRunning || m.Status.SSH.Address == "" {
+	if m.Status.Phase == Importing {
+		return s.notTakenOver(m)
+	}
+	if m.Status.Phase == Running && m.Status.Agentless != "" {
+		return "no agent: " + m.Status.Agentless
+	}
+	if m.Status.Phase != Running || view.State != stateRunning || m.agentless() {
 		return ""
 	}
 	if !view.Observed.Connected {

@@ -411,6 +411,8 @@ type authorities struct {
 	life            time.Duration // of the last ticket
 	issued, revoked []string
 	err             error // of Revoke
+	importErr       error // of ImportEngine
+	keyless         bool  // an imported one, whose key is lost
 }
 
 func (a *authorities) IssueTicket(_ context.Context, subject string, life time.Duration) (pki.Ticket, error) {
@@ -419,6 +421,12 @@ func (a *authorities) IssueTicket(_ context.Context, subject string, life time.D
 }
 func (a *authorities) ControlCA() []byte                                { return []byte("control CA") }
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
+func (a *authorities) ImportEngine(context.Context, []byte, []byte) (string, error) {
+	return "imported-1", a.importErr
+}
+func (a *authorities) Issues(context.Context, string, time.Duration) (bool, error) {
+	return !a.keyless, nil
+}
 func (a *authorities) Revoke(_ context.Context, subject string) error {
 	a.revoked = append(a.revoked, subject)
 	return a.err

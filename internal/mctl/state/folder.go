@@ -70,7 +70,7 @@ func (f Folder) Foreign() bool {
 
 // Mark reads the mark; false for a folder that is foreign or not there.
 func (f Folder) Mark() (Mark, bool) {
-	text, err := readBounded(f.File(markFile))
+	text, err := ReadBounded(f.File(markFile))
 	if err != nil {
 		return Mark{}, false
 	}
@@ -119,6 +119,14 @@ func (f Folder) Claim(uid string) error {
 	}
 	if err := makePrivate(f.Path); err != nil {
 		return err
+	}
+	return f.writeMark(Mark{UID: uid})
+}
+
+// Adopt makes a foreign folder that of the machine with a uid, and leaves all that is in it. May be repeated.
+func (f Folder) Adopt(uid string) error {
+	if !f.isLocal() {
+		return fault.New("state.Adopt", fault.Invalid, f.Name, fmt.Sprintf("%q can't name a machine's folder", f.Name))
 	}
 	return f.writeMark(Mark{UID: uid})
 }
@@ -224,8 +232,8 @@ func exists(path string) bool {
 // maxFile bounds what is read of a file that another program may have made: the largest config.json seen has about 4 kB.
 const maxFile = 1 << 20
 
-// readBounded reads a regular file. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
-func readBounded(path string) ([]byte, error) {
+// ReadBounded reads a regular file of another program's, up to a mebibyte. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
+func ReadBounded(path string) ([]byte, error) {
 	file, err := openRegular(path)
 	if err != nil {
 		return nil, err

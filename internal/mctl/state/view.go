@@ -157,7 +157,7 @@ func (f Folder) WriteView(view View) error {
 
 // ForeignDriver tells the driver of a foreign folder, as its config.json has it, or nothing.
 func (f Folder) ForeignDriver() string {
-	text, err := readBounded(f.File(configFile))
+	text, err := ReadBounded(f.File(configFile))
 	if err != nil {
 		return ""
 	}

@@ -139,6 +139,9 @@ func (d *Driver) Key(m driver.Machine) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(m.State) == 0 && m.Imported != nil {
+		known.Key = m.Imported.Key
+	}
 	if len(known.Key) == 0 {
 		return nil, fault.New("plugin.Key", fault.Precondition, m.Name, "the plugin "+d.plugin.label()+" names no SSH key for the host").
 			WithHint("give it one with its own flags, if it has any for that")

@@ -806,9 +806,12 @@ type FrontDesired struct {
 	// PEM, the authorities whose clients are let in.
 	ClientCa []byte `protobuf:"bytes,3,opt,name=client_ca,json=clientCa,proto3" json:"client_ca,omitempty"`
 	// Raised to ask for a new certificate.
-	Rotation      uint64 `protobuf:"varint,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Rotation uint64 `protobuf:"varint,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	// PEM, leaf first: served in place of one that the agent asks for, until it ends. Its key is in server_key (PEM).
+	ServerCertificate []byte `protobuf:"bytes,5,opt,name=server_certificate,json=serverCertificate,proto3" json:"server_certificate,omitempty"`
+	ServerKey         []byte `protobuf:"bytes,6,opt,name=server_key,json=serverKey,proto3" json:"server_key,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *FrontDesired) Reset() {
@@ -867,6 +870,20 @@ func (x *FrontDesired) GetRotation() uint64 {
 		return x.Rotation
 	}
 	return 0
+}
+
+func (x *FrontDesired) GetServerCertificate() []byte {
+	if x != nil {
+		return x.ServerCertificate
+	}
+	return nil
+}
+
+func (x *FrontDesired) GetServerKey() []byte {
+	if x != nil {
+		return x.ServerKey
+	}
+	return nil
 }
 
 // Release asks the agent to take away all that we put on the host.
@@ -1632,12 +1649,15 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\tprovision\x18\n" +
 	" \x01(\x04R\tprovision\x12>\n" +
 	"\x1bdocker_repository_reachable\x18\v \x01(\bR\x19dockerRepositoryReachable\x12#\n" +
-	"\radopt_restart\x18\f \x01(\tR\fadoptRestart\"o\n" +
+	"\radopt_restart\x18\f \x01(\tR\fadoptRestart\"\xbd\x01\n" +
 	"\fFrontDesired\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
 	"\x04sans\x18\x02 \x03(\tR\x04sans\x12\x1b\n" +
 	"\tclient_ca\x18\x03 \x01(\fR\bclientCa\x12\x1a\n" +
-	"\brotation\x18\x04 \x01(\x04R\brotation\",\n" +
+	"\brotation\x18\x04 \x01(\x04R\brotation\x12-\n" +
+	"\x12server_certificate\x18\x05 \x01(\fR\x11serverCertificate\x12\x1d\n" +
+	"\n" +
+	"server_key\x18\x06 \x01(\fR\tserverKey\",\n" +
 	"\aRelease\x12!\n" +
 	"\fpurge_engine\x18\x01 \x01(\bR\vpurgeEngine\"\xf4\x01\n" +
 	"\aApplied\x12\x1e\n" +

@@ -264,6 +264,8 @@ const (
 	Phase_PHASE_STOPPED     Phase = 8
 	Phase_PHASE_STARTING    Phase = 9
 	Phase_PHASE_DELETING    Phase = 10
+	// It was imported, and its host is not taken over yet.
+	Phase_PHASE_IMPORTING Phase = 11
 )
 
 // Enum value maps for Phase.
@@ -280,6 +282,7 @@ var (
 		8:  "PHASE_STOPPED",
 		9:  "PHASE_STARTING",
 		10: "PHASE_DELETING",
+		11: "PHASE_IMPORTING",
 	}
 	Phase_value = map[string]int32{
 		"PHASE_UNSPECIFIED": 0,
@@ -293,6 +296,7 @@ var (
 		"PHASE_STOPPED":     8,
 		"PHASE_STARTING":    9,
 		"PHASE_DELETING":    10,
+		"PHASE_IMPORTING":   11,
 	}
 )
 
@@ -714,7 +718,9 @@ type Deletion struct {
 	// On an adopted host, also remove a Docker that we installed, with its data.
 	PurgeEngine bool `protobuf:"varint,2,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
 	// Go on without end where the provider fails, instead of parking the machine.
-	Persist       bool `protobuf:"varint,3,opt,name=persist,proto3" json:"persist,omitempty"`
+	Persist bool `protobuf:"varint,3,opt,name=persist,proto3" json:"persist,omitempty"`
+	// Leave provider and host as they are.
+	Abandon       bool `protobuf:"varint,4,opt,name=abandon,proto3" json:"abandon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +772,13 @@ func (x *Deletion) GetPurgeEngine() bool {
 func (x *Deletion) GetPersist() bool {
 	if x != nil {
 		return x.Persist
+	}
+	return false
+}
+
+func (x *Deletion) GetAbandon() bool {
+	if x != nil {
+		return x.Abandon
 	}
 	return false
 }
@@ -1052,8 +1065,12 @@ type MachineStatus struct {
 	// What the ERRORS column says: the failure, else what is wrong now. One sentence.
 	Error string `protobuf:"bytes,14,opt,name=error,proto3" json:"error,omitempty"`
 	// The engine authority that the machine's certificates come from.
-	Authority     string `protobuf:"bytes,15,opt,name=authority,proto3" json:"authority,omitempty"`
-	ProviderId    string `protobuf:"bytes,16,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	Authority  string `protobuf:"bytes,15,opt,name=authority,proto3" json:"authority,omitempty"`
+	ProviderId string `protobuf:"bytes,16,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	// Why the host has no agent and gets none; empty for any other. One sentence.
+	Agentless string `protobuf:"bytes,17,opt,name=agentless,proto3" json:"agentless,omitempty"`
+	// What it was imported from, as ImportMachine was told; empty for any other.
+	ImportSource  string `protobuf:"bytes,18,opt,name=import_source,json=importSource,proto3" json:"import_source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1196,6 +1213,20 @@ func (x *MachineStatus) GetAuthority() string {
 func (x *MachineStatus) GetProviderId() string {
 	if x != nil {
 		return x.ProviderId
+	}
+	return ""
+}
+
+func (x *MachineStatus) GetAgentless() string {
+	if x != nil {
+		return x.Agentless
+	}
+	return ""
+}
+
+func (x *MachineStatus) GetImportSource() string {
+	if x != nil {
+		return x.ImportSource
 	}
 	return ""
 }
@@ -1845,11 +1876,12 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +
 	"\aupgrade\x18\x03 \x01(\x04R\aupgrade\x12)\n" +
 	"\x10regenerate_certs\x18\x04 \x01(\x04R\x0fregenerateCerts\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\x04R\x05retry\"]\n" +
+	"\x05retry\x18\x05 \x01(\x04R\x05retry\"w\n" +
 	"\bDeletion\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12!\n" +
 	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\x12\x18\n" +
-	"\apersist\x18\x03 \x01(\bR\apersist\"\xc9\x01\n" +
+	"\apersist\x18\x03 \x01(\bR\apersist\x12\x18\n" +
+	"\aabandon\x18\x04 \x01(\bR\aabandon\"\xc9\x01\n" +
 	"\x05Waits\x12+\n" +
 	"\x03ssh\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ssh\x123\n" +
 	"\ainstall\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\ainstall\x12/\n" +
@@ -1872,7 +1904,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
 	"\x04port\x18\t \x01(\rR\x04port\x12E\n" +
 	"\radopt_restart\x18\n" +
-	" \x01(\x0e2 .mctl.controller.v1.AdoptRestartR\fadoptRestart\"\x9f\x05\n" +
+	" \x01(\x0e2 .mctl.controller.v1.AdoptRestartR\fadoptRestart\"\xe2\x05\n" +
 	"\rMachineStatus\x12/\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x19.mctl.controller.v1.PhaseR\x05phase\x129\n" +
 	"\n" +
@@ -1892,7 +1924,9 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x05error\x18\x0e \x01(\tR\x05error\x12\x1c\n" +
 	"\tauthority\x18\x0f \x01(\tR\tauthority\x12\x1f\n" +
 	"\vprovider_id\x18\x10 \x01(\tR\n" +
-	"providerId\"{\n" +
+	"providerId\x12\x1c\n" +
+	"\tagentless\x18\x11 \x01(\tR\tagentless\x12#\n" +
+	"\rimport_source\x18\x12 \x01(\tR\fimportSource\"{\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1969,7 +2003,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"PowerState\x12\x1b\n" +
 	"\x17POWER_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13POWER_STATE_RUNNING\x10\x01\x12\x17\n" +
-	"\x13POWER_STATE_STOPPED\x10\x02*\xe3\x01\n" +
+	"\x13POWER_STATE_STOPPED\x10\x02*\xf8\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_PENDING\x10\x01\x12\x12\n" +
@@ -1982,7 +2016,8 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\rPHASE_STOPPED\x10\b\x12\x12\n" +
 	"\x0ePHASE_STARTING\x10\t\x12\x12\n" +
 	"\x0ePHASE_DELETING\x10\n" +
-	"*J\n" +
+	"\x12\x13\n" +
+	"\x0fPHASE_IMPORTING\x10\v*J\n" +
 	"\aLinkWay\x12\x18\n" +
 	"\x14LINK_WAY_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fLINK_WAY_DIRECT\x10\x01\x12\x10\n" +

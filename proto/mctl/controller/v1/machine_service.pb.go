@@ -131,7 +131,7 @@ func (x WatchMachinesResponse_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WatchMachinesResponse_Type.Descriptor instead.
 func (WatchMachinesResponse_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25, 0}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27, 0}
 }
 
 // GetMachineRequest names one machine.
@@ -474,6 +474,221 @@ func (x *CreateMachineResponse) GetPlan() []string {
 	return nil
 }
 
+// ImportMachineRequest is a machine of a docker-machine store, as the caller read it.
+type ImportMachineRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// As for CreateMachine.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Driver, its options, and the engine as it is. A driver that the controller does not have is taken note of all the same.
+	Spec *MachineSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Identifies what the machine was read from, such as a digest; 1 to 128 bytes.
+	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	// The driver's object of config.json, byte for byte, for a plugin. Never returned.
+	DriverConfig []byte `protobuf:"bytes,5,opt,name=driver_config,json=driverConfig,proto3" json:"driver_config,omitempty"`
+	// Where the store was whose paths are in driver_config.
+	StorePath string `protobuf:"bytes,6,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	// How to log in. Without an address nobody does.
+	Ssh *SSHEndpoint `protobuf:"bytes,7,opt,name=ssh,proto3" json:"ssh,omitempty"`
+	// Private key to log in with, OpenSSH or PEM. Never returned.
+	SshKey []byte `protobuf:"bytes,8,opt,name=ssh_key,json=sshKey,proto3" json:"ssh_key,omitempty"`
+	// The host's address for clients, as it was known last.
+	Address string `protobuf:"bytes,9,opt,name=address,proto3" json:"address,omitempty"`
+	// Certificate (PEM) of the authority that clients and engine have in common; empty for the controller's own.
+	AuthorityCertificate []byte `protobuf:"bytes,10,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
+	// Its private key (PEM, PKCS #8); empty where it is lost. Never returned.
+	AuthorityKey []byte `protobuf:"bytes,11,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
+	// The engine's certificate and key (PEM), which are served on where authority_key is lost. The key is never returned.
+	ServerCertificate []byte `protobuf:"bytes,12,opt,name=server_certificate,json=serverCertificate,proto3" json:"server_certificate,omitempty"`
+	ServerKey         []byte `protobuf:"bytes,13,opt,name=server_key,json=serverKey,proto3" json:"server_key,omitempty"`
+	// Why the host can have no agent; empty where that is to be tried. One sentence.
+	Agentless     string `protobuf:"bytes,14,opt,name=agentless,proto3" json:"agentless,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMachineRequest) Reset() {
+	*x = ImportMachineRequest{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMachineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMachineRequest) ProtoMessage() {}
+
+func (x *ImportMachineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMachineRequest.ProtoReflect.Descriptor instead.
+func (*ImportMachineRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ImportMachineRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetSpec() *MachineSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetDriverConfig() []byte {
+	if x != nil {
+		return x.DriverConfig
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetStorePath() string {
+	if x != nil {
+		return x.StorePath
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetSsh() *SSHEndpoint {
+	if x != nil {
+		return x.Ssh
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetSshKey() []byte {
+	if x != nil {
+		return x.SshKey
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetAuthorityCertificate() []byte {
+	if x != nil {
+		return x.AuthorityCertificate
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetAuthorityKey() []byte {
+	if x != nil {
+		return x.AuthorityKey
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetServerCertificate() []byte {
+	if x != nil {
+		return x.ServerCertificate
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetServerKey() []byte {
+	if x != nil {
+		return x.ServerKey
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetAgentless() string {
+	if x != nil {
+		return x.Agentless
+	}
+	return ""
+}
+
+// ImportMachineResponse carries the stored record.
+type ImportMachineResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Machine *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	// It was imported before.
+	Known         bool `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMachineResponse) Reset() {
+	*x = ImportMachineResponse{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMachineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMachineResponse) ProtoMessage() {}
+
+func (x *ImportMachineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMachineResponse.ProtoReflect.Descriptor instead.
+func (*ImportMachineResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ImportMachineResponse) GetMachine() *Machine {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *ImportMachineResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
 // DeleteMachineRequest names the machine to remove.
 type DeleteMachineRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -484,14 +699,16 @@ type DeleteMachineRequest struct {
 	Force       bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	PurgeEngine bool `protobuf:"varint,5,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
 	// Where the provider fails, go on without end instead of parking the machine. A host that was adopted is given up then.
-	Persist       bool `protobuf:"varint,6,opt,name=persist,proto3" json:"persist,omitempty"`
+	Persist bool `protobuf:"varint,6,opt,name=persist,proto3" json:"persist,omitempty"`
+	// Forget the record alone: provider and host are not asked for anything, and stay as they are.
+	Abandon       bool `protobuf:"varint,7,opt,name=abandon,proto3" json:"abandon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteMachineRequest) Reset() {
 	*x = DeleteMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +720,7 @@ func (x *DeleteMachineRequest) String() string {
 func (*DeleteMachineRequest) ProtoMessage() {}
 
 func (x *DeleteMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +733,7 @@ func (x *DeleteMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMachineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{6}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteMachineRequest) GetRequestId() string {
@@ -561,6 +778,13 @@ func (x *DeleteMachineRequest) GetPersist() bool {
 	return false
 }
 
+func (x *DeleteMachineRequest) GetAbandon() bool {
+	if x != nil {
+		return x.Abandon
+	}
+	return false
+}
+
 // DeleteMachineResponse carries the record as it is now.
 type DeleteMachineResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -571,7 +795,7 @@ type DeleteMachineResponse struct {
 
 func (x *DeleteMachineResponse) Reset() {
 	*x = DeleteMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +807,7 @@ func (x *DeleteMachineResponse) String() string {
 func (*DeleteMachineResponse) ProtoMessage() {}
 
 func (x *DeleteMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +820,7 @@ func (x *DeleteMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMachineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{7}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteMachineResponse) GetMachine() *Machine {
@@ -618,7 +842,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +854,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +867,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{8}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StartMachineRequest) GetRequestId() string {
@@ -677,7 +901,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +913,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +926,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{9}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StartMachineResponse) GetMachine() *Machine {
@@ -725,7 +949,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +961,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +974,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{10}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StopMachineRequest) GetRequestId() string {
@@ -791,7 +1015,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +1027,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +1040,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{11}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StopMachineResponse) GetMachine() *Machine {
@@ -838,7 +1062,7 @@ type RestartMachineRequest struct {
 
 func (x *RestartMachineRequest) Reset() {
 	*x = RestartMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1074,7 @@ func (x *RestartMachineRequest) String() string {
 func (*RestartMachineRequest) ProtoMessage() {}
 
 func (x *RestartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1087,7 @@ func (x *RestartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachineRequest.ProtoReflect.Descriptor instead.
 func (*RestartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{12}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RestartMachineRequest) GetRequestId() string {
@@ -897,7 +1121,7 @@ type RestartMachineResponse struct {
 
 func (x *RestartMachineResponse) Reset() {
 	*x = RestartMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1133,7 @@ func (x *RestartMachineResponse) String() string {
 func (*RestartMachineResponse) ProtoMessage() {}
 
 func (x *RestartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1146,7 @@ func (x *RestartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachineResponse.ProtoReflect.Descriptor instead.
 func (*RestartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{13}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RestartMachineResponse) GetMachine() *Machine {
@@ -944,7 +1168,7 @@ type ProvisionMachineRequest struct {
 
 func (x *ProvisionMachineRequest) Reset() {
 	*x = ProvisionMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1180,7 @@ func (x *ProvisionMachineRequest) String() string {
 func (*ProvisionMachineRequest) ProtoMessage() {}
 
 func (x *ProvisionMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1193,7 @@ func (x *ProvisionMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionMachineRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{14}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ProvisionMachineRequest) GetRequestId() string {
@@ -1003,7 +1227,7 @@ type ProvisionMachineResponse struct {
 
 func (x *ProvisionMachineResponse) Reset() {
 	*x = ProvisionMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1239,7 @@ func (x *ProvisionMachineResponse) String() string {
 func (*ProvisionMachineResponse) ProtoMessage() {}
 
 func (x *ProvisionMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1252,7 @@ func (x *ProvisionMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionMachineResponse.ProtoReflect.Descriptor instead.
 func (*ProvisionMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{15}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ProvisionMachineResponse) GetMachine() *Machine {
@@ -1050,7 +1274,7 @@ type UpgradeMachineRequest struct {
 
 func (x *UpgradeMachineRequest) Reset() {
 	*x = UpgradeMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1286,7 @@ func (x *UpgradeMachineRequest) String() string {
 func (*UpgradeMachineRequest) ProtoMessage() {}
 
 func (x *UpgradeMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1299,7 @@ func (x *UpgradeMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeMachineRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{16}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpgradeMachineRequest) GetRequestId() string {
@@ -1109,7 +1333,7 @@ type UpgradeMachineResponse struct {
 
 func (x *UpgradeMachineResponse) Reset() {
 	*x = UpgradeMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1345,7 @@ func (x *UpgradeMachineResponse) String() string {
 func (*UpgradeMachineResponse) ProtoMessage() {}
 
 func (x *UpgradeMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1358,7 @@ func (x *UpgradeMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeMachineResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{17}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpgradeMachineResponse) GetMachine() *Machine {
@@ -1156,7 +1380,7 @@ type RegenerateCertificatesRequest struct {
 
 func (x *RegenerateCertificatesRequest) Reset() {
 	*x = RegenerateCertificatesRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1392,7 @@ func (x *RegenerateCertificatesRequest) String() string {
 func (*RegenerateCertificatesRequest) ProtoMessage() {}
 
 func (x *RegenerateCertificatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1405,7 @@ func (x *RegenerateCertificatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegenerateCertificatesRequest.ProtoReflect.Descriptor instead.
 func (*RegenerateCertificatesRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{18}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RegenerateCertificatesRequest) GetRequestId() string {
@@ -1215,7 +1439,7 @@ type RegenerateCertificatesResponse struct {
 
 func (x *RegenerateCertificatesResponse) Reset() {
 	*x = RegenerateCertificatesResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1451,7 @@ func (x *RegenerateCertificatesResponse) String() string {
 func (*RegenerateCertificatesResponse) ProtoMessage() {}
 
 func (x *RegenerateCertificatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1464,7 @@ func (x *RegenerateCertificatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegenerateCertificatesResponse.ProtoReflect.Descriptor instead.
 func (*RegenerateCertificatesResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{19}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RegenerateCertificatesResponse) GetMachine() *Machine {
@@ -1262,7 +1486,7 @@ type RetryMachineRequest struct {
 
 func (x *RetryMachineRequest) Reset() {
 	*x = RetryMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1498,7 @@ func (x *RetryMachineRequest) String() string {
 func (*RetryMachineRequest) ProtoMessage() {}
 
 func (x *RetryMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1511,7 @@ func (x *RetryMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryMachineRequest.ProtoReflect.Descriptor instead.
 func (*RetryMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{20}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RetryMachineRequest) GetRequestId() string {
@@ -1321,7 +1545,7 @@ type RetryMachineResponse struct {
 
 func (x *RetryMachineResponse) Reset() {
 	*x = RetryMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1557,7 @@ func (x *RetryMachineResponse) String() string {
 func (*RetryMachineResponse) ProtoMessage() {}
 
 func (x *RetryMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1570,7 @@ func (x *RetryMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryMachineResponse.ProtoReflect.Descriptor instead.
 func (*RetryMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{21}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RetryMachineResponse) GetMachine() *Machine {
@@ -1370,7 +1594,7 @@ type UpdateLabelsRequest struct {
 
 func (x *UpdateLabelsRequest) Reset() {
 	*x = UpdateLabelsRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1606,7 @@ func (x *UpdateLabelsRequest) String() string {
 func (*UpdateLabelsRequest) ProtoMessage() {}
 
 func (x *UpdateLabelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1619,7 @@ func (x *UpdateLabelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateLabelsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateLabelsRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateLabelsRequest) GetRequestId() string {
@@ -1436,7 +1660,7 @@ type UpdateLabelsResponse struct {
 
 func (x *UpdateLabelsResponse) Reset() {
 	*x = UpdateLabelsResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1672,7 @@ func (x *UpdateLabelsResponse) String() string {
 func (*UpdateLabelsResponse) ProtoMessage() {}
 
 func (x *UpdateLabelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1685,7 @@ func (x *UpdateLabelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateLabelsResponse.ProtoReflect.Descriptor instead.
 func (*UpdateLabelsResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UpdateLabelsResponse) GetMachine() *Machine {
@@ -1484,7 +1708,7 @@ type WatchMachinesRequest struct {
 
 func (x *WatchMachinesRequest) Reset() {
 	*x = WatchMachinesRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1720,7 @@ func (x *WatchMachinesRequest) String() string {
 func (*WatchMachinesRequest) ProtoMessage() {}
 
 func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1733,7 @@ func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesRequest.ProtoReflect.Descriptor instead.
 func (*WatchMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchMachinesRequest) GetName() string {
@@ -1539,7 +1763,7 @@ type WatchMachinesResponse struct {
 
 func (x *WatchMachinesResponse) Reset() {
 	*x = WatchMachinesResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1775,7 @@ func (x *WatchMachinesResponse) String() string {
 func (*WatchMachinesResponse) ProtoMessage() {}
 
 func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1788,7 @@ func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesResponse.ProtoReflect.Descriptor instead.
 func (*WatchMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchMachinesResponse) GetType() WatchMachinesResponse_Type {
@@ -1604,7 +1828,7 @@ type WaitMachineRequest struct {
 
 func (x *WaitMachineRequest) Reset() {
 	*x = WaitMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1840,7 @@ func (x *WaitMachineRequest) String() string {
 func (*WaitMachineRequest) ProtoMessage() {}
 
 func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1853,7 @@ func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineRequest.ProtoReflect.Descriptor instead.
 func (*WaitMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{26}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WaitMachineRequest) GetName() string {
@@ -1670,7 +1894,7 @@ type WaitMachineResponse struct {
 
 func (x *WaitMachineResponse) Reset() {
 	*x = WaitMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1906,7 @@ func (x *WaitMachineResponse) String() string {
 func (*WaitMachineResponse) ProtoMessage() {}
 
 func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1919,7 @@ func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineResponse.ProtoReflect.Descriptor instead.
 func (*WaitMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WaitMachineResponse) GetMachine() *Machine {
@@ -1731,7 +1955,29 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"b\n" +
 	"\x15CreateMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x12\n" +
-	"\x04plan\x18\x02 \x03(\tR\x04plan\"\xc7\x01\n" +
+	"\x04plan\x18\x02 \x03(\tR\x04plan\"\x86\x04\n" +
+	"\x14ImportMachineRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1f.mctl.controller.v1.MachineSpecR\x04spec\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12#\n" +
+	"\rdriver_config\x18\x05 \x01(\fR\fdriverConfig\x12\x1d\n" +
+	"\n" +
+	"store_path\x18\x06 \x01(\tR\tstorePath\x121\n" +
+	"\x03ssh\x18\a \x01(\v2\x1f.mctl.controller.v1.SSHEndpointR\x03ssh\x12\x17\n" +
+	"\assh_key\x18\b \x01(\fR\x06sshKey\x12\x18\n" +
+	"\aaddress\x18\t \x01(\tR\aaddress\x123\n" +
+	"\x15authority_certificate\x18\n" +
+	" \x01(\fR\x14authorityCertificate\x12#\n" +
+	"\rauthority_key\x18\v \x01(\fR\fauthorityKey\x12-\n" +
+	"\x12server_certificate\x18\f \x01(\fR\x11serverCertificate\x12\x1d\n" +
+	"\n" +
+	"server_key\x18\r \x01(\fR\tserverKey\x12\x1c\n" +
+	"\tagentless\x18\x0e \x01(\tR\tagentless\"d\n" +
+	"\x15ImportMachineResponse\x125\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x14\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\"\xe1\x01\n" +
 	"\x14DeleteMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -1739,7 +1985,8 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x10resource_version\x18\x03 \x01(\tR\x0fresourceVersion\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\x12!\n" +
 	"\fpurge_engine\x18\x05 \x01(\bR\vpurgeEngine\x12\x18\n" +
-	"\apersist\x18\x06 \x01(\bR\apersist\"N\n" +
+	"\apersist\x18\x06 \x01(\bR\apersist\x12\x18\n" +
+	"\aabandon\x18\a \x01(\bR\aabandon\"N\n" +
 	"\x15DeleteMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"s\n" +
 	"\x13StartMachineRequest\x12\x1d\n" +
@@ -1828,12 +2075,13 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\vMachineView\x12\x1c\n" +
 	"\x18MACHINE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12MACHINE_VIEW_BASIC\x10\x01\x12\x15\n" +
-	"\x11MACHINE_VIEW_FULL\x10\x022\xaf\v\n" +
+	"\x11MACHINE_VIEW_FULL\x10\x022\x95\f\n" +
 	"\x0eMachineService\x12[\n" +
 	"\n" +
 	"GetMachine\x12%.mctl.controller.v1.GetMachineRequest\x1a&.mctl.controller.v1.GetMachineResponse\x12a\n" +
 	"\fListMachines\x12'.mctl.controller.v1.ListMachinesRequest\x1a(.mctl.controller.v1.ListMachinesResponse\x12d\n" +
 	"\rCreateMachine\x12(.mctl.controller.v1.CreateMachineRequest\x1a).mctl.controller.v1.CreateMachineResponse\x12d\n" +
+	"\rImportMachine\x12(.mctl.controller.v1.ImportMachineRequest\x1a).mctl.controller.v1.ImportMachineResponse\x12d\n" +
 	"\rDeleteMachine\x12(.mctl.controller.v1.DeleteMachineRequest\x1a).mctl.controller.v1.DeleteMachineResponse\x12a\n" +
 	"\fStartMachine\x12'.mctl.controller.v1.StartMachineRequest\x1a(.mctl.controller.v1.StartMachineResponse\x12^\n" +
 	"\vStopMachine\x12&.mctl.controller.v1.StopMachineRequest\x1a'.mctl.controller.v1.StopMachineResponse\x12g\n" +
@@ -1860,7 +2108,7 @@ func file_mctl_controller_v1_machine_service_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_machine_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(MachineView)(0),                       // 0: mctl.controller.v1.MachineView
 	(WatchMachinesResponse_Type)(0),        // 1: mctl.controller.v1.WatchMachinesResponse.Type
@@ -1870,86 +2118,94 @@ var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(*ListMachinesResponse)(nil),           // 5: mctl.controller.v1.ListMachinesResponse
 	(*CreateMachineRequest)(nil),           // 6: mctl.controller.v1.CreateMachineRequest
 	(*CreateMachineResponse)(nil),          // 7: mctl.controller.v1.CreateMachineResponse
-	(*DeleteMachineRequest)(nil),           // 8: mctl.controller.v1.DeleteMachineRequest
-	(*DeleteMachineResponse)(nil),          // 9: mctl.controller.v1.DeleteMachineResponse
-	(*StartMachineRequest)(nil),            // 10: mctl.controller.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),           // 11: mctl.controller.v1.StartMachineResponse
-	(*StopMachineRequest)(nil),             // 12: mctl.controller.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),            // 13: mctl.controller.v1.StopMachineResponse
-	(*RestartMachineRequest)(nil),          // 14: mctl.controller.v1.RestartMachineRequest
-	(*RestartMachineResponse)(nil),         // 15: mctl.controller.v1.RestartMachineResponse
-	(*ProvisionMachineRequest)(nil),        // 16: mctl.controller.v1.ProvisionMachineRequest
-	(*ProvisionMachineResponse)(nil),       // 17: mctl.controller.v1.ProvisionMachineResponse
-	(*UpgradeMachineRequest)(nil),          // 18: mctl.controller.v1.UpgradeMachineRequest
-	(*UpgradeMachineResponse)(nil),         // 19: mctl.controller.v1.UpgradeMachineResponse
-	(*RegenerateCertificatesRequest)(nil),  // 20: mctl.controller.v1.RegenerateCertificatesRequest
-	(*RegenerateCertificatesResponse)(nil), // 21: mctl.controller.v1.RegenerateCertificatesResponse
-	(*RetryMachineRequest)(nil),            // 22: mctl.controller.v1.RetryMachineRequest
-	(*RetryMachineResponse)(nil),           // 23: mctl.controller.v1.RetryMachineResponse
-	(*UpdateLabelsRequest)(nil),            // 24: mctl.controller.v1.UpdateLabelsRequest
-	(*UpdateLabelsResponse)(nil),           // 25: mctl.controller.v1.UpdateLabelsResponse
-	(*WatchMachinesRequest)(nil),           // 26: mctl.controller.v1.WatchMachinesRequest
-	(*WatchMachinesResponse)(nil),          // 27: mctl.controller.v1.WatchMachinesResponse
-	(*WaitMachineRequest)(nil),             // 28: mctl.controller.v1.WaitMachineRequest
-	(*WaitMachineResponse)(nil),            // 29: mctl.controller.v1.WaitMachineResponse
-	nil,                                    // 30: mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
-	(*Machine)(nil),                        // 31: mctl.controller.v1.Machine
-	(*MachineSpec)(nil),                    // 32: mctl.controller.v1.MachineSpec
-	(*durationpb.Duration)(nil),            // 33: google.protobuf.Duration
+	(*ImportMachineRequest)(nil),           // 8: mctl.controller.v1.ImportMachineRequest
+	(*ImportMachineResponse)(nil),          // 9: mctl.controller.v1.ImportMachineResponse
+	(*DeleteMachineRequest)(nil),           // 10: mctl.controller.v1.DeleteMachineRequest
+	(*DeleteMachineResponse)(nil),          // 11: mctl.controller.v1.DeleteMachineResponse
+	(*StartMachineRequest)(nil),            // 12: mctl.controller.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),           // 13: mctl.controller.v1.StartMachineResponse
+	(*StopMachineRequest)(nil),             // 14: mctl.controller.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),            // 15: mctl.controller.v1.StopMachineResponse
+	(*RestartMachineRequest)(nil),          // 16: mctl.controller.v1.RestartMachineRequest
+	(*RestartMachineResponse)(nil),         // 17: mctl.controller.v1.RestartMachineResponse
+	(*ProvisionMachineRequest)(nil),        // 18: mctl.controller.v1.ProvisionMachineRequest
+	(*ProvisionMachineResponse)(nil),       // 19: mctl.controller.v1.ProvisionMachineResponse
+	(*UpgradeMachineRequest)(nil),          // 20: mctl.controller.v1.UpgradeMachineRequest
+	(*UpgradeMachineResponse)(nil),         // 21: mctl.controller.v1.UpgradeMachineResponse
+	(*RegenerateCertificatesRequest)(nil),  // 22: mctl.controller.v1.RegenerateCertificatesRequest
+	(*RegenerateCertificatesResponse)(nil), // 23: mctl.controller.v1.RegenerateCertificatesResponse
+	(*RetryMachineRequest)(nil),            // 24: mctl.controller.v1.RetryMachineRequest
+	(*RetryMachineResponse)(nil),           // 25: mctl.controller.v1.RetryMachineResponse
+	(*UpdateLabelsRequest)(nil),            // 26: mctl.controller.v1.UpdateLabelsRequest
+	(*UpdateLabelsResponse)(nil),           // 27: mctl.controller.v1.UpdateLabelsResponse
+	(*WatchMachinesRequest)(nil),           // 28: mctl.controller.v1.WatchMachinesRequest
+	(*WatchMachinesResponse)(nil),          // 29: mctl.controller.v1.WatchMachinesResponse
+	(*WaitMachineRequest)(nil),             // 30: mctl.controller.v1.WaitMachineRequest
+	(*WaitMachineResponse)(nil),            // 31: mctl.controller.v1.WaitMachineResponse
+	nil,                                    // 32: mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	(*Machine)(nil),                        // 33: mctl.controller.v1.Machine
+	(*MachineSpec)(nil),                    // 34: mctl.controller.v1.MachineSpec
+	(*SSHEndpoint)(nil),                    // 35: mctl.controller.v1.SSHEndpoint
+	(*durationpb.Duration)(nil),            // 36: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
-	31, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
 	0,  // 1: mctl.controller.v1.ListMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
-	31, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
-	32, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
-	31, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 5: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 6: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 7: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 8: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 9: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 10: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 11: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 12: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	30, // 13: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
-	31, // 14: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
-	1,  // 15: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
-	31, // 16: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 17: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
-	31, // 18: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	2,  // 19: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
-	4,  // 20: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
-	6,  // 21: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
-	8,  // 22: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
-	10, // 23: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
-	12, // 24: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
-	14, // 25: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
-	16, // 26: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
-	18, // 27: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
-	20, // 28: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
-	22, // 29: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
-	24, // 30: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
-	26, // 31: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
-	28, // 32: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
-	3,  // 33: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
-	5,  // 34: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
-	7,  // 35: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
-	9,  // 36: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
-	11, // 37: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
-	13, // 38: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
-	15, // 39: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
-	17, // 40: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
-	19, // 41: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
-	21, // 42: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
-	23, // 43: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
-	25, // 44: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
-	27, // 45: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
-	29, // 46: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
-	33, // [33:47] is the sub-list for method output_type
-	19, // [19:33] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	33, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
+	34, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	33, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	34, // 5: mctl.controller.v1.ImportMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	35, // 6: mctl.controller.v1.ImportMachineRequest.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	33, // 7: mctl.controller.v1.ImportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 8: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 9: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 10: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 11: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 12: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 13: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 14: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
+	33, // 15: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	32, // 16: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	33, // 17: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
+	1,  // 18: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
+	33, // 19: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
+	36, // 20: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
+	33, // 21: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	2,  // 22: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
+	4,  // 23: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
+	6,  // 24: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
+	8,  // 25: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
+	10, // 26: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
+	12, // 27: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
+	14, // 28: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
+	16, // 29: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
+	18, // 30: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
+	20, // 31: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
+	22, // 32: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
+	24, // 33: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
+	26, // 34: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
+	28, // 35: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
+	30, // 36: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
+	3,  // 37: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
+	5,  // 38: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
+	7,  // 39: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
+	9,  // 40: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
+	11, // 41: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
+	13, // 42: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
+	15, // 43: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
+	17, // 44: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
+	19, // 45: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
+	21, // 46: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
+	23, // 47: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
+	25, // 48: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
+	27, // 49: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
+	29, // 50: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
+	31, // 51: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
+	37, // [37:52] is the sub-list for method output_type
+	22, // [22:37] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_service_proto_init() }
@@ -1964,7 +2220,7 @@ func file_mctl_controller_v1_machine_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_service_proto_rawDesc), len(file_mctl_controller_v1_machine_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	MachineService_GetMachine_FullMethodName             = "/mctl.controller.v1.MachineService/GetMachine"
 	MachineService_ListMachines_FullMethodName           = "/mctl.controller.v1.MachineService/ListMachines"
 	MachineService_CreateMachine_FullMethodName          = "/mctl.controller.v1.MachineService/CreateMachine"
+	MachineService_ImportMachine_FullMethodName          = "/mctl.controller.v1.MachineService/ImportMachine"
 	MachineService_DeleteMachine_FullMethodName          = "/mctl.controller.v1.MachineService/DeleteMachine"
 	MachineService_StartMachine_FullMethodName           = "/mctl.controller.v1.MachineService/StartMachine"
 	MachineService_StopMachine_FullMethodName            = "/mctl.controller.v1.MachineService/StopMachine"
@@ -54,6 +55,10 @@ type MachineServiceClient interface {
 	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id; NOT_FOUND when
 	// the machine that it made was removed since.
 	CreateMachine(ctx context.Context, in *CreateMachineRequest, opts ...grpc.CallOption) (*CreateMachineResponse, error)
+	// ImportMachine takes note of a host that docker-machine made, with its login and its authority, and returns; the host itself is
+	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
+	// machine's. May be repeated: the same source once more is success.
+	ImportMachine(ctx context.Context, in *ImportMachineRequest, opts ...grpc.CallOption) (*ImportMachineResponse, error)
 	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(ctx context.Context, in *DeleteMachineRequest, opts ...grpc.CallOption) (*DeleteMachineResponse, error)
@@ -114,6 +119,16 @@ func (c *machineServiceClient) CreateMachine(ctx context.Context, in *CreateMach
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateMachineResponse)
 	err := c.cc.Invoke(ctx, MachineService_CreateMachine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineServiceClient) ImportMachine(ctx context.Context, in *ImportMachineRequest, opts ...grpc.CallOption) (*ImportMachineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportMachineResponse)
+	err := c.cc.Invoke(ctx, MachineService_ImportMachine_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -258,6 +273,10 @@ type MachineServiceServer interface {
 	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id; NOT_FOUND when
 	// the machine that it made was removed since.
 	CreateMachine(context.Context, *CreateMachineRequest) (*CreateMachineResponse, error)
+	// ImportMachine takes note of a host that docker-machine made, with its login and its authority, and returns; the host itself is
+	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
+	// machine's. May be repeated: the same source once more is success.
+	ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error)
 	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error)
@@ -302,6 +321,9 @@ func (UnimplementedMachineServiceServer) ListMachines(context.Context, *ListMach
 }
 func (UnimplementedMachineServiceServer) CreateMachine(context.Context, *CreateMachineRequest) (*CreateMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateMachine not implemented")
+}
+func (UnimplementedMachineServiceServer) ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportMachine not implemented")
 }
 func (UnimplementedMachineServiceServer) DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteMachine not implemented")
@@ -407,6 +429,24 @@ func _MachineService_CreateMachine_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MachineServiceServer).CreateMachine(ctx, req.(*CreateMachineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MachineService_ImportMachine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportMachineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).ImportMachine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_ImportMachine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).ImportMachine(ctx, req.(*ImportMachineRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -620,6 +660,10 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateMachine",
 			Handler:    _MachineService_CreateMachine_Handler,
+		},
+		{
+			MethodName: "ImportMachine",
+			Handler:    _MachineService_ImportMachine_Handler,
 		},
 		{
 			MethodName: "DeleteMachine",

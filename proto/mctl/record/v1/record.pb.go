@@ -40,8 +40,10 @@ type Machine struct {
 	Labels   map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Join ticket in the user data of a host that has not joined yet.
 	SealedBootTicket []byte `protobuf:"bytes,10,opt,name=sealed_boot_ticket,json=sealedBootTicket,proto3" json:"sealed_boot_ticket,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Set for a machine that came from docker-machine.
+	Import        *Import `protobuf:"bytes,11,opt,name=import,proto3" json:"import,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -144,6 +146,95 @@ func (x *Machine) GetSealedBootTicket() []byte {
 	return nil
 }
 
+func (x *Machine) GetImport() *Import {
+	if x != nil {
+		return x.Import
+	}
+	return nil
+}
+
+// Import is what a machine brought along.
+type Import struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifies what it was read from.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// The driver's object of config.json, byte for byte.
+	SealedConfig []byte `protobuf:"bytes,2,opt,name=sealed_config,json=sealedConfig,proto3" json:"sealed_config,omitempty"`
+	// Where the store was whose paths are in it.
+	StorePath string `protobuf:"bytes,3,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	// PEM, leaf first; served while there is no key of the authority.
+	ServerCertificate []byte `protobuf:"bytes,4,opt,name=server_certificate,json=serverCertificate,proto3" json:"server_certificate,omitempty"`
+	// PEM.
+	SealedServerKey []byte `protobuf:"bytes,5,opt,name=sealed_server_key,json=sealedServerKey,proto3" json:"sealed_server_key,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Import) Reset() {
+	*x = Import{}
+	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Import) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Import) ProtoMessage() {}
+
+func (x *Import) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Import.ProtoReflect.Descriptor instead.
+func (*Import) Descriptor() ([]byte, []int) {
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Import) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Import) GetSealedConfig() []byte {
+	if x != nil {
+		return x.SealedConfig
+	}
+	return nil
+}
+
+func (x *Import) GetStorePath() string {
+	if x != nil {
+		return x.StorePath
+	}
+	return ""
+}
+
+func (x *Import) GetServerCertificate() []byte {
+	if x != nil {
+		return x.ServerCertificate
+	}
+	return nil
+}
+
+func (x *Import) GetSealedServerKey() []byte {
+	if x != nil {
+		return x.SealedServerKey
+	}
+	return nil
+}
+
 // MachineSpec is what somebody asked for.
 type MachineSpec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -173,13 +264,14 @@ type MachineSpec struct {
 	// auto, direct or ssh.
 	Link          string               `protobuf:"bytes,22,opt,name=link,proto3" json:"link,omitempty"`
 	WaitBoot      *durationpb.Duration `protobuf:"bytes,23,opt,name=wait_boot,json=waitBoot,proto3" json:"wait_boot,omitempty"`
+	DeleteAbandon bool                 `protobuf:"varint,24,opt,name=delete_abandon,json=deleteAbandon,proto3" json:"delete_abandon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MachineSpec) Reset() {
 	*x = MachineSpec{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -191,7 +283,7 @@ func (x *MachineSpec) String() string {
 func (*MachineSpec) ProtoMessage() {}
 
 func (x *MachineSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -204,7 +296,7 @@ func (x *MachineSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineSpec.ProtoReflect.Descriptor instead.
 func (*MachineSpec) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MachineSpec) GetDriver() string {
@@ -368,6 +460,13 @@ func (x *MachineSpec) GetWaitBoot() *durationpb.Duration {
 	return nil
 }
 
+func (x *MachineSpec) GetDeleteAbandon() bool {
+	if x != nil {
+		return x.DeleteAbandon
+	}
+	return false
+}
+
 // DriverOption is one resolved driver flag.
 type DriverOption struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -381,7 +480,7 @@ type DriverOption struct {
 
 func (x *DriverOption) Reset() {
 	*x = DriverOption{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +492,7 @@ func (x *DriverOption) String() string {
 func (*DriverOption) ProtoMessage() {}
 
 func (x *DriverOption) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +505,7 @@ func (x *DriverOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriverOption.ProtoReflect.Descriptor instead.
 func (*DriverOption) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DriverOption) GetName() string {
@@ -457,7 +556,7 @@ type EngineSpec struct {
 
 func (x *EngineSpec) Reset() {
 	*x = EngineSpec{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -469,7 +568,7 @@ func (x *EngineSpec) String() string {
 func (*EngineSpec) ProtoMessage() {}
 
 func (x *EngineSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -482,7 +581,7 @@ func (x *EngineSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineSpec.ProtoReflect.Descriptor instead.
 func (*EngineSpec) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EngineSpec) GetInstall() string {
@@ -591,14 +690,16 @@ type MachineStatus struct {
 	// The way that the agent's last session came, or is expected to come: direct or ssh.
 	Link string `protobuf:"bytes,24,opt,name=link,proto3" json:"link,omitempty"`
 	// The provider was handed the boot ticket.
-	BootWritten   bool `protobuf:"varint,25,opt,name=boot_written,json=bootWritten,proto3" json:"boot_written,omitempty"`
+	BootWritten bool `protobuf:"varint,25,opt,name=boot_written,json=bootWritten,proto3" json:"boot_written,omitempty"`
+	// Why the host has no agent and gets none.
+	Agentless     string `protobuf:"bytes,26,opt,name=agentless,proto3" json:"agentless,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MachineStatus) Reset() {
 	*x = MachineStatus{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +711,7 @@ func (x *MachineStatus) String() string {
 func (*MachineStatus) ProtoMessage() {}
 
 func (x *MachineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +724,7 @@ func (x *MachineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineStatus.ProtoReflect.Descriptor instead.
 func (*MachineStatus) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MachineStatus) GetPhase() string {
@@ -794,6 +895,13 @@ func (x *MachineStatus) GetBootWritten() bool {
 	return false
 }
 
+func (x *MachineStatus) GetAgentless() string {
+	if x != nil {
+		return x.Agentless
+	}
+	return ""
+}
+
 // Failure is why a machine is parked.
 type Failure struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -809,7 +917,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +929,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +942,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Failure) GetKind() string {
@@ -889,7 +997,7 @@ type HostFacts struct {
 
 func (x *HostFacts) Reset() {
 	*x = HostFacts{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1009,7 @@ func (x *HostFacts) String() string {
 func (*HostFacts) ProtoMessage() {}
 
 func (x *HostFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1022,7 @@ func (x *HostFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFacts.ProtoReflect.Descriptor instead.
 func (*HostFacts) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HostFacts) GetHostname() string {
@@ -982,7 +1090,7 @@ type EngineFacts struct {
 
 func (x *EngineFacts) Reset() {
 	*x = EngineFacts{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1102,7 @@ func (x *EngineFacts) String() string {
 func (*EngineFacts) ProtoMessage() {}
 
 func (x *EngineFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1115,7 @@ func (x *EngineFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFacts.ProtoReflect.Descriptor instead.
 func (*EngineFacts) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EngineFacts) GetVersion() string {
@@ -1073,7 +1181,7 @@ type Authority struct {
 
 func (x *Authority) Reset() {
 	*x = Authority{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1193,7 @@ func (x *Authority) String() string {
 func (*Authority) ProtoMessage() {}
 
 func (x *Authority) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1206,7 @@ func (x *Authority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authority.ProtoReflect.Descriptor instead.
 func (*Authority) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Authority) GetName() string {
@@ -1135,7 +1243,7 @@ type AuthorityGeneration struct {
 
 func (x *AuthorityGeneration) Reset() {
 	*x = AuthorityGeneration{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1255,7 @@ func (x *AuthorityGeneration) String() string {
 func (*AuthorityGeneration) ProtoMessage() {}
 
 func (x *AuthorityGeneration) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1268,7 @@ func (x *AuthorityGeneration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityGeneration.ProtoReflect.Descriptor instead.
 func (*AuthorityGeneration) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AuthorityGeneration) GetCertificate() []byte {
@@ -1195,7 +1303,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1315,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1328,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ticket) GetId() string {
@@ -1281,7 +1389,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1401,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1414,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Identity) GetSubject() string {
@@ -1349,7 +1457,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1469,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1482,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Settings) GetControllerId() string {
@@ -1403,7 +1511,7 @@ type Gone struct {
 
 func (x *Gone) Reset() {
 	*x = Gone{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1523,7 @@ func (x *Gone) String() string {
 func (*Gone) ProtoMessage() {}
 
 func (x *Gone) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1536,7 @@ func (x *Gone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gone.ProtoReflect.Descriptor instead.
 func (*Gone) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Gone) GetUid() string {
@@ -1465,7 +1573,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1585,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1598,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Request) GetId() string {
@@ -1532,7 +1640,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1652,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1665,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Credential) GetName() string {
@@ -1613,7 +1721,7 @@ var File_mctl_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x03\n" +
+	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x04\n" +
 	"\aMachine\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1628,10 +1736,18 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\x12;\n" +
 	"\x06labels\x18\t \x03(\v2#.mctl.record.v1.Machine.LabelsEntryR\x06labels\x12,\n" +
 	"\x12sealed_boot_ticket\x18\n" +
-	" \x01(\fR\x10sealedBootTicket\x1a9\n" +
+	" \x01(\fR\x10sealedBootTicket\x12.\n" +
+	"\x06import\x18\v \x01(\v2\x16.mctl.record.v1.ImportR\x06import\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbf\x01\n" +
+	"\x06Import\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12#\n" +
+	"\rsealed_config\x18\x02 \x01(\fR\fsealedConfig\x12\x1d\n" +
+	"\n" +
+	"store_path\x18\x03 \x01(\tR\tstorePath\x12-\n" +
+	"\x12server_certificate\x18\x04 \x01(\fR\x11serverCertificate\x12*\n" +
+	"\x11sealed_server_key\x18\x05 \x01(\fR\x0fsealedServerKey\"\x8c\a\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12C\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2\x1c.mctl.record.v1.DriverOptionR\rdriverOptions\x122\n" +
@@ -1659,7 +1775,8 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"credential\x12%\n" +
 	"\x0edelete_persist\x18\x15 \x01(\bR\rdeletePersist\x12\x12\n" +
 	"\x04link\x18\x16 \x01(\tR\x04link\x126\n" +
-	"\twait_boot\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\"\x82\x01\n" +
+	"\twait_boot\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\x12%\n" +
+	"\x0edelete_abandon\x18\x18 \x01(\bR\rdeleteAbandon\"\x82\x01\n" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12%\n" +
@@ -1679,7 +1796,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
 	"\x04port\x18\t \x01(\rR\x04port\x12#\n" +
 	"\radopt_restart\x18\n" +
-	" \x01(\tR\fadoptRestart\"\x8b\a\n" +
+	" \x01(\tR\fadoptRestart\"\xa9\a\n" +
 	"\rMachineStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x129\n" +
 	"\n" +
@@ -1708,7 +1825,8 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x0edone_provision\x18\x16 \x01(\x04R\rdoneProvision\x12\x1b\n" +
 	"\thost_gone\x18\x17 \x01(\bR\bhostGone\x12\x12\n" +
 	"\x04link\x18\x18 \x01(\tR\x04link\x12!\n" +
-	"\fboot_written\x18\x19 \x01(\bR\vbootWrittenJ\x04\b\x12\x10\x13R\battempts\"\x9b\x01\n" +
+	"\fboot_written\x18\x19 \x01(\bR\vbootWritten\x12\x1c\n" +
+	"\tagentless\x18\x1a \x01(\tR\tagentlessJ\x04\b\x12\x10\x13R\battempts\"\x9b\x01\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1793,60 +1911,62 @@ func file_mctl_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_mctl_record_v1_record_proto_rawDescData
 }
 
-var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Machine)(nil),               // 0: mctl.record.v1.Machine
-	(*MachineSpec)(nil),           // 1: mctl.record.v1.MachineSpec
-	(*DriverOption)(nil),          // 2: mctl.record.v1.DriverOption
-	(*EngineSpec)(nil),            // 3: mctl.record.v1.EngineSpec
-	(*MachineStatus)(nil),         // 4: mctl.record.v1.MachineStatus
-	(*Failure)(nil),               // 5: mctl.record.v1.Failure
-	(*HostFacts)(nil),             // 6: mctl.record.v1.HostFacts
-	(*EngineFacts)(nil),           // 7: mctl.record.v1.EngineFacts
-	(*Authority)(nil),             // 8: mctl.record.v1.Authority
-	(*AuthorityGeneration)(nil),   // 9: mctl.record.v1.AuthorityGeneration
-	(*Ticket)(nil),                // 10: mctl.record.v1.Ticket
-	(*Identity)(nil),              // 11: mctl.record.v1.Identity
-	(*Settings)(nil),              // 12: mctl.record.v1.Settings
-	(*Gone)(nil),                  // 13: mctl.record.v1.Gone
-	(*Request)(nil),               // 14: mctl.record.v1.Request
-	(*Credential)(nil),            // 15: mctl.record.v1.Credential
-	nil,                           // 16: mctl.record.v1.Machine.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*Import)(nil),                // 1: mctl.record.v1.Import
+	(*MachineSpec)(nil),           // 2: mctl.record.v1.MachineSpec
+	(*DriverOption)(nil),          // 3: mctl.record.v1.DriverOption
+	(*EngineSpec)(nil),            // 4: mctl.record.v1.EngineSpec
+	(*MachineStatus)(nil),         // 5: mctl.record.v1.MachineStatus
+	(*Failure)(nil),               // 6: mctl.record.v1.Failure
+	(*HostFacts)(nil),             // 7: mctl.record.v1.HostFacts
+	(*EngineFacts)(nil),           // 8: mctl.record.v1.EngineFacts
+	(*Authority)(nil),             // 9: mctl.record.v1.Authority
+	(*AuthorityGeneration)(nil),   // 10: mctl.record.v1.AuthorityGeneration
+	(*Ticket)(nil),                // 11: mctl.record.v1.Ticket
+	(*Identity)(nil),              // 12: mctl.record.v1.Identity
+	(*Settings)(nil),              // 13: mctl.record.v1.Settings
+	(*Gone)(nil),                  // 14: mctl.record.v1.Gone
+	(*Request)(nil),               // 15: mctl.record.v1.Request
+	(*Credential)(nil),            // 16: mctl.record.v1.Credential
+	nil,                           // 17: mctl.record.v1.Machine.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
 }
 var file_mctl_record_v1_record_proto_depIdxs = []int32{
-	17, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
-	4,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
-	14, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
-	16, // 4: mctl.record.v1.Machine.labels:type_name -> mctl.record.v1.Machine.LabelsEntry
-	2,  // 5: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
-	3,  // 6: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
-	18, // 7: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
-	18, // 8: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
-	18, // 9: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
-	18, // 10: mctl.record.v1.MachineSpec.wait_boot:type_name -> google.protobuf.Duration
-	17, // 11: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	5,  // 12: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
-	6,  // 13: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
-	7,  // 14: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
-	17, // 15: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	17, // 16: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 17: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
-	17, // 18: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 19: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
-	17, // 20: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
-	14, // 21: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
-	17, // 22: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	17, // 23: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	17, // 24: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	14, // 25: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	18, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
+	5,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
+	15, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
+	17, // 4: mctl.record.v1.Machine.labels:type_name -> mctl.record.v1.Machine.LabelsEntry
+	1,  // 5: mctl.record.v1.Machine.import:type_name -> mctl.record.v1.Import
+	3,  // 6: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
+	4,  // 7: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
+	19, // 8: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
+	19, // 9: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
+	19, // 10: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
+	19, // 11: mctl.record.v1.MachineSpec.wait_boot:type_name -> google.protobuf.Duration
+	18, // 12: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	6,  // 13: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
+	7,  // 14: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
+	8,  // 15: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
+	18, // 16: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	18, // 17: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	10, // 18: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
+	18, // 19: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 20: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
+	18, // 21: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
+	15, // 22: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
+	18, // 23: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	18, // 24: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	18, // 25: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	15, // 26: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }
@@ -1860,7 +1980,7 @@ func file_mctl_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_record_v1_record_proto_rawDesc), len(file_mctl_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2,6 +2,7 @@
 package memory
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
 
@@ -22,6 +23,31 @@ type Memory struct {
 	// Fragile plugins broke when they were asked for their JSON during a Create.
 	Fragile bool `json:"fragile,omitempty"`
 }
+
+// Imported is what docker-machine remembered, with the paths in its JSON moved to another store; all the rest stays byte for byte. A key
+// path outside of the store becomes keyPath, where there is a key.
+func Imported(config []byte, from, to string, key []byte, keyPath string) Memory {
+	m := Memory{Config: config, Key: key, Begun: true, Made: true}
+	if from != "" {
+		m.Config = bytes.ReplaceAll(m.Config, quoted(from), quoted(to))
+		m.Config = bytes.ReplaceAll(m.Config, within(from), within(to))
+	}
+	var login struct{ SSHKeyPath string }
+	if err := json.Unmarshal(m.Config, &login); err == nil && login.SSHKeyPath != "" && key != nil &&
+		!bytes.HasPrefix(quoted(login.SSHKeyPath), within(to)) {
+		m.Config = bytes.ReplaceAll(m.Config, quoted(login.SSHKeyPath), quoted(keyPath))
+	}
+	m.LearnID(nil)
+	return m
+}
+
+// quoted is a text as JSON has it, and within the beginning of a path below it.
+func quoted(text string) []byte {
+	quoted, _ := json.Marshal(text) // a text
+	return quoted
+}
+
+func within(dir string) []byte { return append(bytes.TrimSuffix(quoted(dir), []byte(`"`)), '/') }
 
 // Encode is the stored form.
 func (m Memory) Encode() []byte {
