@@ -32,6 +32,7 @@ type Engine struct {
 	AdoptRestart        AdoptRestart
 	Port                uint16 `json:"-"` // where the front serves, as Front has it
 	RepositoryReachable bool   // whether Docker's own repository answered the controller; not part of the digest
+	SwarmMember         bool   `json:",omitempty"` // or on its way to be one, which can't have live-restore
 }
 
 // Install is where Docker comes from.
@@ -65,6 +66,8 @@ type Front struct {
 	// Certificate (PEM, leaf first) and its Key are served as they are; empty for a certificate that the host asks for.
 	Certificate []byte `json:",omitempty"`
 	Key         Secret `json:",omitempty"`
+	// SwarmPort is another port to serve at, for the swarm; zero for none.
+	SwarmPort uint16 `json:",omitempty"`
 }
 
 // Secret is a text that prints as "redacted".

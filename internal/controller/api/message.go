@@ -39,10 +39,11 @@ func (m *machineService) basic(found *machines.Machine) *controllerv1.Machine {
 	view := m.machines().View(found)
 	return &controllerv1.Machine{
 		Name: found.Name, Uid: found.UID, Generation: found.Generation,
-		Spec: &controllerv1.MachineSpec{Driver: found.Spec.Driver, Engine: engineMessage(found.Spec)},
+		Spec: &controllerv1.MachineSpec{Driver: found.Spec.Driver, Engine: engineMessage(found.Spec), Swarm: swarmMessage(found.Spec.Swarm)},
 		Status: &controllerv1.MachineStatus{
 			Phase: phases[found.Status.Phase], ObservedGeneration: found.Status.ObservedGeneration, State: view.State, Progress: view.Progress,
 			Error: view.Error, Address: found.Address(), Url: urlOf(found), Engine: &controllerv1.EngineStatus{Version: found.Status.Engine.Version},
+			Swarm: swarmStatus(found),
 		},
 	}
 }
@@ -54,7 +55,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		Counters: &controllerv1.Counters{
 			Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		},
-		Engine: engineMessage(s), Link: controllerv1.LinkMode_LINK_MODE_AUTO,
+		Engine: engineMessage(s), Link: controllerv1.LinkMode_LINK_MODE_AUTO, Swarm: swarmMessage(s.Swarm), DrainTimeout: drainMessage(s.Drain),
 	}
 	for wire, link := range links {
 		if link == s.Link && wire != controllerv1.LinkMode_LINK_MODE_UNSPECIFIED {
@@ -121,7 +122,7 @@ func statusMessage(m *machines.Machine, view machines.View) *controllerv1.Machin
 			CertificateExpireTime: timestamp(s.Front.CertificateExpiry), CertificateSerial: s.Front.CertificateSerial,
 			AwaitsRestart: s.Engine.AwaitsRestart,
 		},
-		Link: linkMessage(m, view), Agentless: s.Agentless,
+		Link: linkMessage(m, view), Agentless: s.Agentless, Swarm: swarmStatus(m),
 	}
 	if m.Import != nil {
 		message.ImportSource = m.Import.Source

@@ -43,6 +43,9 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 	}
 	m.Spec.Power = PowerOn
 	m.requests = m.requests.With(requestID, "create", now)
+	if err := s.checkSwarm(ctx, m); err != nil {
+		return nil, err
+	}
 	if err := s.check(ctx, d, m); err != nil {
 		return nil, reasoned(op, name, fault.ReasonPrecheck, err)
 	}

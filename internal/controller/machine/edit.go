@@ -64,10 +64,11 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 
 // Deletion is how a machine shall go.
 type Deletion struct {
-	Force   bool // forget the record even where the host can't be removed
-	Persist bool // where the provider fails, go on without end; a host that was adopted is given up then
-	Abandon bool // forget the record, and leave provider and host as they are
-	Purge   bool // on an adopted host, also remove a Docker that we installed
+	Force   bool          // forget the record even where the host can't be removed
+	Persist bool          // where the provider fails, go on without end; a host that was adopted is given up then
+	Abandon bool          // forget the record, and leave provider and host as they are
+	Purge   bool          // on an adopted host, also remove a Docker that we installed
+	Drain   time.Duration // as Spec has it
 }
 
 // Delete asks for a machine and all that was made for it to go, and ends the step that it is in. It may be repeated; what
@@ -77,11 +78,16 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 	if uid, err := s.doneBefore(ctx, name, requestID, "delete"); uid != "" || err != nil {
 		return &Machine{UID: uid, Name: name, Spec: Spec{Deleted: true}, Status: Status{Phase: Deleting}}, err
 	}
+	if !how.Force && !how.Persist && !how.Abandon {
+		if err := s.checkLastManager(ctx, name); err != nil {
+			return nil, err
+		}
+	}
 	m, err := s.write(ctx, name, at, func(m *Machine) (bool, error) {
 		if known, err := m.requests.Knows(requestID, "delete"); known || err != nil {
 			return false, err
 		}
-		m.Spec.Deleted = true
+		m.Spec.Deleted, m.Spec.Drain = true, how.Drain
 		m.Spec.DeleteForce = m.Spec.DeleteForce || how.Force || how.Persist && s.adopted(m)
 		m.Spec.DeleteAbandon = m.Spec.DeleteAbandon || how.Abandon
 		m.Spec.DeletePersist = m.Spec.DeletePersist || how.Persist

@@ -50,7 +50,11 @@ func (s *Service) patience(m *Machine) time.Duration {
 		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)
 	case Running, Stopped, Importing:
 		return math.MaxInt64 // nothing is under way that could come too late
-	case Pending, Creating, Stopping, Deleting:
+	case Stopping, Deleting:
+		if m.Status.Swarm.Node != "" {
+			return defaultPatience + max(m.Spec.Drain, 0)
+		}
+	case Pending, Creating:
 	}
 	return defaultPatience
 }

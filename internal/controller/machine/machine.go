@@ -51,8 +51,10 @@ type Spec struct {
 	DeletePersist  bool // never park, go on
 	PurgeEngine    bool
 	Rollback       bool
-	Credential     string    // name of a stored one, in place of the driver's credential flag
-	Link           host.Link // which ways the agent's session may come; empty for auto
+	Credential     string        // name of a stored one, in place of the driver's credential flag
+	Swarm          *Swarm        // nil for none
+	Drain          time.Duration // how long a swarm's member that goes may take to hand over its tasks; zero for 60 s, below for no time
+	Link           host.Link     // which ways the agent's session may come; empty for auto
 }
 
 // Power is the power that a machine shall have.
@@ -97,6 +99,7 @@ type Status struct {
 	Link               host.Way // that the agent's last session came, or is expected to come
 	Agentless          string   // why the host has no agent and gets none, a sentence
 	BootWritten        bool     // the provider was handed the boot ticket
+	Swarm              SwarmStatus
 }
 
 // Failure is why a machine is parked. A later edit of the spec unparks it.

@@ -26,6 +26,7 @@ type Config struct {
 	Bootstrap    Bootstrapper
 	Hosts        Hosts
 	Tunnels      Tunnels
+	Swarms       Swarms
 	Authorities  Authorities
 	Events       Events
 	Logger       hclog.Logger

@@ -78,7 +78,7 @@ func (s *Service) driverMachine(ctx context.Context, m *Machine) (driver.Machine
 	options, err := s.withCredential(ctx, m.Spec.Driver, m.Spec.Options, m.Spec.Credential)
 	return driver.Machine{
 		ControllerID: s.config.ControllerID, UID: m.UID, Name: m.Name, Options: options,
-		PublicKeys: keys, State: m.Status.ProviderState, Imported: imported, Progress: s.reporter(m),
+		PublicKeys: keys, State: m.Status.ProviderState, Imported: imported, Progress: s.reporter(m), Swarm: m.driverSwarm(),
 		Keep: func(state []byte) error {
 			m.Status.ProviderState = state
 			return s.save(context.WithoutCancel(ctx), m)

@@ -21,6 +21,9 @@ const releaseLimit = 2 * time.Minute
 // something to go on from.
 func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
 	if !m.Status.HostGone && !m.Spec.DeleteAbandon {
+		if left, out, err := s.leave(ctx, m); err != nil || !left {
+			return out, err
+		}
 		if err := s.deleteHost(ctx, m); err != nil {
 			if !m.Spec.DeleteForce {
 				return outcome{}, err

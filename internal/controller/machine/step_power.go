@@ -20,6 +20,11 @@ func (s *Service) stopping(ctx context.Context, m *Machine) (outcome, error) {
 	default:
 		return outcome{next: Starting}, nil
 	}
+	if !m.Spec.Force {
+		if done, out := s.drain(ctx, m); !done {
+			return out, nil
+		}
+	}
 	d, err := s.driver(m)
 	if err != nil {
 		return outcome{}, err

@@ -33,7 +33,8 @@ func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 		return s.runningUnseen(ctx, m, observed)
 	}
 	m.Status.Power = driver.Running // whatever the provider said while the agent was away
-	if wish.Desired.Digest() != m.Status.AppliedDigest {
+	if wish.Desired.Digest() != m.Status.AppliedDigest || m.outside() ||
+		m.Spec.Swarm != nil && m.Spec.Provision > m.Status.DoneProvision {
 		return outcome{next: Installing}, nil
 	}
 	m.reached()

@@ -35,6 +35,7 @@ type world struct {
 	hosts   *mailbox
 	rights  *authorities
 	tunnels *tunnels
+	swarms  *swarms
 	events  []event.Event
 	service *Service
 	mu      sync.Mutex
@@ -52,6 +53,7 @@ func newWorld(t *testing.T) *world {
 	w.hosts = &mailbox{wishes: map[string]agentlink.Wish{}, observed: map[string]host.Observed{}}
 	w.rights = &authorities{}
 	w.tunnels = &tunnels{kept: map[string]sshlink.State{}}
+	w.swarms = newSwarms()
 	w.restart()
 	return w
 }
@@ -63,7 +65,7 @@ func (w *world) restart() {
 	service, err := New(Config{
 		Store: w.store, Sealer: plainSealer{}, Bootstrap: w.ssh,
 		Drivers: table, Credentials: w.purse,
-		Hosts: w.hosts, Tunnels: w.tunnels, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
+		Hosts: w.hosts, Tunnels: w.tunnels, Swarms: w.swarms, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
 		ControllerID: "c1", ControlPort: 4000, Advertise: w.advertise, ProbeRepository: func(context.Context) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()

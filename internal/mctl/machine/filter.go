@@ -47,8 +47,9 @@ func parseFilters(texts []string) (filter, error) {
 	return f, nil
 }
 
-func (f filter) matches(m *controllerv1.Machine) bool {
-	return len(f.swarm) == 0 && // there are no legacy Swarm masters
+// matches looks at a machine, and at the name of its swarm's master.
+func (f filter) matches(m *controllerv1.Machine, master string) bool {
+	return anyFold(f.swarm, master) &&
 		anyFold(f.drivers, state.DriverName(m.GetSpec())) && anyFold(f.states, m.GetStatus().GetState()) && f.matchesName(m) && f.matchesLabel(m)
 }
 

@@ -39,7 +39,7 @@ func foreignItems(ctx context.Context, env *cli.Env, known []*controllerv1.Machi
 		}
 		items = append(items, Item{
 			Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported",
-			SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(nil),
+			SwarmOptions: state.NewSwarmOptions(nil), EngineOptions: state.NewEngineOptions(nil),
 		})
 	}
 	return items, nil

@@ -75,7 +75,7 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 		return err
 	}
 	known := machines
-	machines = slices.DeleteFunc(slices.Clone(machines), func(m *controllerv1.Machine) bool { return !keep.matches(m) })
+	machines = slices.DeleteFunc(slices.Clone(machines), func(m *controllerv1.Machine) bool { return !keep.matches(m, masterOf(known, m)) })
 	switch {
 	case opts.quiet && env.JSON():
 		return env.Result(namesOf(machines))
@@ -87,7 +87,7 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	}
 	items := make([]Item, 0, len(machines))
 	for _, m := range machines {
-		items = append(items, itemOf(env, m))
+		items = append(items, itemOf(env, m, known))
 	}
 	foreign, err := foreignItems(ctx, env, known)
 	if err != nil {
@@ -120,12 +120,12 @@ func writeItems(env *cli.Env, format string, items []Item) error {
 	return template.Write(env.Out, headerItem(), values)
 }
 
-func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
+func itemOf(env *cli.Env, m *controllerv1.Machine, all []*controllerv1.Machine) Item {
 	status := m.GetStatus()
 	item := Item{
 		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(state.DriverName(m.GetSpec())), State: output.Line(status.GetState()),
 		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
-		SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(m.GetSpec().GetEngine()),
+		SwarmOptions: state.NewSwarmOptions(m.GetSpec().GetSwarm()), EngineOptions: state.NewEngineOptions(m.GetSpec().GetEngine()),
 	}
 	if url, err := engine.URL(m); err == nil {
 		item.URL = output.Line(url)
@@ -133,16 +133,48 @@ func itemOf(env *cli.Env, m *controllerv1.Machine) Item {
 			item.DockerVersion = "v" + output.Line(version)
 		}
 	}
-	if isActive(env, m) {
+	if item.Swarm = output.Line(masterOf(all, m)); m.GetSpec().GetSwarm().GetMaster() {
+		item.Swarm += " (master)"
+	}
+	switch host, swarm := isActive(env, m); {
+	case swarm:
+		item.Active, item.ActiveSwarm = "* (swarm)", true
+	case host:
 		item.Active, item.ActiveHost = "*", true
 	}
 	return item
 }
 
-// isActive reports whether the caller's DOCKER_HOST is the machine's engine.
-func isActive(env *cli.Env, m *controllerv1.Machine) bool {
-	host := env.Getenv("DOCKER_HOST")
-	return host != "" && m.GetStatus().GetState() == "Running" && m.GetStatus().GetUrl() == host
+// isActive reports whether the caller's DOCKER_HOST is the machine's engine, or where a manager serves it for its swarm.
+func isActive(env *cli.Env, m *controllerv1.Machine) (host, swarm bool) {
+	url := env.Getenv("DOCKER_HOST")
+	if url == "" || m.GetStatus().GetState() != "Running" {
+		return false, false
+	}
+	return m.GetStatus().GetUrl() == url, m.GetStatus().GetSwarm().GetUrl() == url
+}
+
+// masterOf is the name of the master of a machine's swarm: the machine itself, or the one that its discovery leads to by way of
+// other managers. Nothing for a machine in no swarm.
+func masterOf(all []*controllerv1.Machine, m *controllerv1.Machine) string {
+	name := ""
+	for range len(all) {
+		swarm := m.GetSpec().GetSwarm()
+		if swarm.GetMaster() {
+			return m.GetName()
+		}
+		of := strings.TrimPrefix(swarm.GetDiscovery(), "mctl://")
+		if of == "" {
+			return name
+		}
+		name = of
+		i := slices.IndexFunc(all, func(other *controllerv1.Machine) bool { return other.GetName() == of })
+		if i < 0 {
+			return name
+		}
+		m = all[i]
+	}
+	return name
 }
 
 func namesOf(machines []*controllerv1.Machine) []string {

@@ -58,11 +58,12 @@ func TestFiltersKeepWhatTheyNamed(t *testing.T) {
 		"label=bare":                        true,
 		"label=a=b=c":                       true,
 		"swarm=x":                           false,
+		"swarm=x swarm=m1":                  true,
 		"label=x=y label=tier=web driver=x": false,
 	} {
 		f, err := parseFilters(strings.Fields(filters))
-		if err != nil || f.matches(m) != want {
-			t.Errorf("%q: %v, %v", filters, f.matches(m), err)
+		if err != nil || f.matches(m, "M1") != want {
+			t.Errorf("%q: not %t, %v", filters, want, err)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (s *session) prepare(ctx context.Context, m driver.Machine) error {
 	if err != nil {
 		return s.trouble("upload", err)
 	}
-	values := valuesOf(s.d.plugin.name, s.d.flags, m.Options, files)
+	values := valuesOf(s.d.plugin.name, m.Swarm, s.d.flags, m.Options, files)
 	err = s.within(ctx, min(s.limit, quickLimit), "SetConfigFromFlags", func(ctx context.Context) error { return s.client.SetFlags(ctx, values) })
 	err = s.trouble("SetConfigFromFlags", err)
 	if fault.Is(err, fault.Precondition) {

@@ -59,7 +59,8 @@ type MachineServiceClient interface {
 	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
 	// machine's. May be repeated: the same source once more is success.
 	ImportMachine(ctx context.Context, in *ImportMachineRequest, opts ...grpc.CallOption) (*ImportMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
+	// swarm, unless with force or persist. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(ctx context.Context, in *DeleteMachineRequest, opts ...grpc.CallOption) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
@@ -277,7 +278,8 @@ type MachineServiceServer interface {
 	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
 	// machine's. May be repeated: the same source once more is success.
 	ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
+	// swarm, unless with force or persist. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
