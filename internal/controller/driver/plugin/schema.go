@@ -110,16 +110,11 @@ func flagOf(flag wire.Flag) driver.Flag {
 // shared are the create flags of docker-machine that every driver reads, besides its own, as it sends them when nobody gives
 // any. A driver opens the swarm's port for a master, which every manager of ours is to it.
 func shared(name string, swarm driver.Swarm) map[string]any {
-	values := map[string]any{
+	return map[string]any{
 		"driver": name, "engine-install-url": "https://get.docker.com", "engine-storage-driver": "",
-		"swarm": false, "swarm-master": false, "swarm-experimental": false, "swarm-addr": "", "swarm-discovery": "",
-		"swarm-host": "tcp://0.0.0.0:3376", "swarm-image": "swarm:latest", "swarm-strategy": "spread",
+		"swarm": swarm.Member, "swarm-master": swarm.Manager != 0, "swarm-experimental": false, "swarm-addr": "", "swarm-discovery": swarm.Discovery,
+		"swarm-host": cmp.Or(swarm.Host, "tcp://0.0.0.0:3376"), "swarm-image": "swarm:latest", "swarm-strategy": "spread",
 	}
-	if swarm.Member {
-		values["swarm"], values["swarm-master"], values["swarm-discovery"] = true, swarm.Manager != 0, swarm.Discovery
-		values["swarm-host"] = cmp.Or(swarm.Host, "tcp://0.0.0.0:3376")
-	}
-	return values
 }
 
 // valuesOf gives every flag of a plugin its value. Files were uploaded to the paths given.
