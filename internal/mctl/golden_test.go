@@ -203,9 +203,21 @@ func TestGoldenEnv(t *testing.T) {
 	tr.run("mctl", "env", "web", "runner")
 	tr.run("mctl", "env", "runner")
 	tr.run("mctl", "env", "--swarm", "web")
+	c := tr.c
+	c.Change("web", manages("tcp://10.128.0.2:3376"))
+	tr.run("mctl", "env", "--swarm", "--shell", "bash", "web")
+	c.Change("web", func(m *controllerv1.Machine) { m.Status.Swarm = nil })
+	tr.run("mctl", "env", "--swarm", "web")
 	tr.run("mctl", "env")
 	tr.run("docker-machine", "env", "nosuch")
 	tr.matches("env")
+}
+
+// manages makes a machine a swarm's master, served at a URL.
+func manages(url string) func(*controllerv1.Machine) {
+	return func(m *controllerv1.Machine) {
+		m.Spec.Swarm, m.Status.Swarm = &controllerv1.SwarmSpec{Master: true}, &controllerv1.SwarmStatus{Manager: true, Url: url}
+	}
 }
 
 func TestGoldenConfig(t *testing.T) {
@@ -218,6 +230,10 @@ func TestGoldenConfig(t *testing.T) {
 	tr.run("docker-machine", "config", "web", "ignored")
 	tr.run("docker-machine", "config", "db")
 	tr.run("mctl", "config", "runner")
+	tr.run("mctl", "config", "--swarm", "web")
+	c.Change("web", manages(engine))
+	tr.run("mctl", "config", "--swarm", "web")
+	c.Change("web", manages("tcp://127.0.0.1:1"))
 	tr.run("mctl", "config", "--swarm", "web")
 	tr.run("mctl", "config", "nosuch")
 	tr.run("mctl", "config")
