@@ -24,6 +24,7 @@ import (
 	"mctl/internal/agent/tunnel"
 	"mctl/internal/buildinfo"
 	"mctl/internal/host"
+	"mctl/internal/reaper"
 )
 
 // StateDir is where the agent keeps what it knows.
@@ -70,7 +71,7 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	tunnels := tunnel.New(tunnel.Config{
-		Logger: logger.Named("tunnel"), Program: program,
+		Logger: logger.Named("tunnel"), Program: program, Reaper: reaper.Reaper{Dir: filepath.Join(config.Dir, "tunnels")},
 		Dial: func(ctx context.Context) (*grpc.ClientConn, error) { return connection.Dial(ctx) },
 	})
 	watcher := health.New(health.Config{

@@ -118,6 +118,7 @@ func Run(ctx context.Context, config Config) error {
 		Identify:   func(ctx context.Context) (string, error) { return server.MachineUID(ctx) },
 		RenewAfter: func(ctx context.Context) (time.Duration, bool) { return server.RenewAfter(ctx) },
 		Notify:     notify,
+		Reported:   func(uid string) { server.Reported(service.NameOf(uid)) },
 		Emit: func(uid string, e host.Event) {
 			journal.Emit(event.Event{
 				Time: e.Time, Machine: service.NameOf(uid), UID: uid, Type: e.Type, Message: e.Message, Attributes: e.Attributes,

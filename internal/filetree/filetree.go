@@ -4,6 +4,7 @@ package filetree
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,10 @@ import (
 	"mctl/internal/fault"
 )
 
-const bufferSize = 64 << 10
+const (
+	bufferSize = 64 << 10
+	maxUnsized = 4 << 20 // of a file that does not say how long it is
+)
 
 // Send writes what path names to w: a file, or with recursive a directory and all below it. The first entry of the stream
 // carries path's own last name. Links are followed. What is neither a file nor a directory, or can't be read, is left out and
@@ -60,13 +64,13 @@ func (s *sender) send(name, as string, above []os.FileInfo) error {
 	case info.Mode().IsRegular():
 		return s.file(name, as)
 	case !info.IsDir():
-		s.leave(fault.New("filetree.Send", fault.Precondition, name, name+": not a regular file"))
+		s.leave(fault.New("filetree.Send", fault.Precondition, name, printable(name)+": not a regular file"))
 		return nil
 	case !s.recursive:
-		s.leave(fault.New("filetree.Send", fault.Precondition, name, name+": is a directory").WithHint("-r copies directories"))
+		s.leave(fault.New("filetree.Send", fault.Precondition, name, printable(name)+": is a directory").WithHint("-r copies directories"))
 		return nil
 	case slices.ContainsFunc(above, func(a os.FileInfo) bool { return os.SameFile(a, info) }):
-		s.leave(fault.New("filetree.Send", fault.Precondition, name, name+": a link to a directory that it is in"))
+		s.leave(fault.New("filetree.Send", fault.Precondition, name, printable(name)+": a link to a directory that it is in"))
 		return nil
 	}
 	header := &tar.Header{Typeflag: tar.TypeDir, Name: as + "/", Mode: int64(info.Mode().Perm()), Format: tar.FormatPAX}
@@ -95,16 +99,28 @@ func (s *sender) file(name, as string) error {
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() { // it is another one by now
-		s.leave(fault.New("filetree.Send", fault.Precondition, name, name+": not a regular file"))
+		s.leave(fault.New("filetree.Send", fault.Precondition, name, printable(name)+": not a regular file"))
 		return nil
 	}
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: as, Mode: int64(info.Mode().Perm()), Size: info.Size(), Format: tar.FormatPAX}
+	size, content := info.Size(), io.Reader(file)
+	if size == 0 { // as those of /proc say, whatever they hold
+		text, err := io.ReadAll(io.LimitReader(file, maxUnsized+1))
+		if len(text) > maxUnsized {
+			err = errors.New("it is long and does not say how long")
+		}
+		if err != nil {
+			s.leave(trouble(name, err))
+			return nil
+		}
+		size, content = int64(len(text)), bytes.NewReader(text)
+	}
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: as, Mode: int64(info.Mode().Perm()), Size: size, Format: tar.FormatPAX}
 	if err := s.archive.WriteHeader(header); err != nil {
 		return trouble(name, err)
 	}
 	// One that grows is sent as long as it was; one that shrinks can't be sent any more, since its length is told.
-	sent, err := io.CopyBuffer(onlyWriter{s.archive}, io.LimitReader(file, info.Size()), s.buffer)
-	if err == nil && sent < info.Size() {
+	sent, err := io.CopyBuffer(onlyWriter{s.archive}, io.LimitReader(content, size), s.buffer)
+	if err == nil && sent < size {
 		err = errors.New("it became shorter while it was read")
 	}
 	if err != nil {

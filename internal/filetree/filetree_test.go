@@ -75,7 +75,7 @@ func carry(from, to string, recursive bool) (sent, received error) {
 		sent = Send(w, from, recursive)
 		w.Close()
 	}()
-	received = Receive(r, to)
+	received = Receive(r, to, Asked{Path: from, Recursive: recursive})
 	r.Close()
 	<-done
 	return sent, received
@@ -219,7 +219,7 @@ func TestAHostileStreamPutsNothingElsewhere(t *testing.T) {
 			); err != nil {
 				t.Fatal(err)
 			}
-			err := Receive(bytes.NewReader(stream(t, entries...)), target)
+			err := Receive(bytes.NewReader(stream(t, entries...)), target, Asked{Anything: true})
 			if err == nil {
 				t.Error("it was taken")
 			} else if strings.ContainsAny(err.Error(), "\x1b\x07") {
@@ -257,7 +257,7 @@ func TestALinkThatComesInBetweenLeadsNowhere(t *testing.T) {
 		}
 	}()
 	for range 10 {
-		_ = Receive(bytes.NewReader(text), filepath.Join(root, "target")) // whether that works is another matter
+		_ = Receive(bytes.NewReader(text), filepath.Join(root, "target"), Asked{Anything: true}) // whether that works is another matter
 	}
 	over.Store(true)
 	<-done
@@ -269,17 +269,17 @@ func TestALinkThatComesInBetweenLeadsNowhere(t *testing.T) {
 func TestABrokenStreamLeavesNoHalfFile(t *testing.T) {
 	target := t.TempDir()
 	half := stream(t, entry{tar.Header{Typeflag: tar.TypeDir, Name: "d/"}, ""}, entry{tar.Header{Typeflag: tar.TypeReg, Name: "d/half"}, strings.Repeat("x", 5000)})
-	err := Receive(bytes.NewReader(half[:2000]), target)
+	err := Receive(bytes.NewReader(half[:2000]), target, Asked{Anything: true})
 	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "broke off") {
 		t.Errorf("%v", err)
 	}
 	if got := read(t, target); !maps.Equal(got, map[string]fs.FileMode{"d/": 0o777}) {
 		t.Errorf("%v", got)
 	}
-	if err := Receive(bytes.NewReader(nil), target); err != nil {
+	if err := Receive(bytes.NewReader(nil), target, Asked{Anything: true}); err != nil {
 		t.Errorf("an empty stream: %v", err)
 	}
-	if err := Receive(strings.NewReader("no tar at all, and long enough to be told from one"), target); err == nil {
+	if err := Receive(strings.NewReader("no tar at all, and long enough to be told from one"), target, Asked{Anything: true}); err == nil {
 		t.Error("nonsense was taken")
 	}
 }
@@ -288,6 +288,82 @@ func TestHomeIsWhatAHostsUserMeans(t *testing.T) {
 	for given, want := range map[string]string{"": "/home/ann", "~": "/home/ann", "~/": "/home/ann", "~/a/": "/home/ann/a/", "a": "/home/ann/a", "/etc/x": "/etc/x", "a/": "/home/ann/a/", "~bob": "/home/ann/~bob"} {
 		if got := Home("/home/ann", given); got != want {
 			t.Errorf("Home(%q) = %q, want %q", given, got, want)
+		}
+	}
+}
+
+func TestAHostSendsNothingButWhatItWasAskedFor(t *testing.T) {
+	file := func(name string) entry {
+		return entry{tar.Header{Typeflag: tar.TypeReg, Name: name}, "content"}
+	}
+	directory := func(name string) entry { return entry{tar.Header{Typeflag: tar.TypeDir, Name: name + "/"}, ""} }
+	for name, c := range map[string]struct {
+		asked   Asked
+		entries []entry
+		taken   string // what is put in place; empty for nothing
+	}{
+		"a file":                     {Asked{Path: "/var/log/app.log"}, []entry{file("app.log")}, "app.log"},
+		"another file":               {Asked{Path: "/var/log/app.log"}, []entry{file(".profile")}, ""},
+		"one more file":              {Asked{Path: "app.log"}, []entry{file("app.log"), file("app.log")}, "app.log"},
+		"a tree for a file":          {Asked{Path: "~/ssh"}, []entry{directory("ssh"), file("ssh/x")}, ""},
+		"a tree":                     {Asked{Path: "a/../ssh/", Recursive: true}, []entry{directory("ssh"), file("ssh/.x")}, "ssh/.x"},
+		"another tree":               {Asked{Path: "ssh", Recursive: true}, []entry{directory(".ssh"), file(".ssh/x")}, ""},
+		"a home":                     {Asked{Path: "~", Recursive: true}, []entry{directory("jo"), file("jo/.x")}, "jo/.x"},
+		"a hidden one for a home":    {Asked{Path: "~/.", Recursive: true}, []entry{directory(".ssh"), file(".ssh/x")}, ""},
+		"a file for a home":          {Asked{Path: "..", Recursive: true}, []entry{file("Makefile")}, ""},
+		"a file after all of a home": {Asked{Path: "", Recursive: true}, []entry{directory("jo"), file("jo")}, "jo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			direct, relayed := t.TempDir(), t.TempDir()
+			text := stream(t, c.entries...)
+			r, w := io.Pipe()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				err := Receive(r, relayed, Asked{Anything: true}) // as a host takes it
+				r.CloseWithError(err)
+			}()
+			err := Relay(w, bytes.NewReader(text), c.asked)
+			w.CloseWithError(err)
+			<-done
+			for target, err := range map[string]error{direct: Receive(bytes.NewReader(text), direct, c.asked), relayed: err} {
+				if refused := len(c.entries) > 1 && !c.asked.Recursive || c.taken == "" || c.taken == "jo"; refused != (err != nil) {
+					t.Errorf("%v", err)
+				}
+				found := slices.Sorted(maps.Keys(read(t, target)))
+				if c.taken == "" && len(found) > 0 || c.taken != "" && !slices.ContainsFunc(found, func(n string) bool { return strings.TrimSuffix(n, "/") == c.taken }) {
+					t.Errorf("in place is %q", found)
+				}
+			}
+		})
+	}
+}
+
+func TestAFileThatDoesNotSayItsLengthIsSentWhole(t *testing.T) {
+	want, err := os.ReadFile("/proc/version")
+	if err != nil {
+		t.Skip("there is no /proc")
+	}
+	to := t.TempDir()
+	if sent, received := carry("/proc/version", to, false); sent != nil || received != nil {
+		t.Fatalf("%v, %v", sent, received)
+	}
+	if got, err := os.ReadFile(filepath.Join(to, "version")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestNoNameSteersATerminal(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "a\x1b[31m")
+	if err := os.Mkdir(from, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(from, "p\x1b[2J"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, recursive := range []bool{true, false} {
+		if sent, _ := carry(from, t.TempDir(), recursive); sent == nil || strings.Contains(sent.Error(), "\x1b") {
+			t.Errorf("%q", sent)
 		}
 	}
 }

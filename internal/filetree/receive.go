@@ -15,8 +15,9 @@ import (
 // Receive reads a stream that Send wrote and puts it where target says: below a directory that is there, under the name that
 // it has in the stream; else as target itself, whose directory must be there. A file that is there is overwritten, and keeps
 // who owns it. Modes are kept, but for what gives rights to whoever runs a file. Nothing is put elsewhere, whatever the stream
-// says and whoever changes the tree meanwhile; a file that was begun when the stream broke is taken away again.
-func Receive(r io.Reader, target string) error {
+// says and whoever changes the tree meanwhile; a file that was begun when the stream broke is taken away again. What was not asked
+// for is refused.
+func Receive(r io.Reader, target string, asked Asked) error {
 	directory, rename := target, ""
 	if info, err := os.Stat(target); err != nil || !info.IsDir() {
 		if strings.HasSuffix(target, "/") {
@@ -31,12 +32,15 @@ func Receive(r io.Reader, target string) error {
 	defer root.Close()
 	v := receiver{root: root, rename: rename, buffer: make([]byte, bufferSize)}
 	archive := tar.NewReader(r)
-	for {
+	for first := true; ; first = false {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			// The stream goes on to its end, or whoever sends would take us for dead.
 			_, err = io.Copy(io.Discard, r)
 			return errors.Join(v.finish(), err)
+		}
+		if err == nil {
+			err = asked.check(header, first)
 		}
 		if err == nil {
 			err = v.take(header, archive)

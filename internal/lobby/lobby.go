@@ -4,7 +4,6 @@ package lobby
 import (
 	"container/list"
 	"net"
-	"net/netip"
 	"sync"
 )
 
@@ -12,17 +11,17 @@ import (
 type Lobby struct {
 	mu    sync.Mutex
 	order list.List // of visitor, oldest first
-	from  map[netip.Prefix]int
+	from  map[string]int
 	size  int
 }
 
 type visitor struct {
 	conn net.Conn
-	from netip.Prefix
+	from string
 }
 
 // New makes a lobby for so many connections at a time.
-func New(size int) *Lobby { return &Lobby{size: size, from: map[netip.Prefix]int{}} }
+func New(size int) *Lobby { return &Lobby{size: size, from: map[string]int{}} }
 
 // Enter lets a connection in and returns what to call when it is known, or gone; that may be called more than once. Where
 // the lobby is full, the oldest of those is closed whose place has sent the most: honest handshakes take milliseconds, and
@@ -30,7 +29,7 @@ func New(size int) *Lobby { return &Lobby{size: size, from: map[netip.Prefix]int
 func (l *Lobby) Enter(conn net.Conn) (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := visitor{conn, origin(conn.RemoteAddr())}
+	v := visitor{conn, Origin(conn.RemoteAddr())}
 	if l.order.Len() >= l.size {
 		l.pushOut()
 	}
@@ -70,11 +69,15 @@ func (l *Lobby) remove(place *list.Element) {
 	}
 }
 
-// origin is where a connection comes from: an IPv4 address, or an IPv6 network of the size that a single site has.
-func origin(address net.Addr) netip.Prefix {
+// Origin is where a connection comes from, as it is counted: an IPv4 address, or an IPv6 network of the size that a single site
+// has. What comes otherwise, such as over a host's SSH server, has a place for each address.
+func Origin(address net.Addr) string {
 	tcp, ok := address.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
+	switch {
+	case address == nil:
+		return ""
+	case !ok:
+		return address.Network() + " " + address.String()
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 	bits := ip.BitLen()
@@ -82,5 +85,5 @@ func origin(address net.Addr) netip.Prefix {
 		bits = 64
 	}
 	prefix, _ := ip.Prefix(bits) // it fits
-	return prefix
+	return prefix.String()
 }

@@ -52,8 +52,12 @@ func TestWhereConnectionsComeFrom(t *testing.T) {
 	for address, want := range map[string]string{
 		"192.0.2.7:1": "192.0.2.7/32", "[::ffff:192.0.2.7]:1": "192.0.2.7/32", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64", "[fe80::1%lo]:1": "fe80::/64",
 	} {
-		if got := origin((&pretended{from: address}).RemoteAddr()).String(); got != want {
+		if got := Origin((&pretended{from: address}).RemoteAddr()); got != want {
 			t.Errorf("%s comes from %s, want %s", address, got, want)
 		}
+	}
+	one, other := Origin(&net.UnixAddr{Name: "one", Net: "ssh"}), Origin(&net.UnixAddr{Name: "other", Net: "ssh"})
+	if one == other || Origin(nil) == one {
+		t.Errorf("hosts that come by themselves share the place %q", one)
 	}
 }

@@ -13,8 +13,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"mctl/internal/buildinfo"
 	"mctl/internal/mctl/controllertest"
@@ -42,6 +44,12 @@ func newTranscript(t *testing.T, c *controllertest.Controller, volatile ...strin
 // the program are variables.
 func (tr *transcript) run(words ...string) {
 	tr.t.Helper()
+	tr.runAt(time.Now(), words...)
+}
+
+// runAt is run at a time that the command takes for the present.
+func (tr *transcript) runAt(now time.Time, words ...string) {
+	tr.t.Helper()
 	variables := map[string]string{}
 	line := make([]string, 0, len(words))
 	for _, word := range words {
@@ -55,7 +63,7 @@ func (tr *transcript) run(words ...string) {
 		variables[name], words = value, words[1:]
 	}
 	env := tr.c.Env()
-	env.Args = words
+	env.Args, env.Now = words, func() time.Time { return now }
 	lookup := env.Lookup
 	env.Lookup = func(name string) (string, bool) {
 		if value, ok := variables[name]; ok {
@@ -251,6 +259,18 @@ func TestGoldenList(t *testing.T) {
 	tr.run("mctl", "ls")
 	tr.run("DOCKER_HOST=tcp://10.128.0.2:2376", "docker-machine", "ls", "-t", "5", "ignored", "words")
 	tr.run("mctl", "ls", "-q")
+	tr.c.Change("web", func(m *controllerv1.Machine) {
+		b := busy("web", 3*time.Second, 12, 31, 61, 4)
+		m.Status.Health, m.Status.Link = b.GetStatus().GetHealth(), b.GetStatus().GetLink()
+		m.Status.Host = &controllerv1.HostStatus{Os: "Debian GNU/Linux 12\x1b[1m (bookworm)", Arch: "amd64", AgentVersion: "v1"}
+		m.Status.Engine.CertificateExpireTime, m.CreateTime = timestamppb.New(noon.AddDate(0, 0, 29)), timestamppb.New(noon)
+	})
+	tr.runAt(noon, "mctl", "ls", "--columns", "name,state,cpu,memory,disk,containers,age,link,expiry,errors")
+	tr.runAt(noon, "mctl", "ls", "--columns", "CREATED, OS,ARCH,AGENT,ADDRESS,NAME", "--filter", "name=^web$")
+	tr.runAt(noon, "mctl", "ls", "--columns", "NAME,ACTIVE,DRIVER,STATE,URL,SWARM,DOCKER,ERRORS")
+	for _, words := range []string{"--columns name,size", "--columns name,", "--columns name -q", "--columns name --format {{.Name}}"} {
+		tr.run(append([]string{"mctl", "ls"}, strings.Fields(words)...)...)
+	}
 	for _, field := range listFields() {
 		tr.run("DOCKER_HOST=tcp://10.128.0.2:2376", "mctl", "ls", "--format", `table {{.Name}}\t{{`+field+`}}`)
 		tr.run("DOCKER_HOST=tcp://10.128.0.2:2376", "mctl", "ls", "--format", `{{.Name}}\n\t{{`+field+`}} `)

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,16 +31,23 @@ import (
 	"mctl/internal/mctl/orphans"
 	"mctl/internal/mctl/power"
 	"mctl/internal/mctl/shell"
+	"mctl/internal/mctl/top"
 	"mctl/internal/mctl/transfer"
 	"mctl/internal/mctl/use"
 )
 
+// grace is how long a command may take to its end after an interrupt: some look first what became of what they asked for.
+const grace = 5 * time.Second
+
 // Main runs the command line of this process and returns the exit code. An interrupt ends what is being waited for; a second
-// one ends the process as if there were no first.
+// one, or grace, ends the process whatever it does, such as filling a template that loops.
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() {
+		stop()
+		time.AfterFunc(grace, func() { os.Exit(cli.ExitInterrupted) })
+	})
 	return Run(ctx, cli.OSEnv())
 }
 
@@ -86,7 +94,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), use.Commands(env), shell.Commands(env),
-		transfer.Commands(env), forward.Commands(env), logs.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), migrate.Commands(env), manual.Commands(env), {newVersion(env), newCompletion(env)},
+		transfer.Commands(env), forward.Commands(env), logs.Commands(env), top.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), migrate.Commands(env), manual.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)
 	}
@@ -205,6 +213,7 @@ func noSuchCommand(env *cli.Env) cobra.PositionalArgs {
 
 func unknownCommand(env *cli.Env, root *cobra.Command, name string) error {
 	err := cli.Failf("%s: '%s' is not a %s command. See '%s --help'.", env.App(), name, env.App(), env.Args[0])
+	err = err.WithHint("`mctl help` lists the commands")
 	root.SuggestionsMinimumDistance = 2
 	if near := root.SuggestionsFor(name); len(near) > 0 {
 		return err.WithHint("did you mean `" + strings.Join(near, "` or `") + "`?")

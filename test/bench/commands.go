@@ -196,8 +196,9 @@ func (b *bench) tree(program string, environment []string, args ...string) (proc
 	for {
 		select {
 		case err := <-done:
-			if processes <= 1 {
-				processes, memory = 1, maxRSS(command.ProcessState)
+			if err == nil && processes <= 1 {
+				processes = 1
+				memory, err = b.peakOf(program, environment, args...)
 			}
 			return processes, memory, err
 		case <-look.C:

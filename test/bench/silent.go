@@ -12,15 +12,6 @@ import (
 	"time"
 )
 
-// maxRSS is the most memory that a process had, in bytes.
-func maxRSS(p *os.ProcessState) float64 {
-	usage, ok := p.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
-	}
-	return float64(usage.Maxrss) * 1024
-}
-
 // silent is what one host costs an ls that swallows every packet: ls with it, divided by ls while it answered.
 func (b *bench) silent() error {
 	all, err := counts()

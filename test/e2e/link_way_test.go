@@ -193,15 +193,7 @@ func TestOfTwoHostsWithOneIdentityTheNewerWins(t *testing.T) {
 	l.create("web")
 	l.create("twin")
 	since := time.Now()
-	folder := filepath.Join(t.TempDir(), "mctl")
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l.ssh("twin", "systemctl stop mctl-agent")
-	// As a disk that was cloned has it.
-	l.must("scp", "-q", "-r", "web:/var/lib/mctl/identity", folder)
-	l.must("scp", "-q", "web:/var/lib/mctl/config.json", folder)
-	l.must("scp", "-q", "-r", folder, "twin:/var/lib/")
+	l.clone("web", "twin")
 	l.ssh("twin", "systemctl start mctl-agent")
 	l.sawEvent("web", "DUPLICATE_IDENTITY", since, 20*time.Second)
 	if told := l.eventsSince(since, "web", "DUPLICATE_IDENTITY"); !strings.Contains(told, "cloned") {
@@ -209,4 +201,40 @@ func TestOfTwoHostsWithOneIdentityTheNewerWins(t *testing.T) {
 	}
 	l.ssh("twin", "systemctl stop mctl-agent")
 	l.cameBy("web", "DIRECT", 90*time.Second)
+}
+
+// clone has a host show the identity of another, as a disk that was cloned has it. Its agent is stopped.
+func (l *lab) clone(from, to string) {
+	l.t.Helper()
+	folder := filepath.Join(l.t.TempDir(), "mctl")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	l.ssh(to, "systemctl stop mctl-agent")
+	l.must("scp", "-q", "-r", from+":/var/lib/mctl/identity", folder)
+	l.must("scp", "-q", from+":/var/lib/mctl/config.json", folder)
+	l.must("scp", "-q", "-r", folder, to+":/var/lib/")
+}
+
+func TestTheIdentityOfARemovedMachineIsWorthNothing(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.create("web")
+	l.create("thief")
+	l.clone("web", "thief")
+	l.must("rm", "-y", "web")
+	since := time.Now()
+	l.ssh("thief", "systemctl start mctl-agent")
+	eventually(t, time.Minute, "the thief is refused", func() bool {
+		return strings.Contains(l.ssh("thief", "journalctl -u mctl-agent -n 20 --no-pager"), "was taken away")
+	})
+	l.lsSays("thief", "agent not connected", 20*time.Second)
+	for _, name := range []string{"web", "thief"} {
+		if told := l.eventsSince(since, name, "AGENT_CONNECTED"); told != "" {
+			t.Errorf("%s came in: %s", name, told)
+		}
+	}
+	if r := l.run("ssh", "--via", "agent", "thief", "true"); r.code == 0 {
+		t.Error("it gets tunnels")
+	}
 }

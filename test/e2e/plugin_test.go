@@ -4,8 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // pluginBinaries are programs that serve docker-machine's own drivers over its plugin protocol.
@@ -126,5 +128,63 @@ func TestWhatIsNoPluginIsRefusedInASentence(t *testing.T) {
 	}
 	if r := l.run("create", "--driver", "nosuch", "web"); r.code != 2 || !strings.Contains(r.stderr, `plugin binary "docker-machine-driver-nosuch" accessible in your PATH?`) {
 		t.Errorf("%s", r)
+	}
+}
+
+// pluginStub installs the stub of the driver's own tests as a driver with a child in each of its processes, and returns the world
+// of its hosts.
+func (l *lab) pluginStub() (world string) {
+	l.t.Helper()
+	world = l.t.TempDir()
+	stub := filepath.Join(world, "docker-machine-driver-stub")
+	build := exec.Command("go", "test", "-c", "-o", stub, "mctl/internal/controller/driver/plugin")
+	if output, err := build.CombinedOutput(); err != nil {
+		l.t.Fatalf("%v\n%s", err, output)
+	}
+	drivers := filepath.Join(l.state, "mctl", "drivers")
+	if err := os.MkdirAll(drivers, 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	script := "#!/bin/sh\nsleep 6000 >/dev/null 2>&1 &\necho $$ $! >>" + world + "/processes\nexec " + stub + "\n"
+	if err := os.WriteFile(filepath.Join(drivers, filepath.Base(stub)), []byte(script), 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	return world
+}
+
+func TestAControllerKilledAmidstAPluginsCreateLeavesOneHostAndNoProcess(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	world := l.pluginStub()
+	hosts := func() int { found, _ := filepath.Glob(filepath.Join(world, "host-*")); return len(found) }
+	processes := func() (alive []string) {
+		text, _ := os.ReadFile(filepath.Join(world, "processes"))
+		for _, pid := range strings.Fields(string(text)) {
+			if line, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && len(line) > 0 {
+				alive = append(alive, pid)
+			}
+		}
+		return alive
+	}
+	l.must("create", "--driver", "stub", "--stub-world", world, "--stub-delay", "8000", "--plugin-limit", "10s", "--plugin-poll", "50ms", "--no-wait", "web")
+	eventually(t, time.Minute, "a host", func() bool { return hosts() == 1 })
+	if len(processes()) < 2 {
+		t.Errorf("the plugin and its child are %v", processes())
+	}
+	pass(time.Second) // it is asked what it has made meanwhile
+	l.killController()
+	before := processes() // the kernel ends the plugin, and not what that started
+	l.must("controller", "start")
+	eventually(t, 20*time.Second, "the end of what the killed controller left", func() bool {
+		return !slices.ContainsFunc(before, func(pid string) bool { return slices.Contains(processes(), pid) })
+	})
+	// It does not know its address, so it is not whole, and another one is made in its place.
+	eventually(t, time.Minute, "one host", func() bool {
+		return hosts() == 1 && strings.TrimSpace(l.run("status", "web").stdout) == "Error" // it has no SSH
+	})
+	l.must("rm", "-y", "-f", "web")
+	eventually(t, time.Minute, "nothing", func() bool { return hosts() == 0 && len(processes()) == 0 })
+	if left, _ := filepath.Glob(filepath.Join(l.state, "mctl", "plugin*", "*")); len(left) > 0 {
+		t.Errorf("rm left %v", left)
 	}
 }

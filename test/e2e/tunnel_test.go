@@ -237,10 +237,19 @@ func (l *lab) provesEnds() {
 	_ = killed.Wait()
 	gone("31001")
 
+	survivor, complaints := l.begin("31004")
+	l.mustSignal(syscall.SIGKILL, agentLine)
+	told, _ := io.ReadAll(complaints)
+	if _ = survivor.Wait(); survivor.ProcessState.ExitCode() != 1 || strings.Count(string(told), "\n") != 2 {
+		l.t.Errorf("exit %d, told %q", survivor.ProcessState.ExitCode(), told)
+	}
+	eventually(l.t, time.Minute, "a new agent", func() bool { return l.run("ssh", "--via", "agent", "web", "true").code == 0 })
+	gone("31004")
+
 	socket := l.dockerEnv("web")
 	orphan, complaints := l.begin("31002")
 	l.killController()
-	told, _ := io.ReadAll(complaints)
+	told, _ = io.ReadAll(complaints)
 	if _ = orphan.Wait(); orphan.ProcessState.ExitCode() != 1 || strings.Count(string(told), "\n") != 2 {
 		l.t.Errorf("exit %d, told %q", orphan.ProcessState.ExitCode(), told)
 	}

@@ -242,6 +242,7 @@ func (h *fakeHost) Run(_ context.Context, command program.Command) error {
 		if h.get(fragment) == "-" {
 			say("Inst containerd (1.6.20 Debian:12 [amd64])", "Inst libc6 [2.36-8] (2.36-9 Debian:12 [amd64])", "Inst docker.io (20.10.24 Debian:12 [amd64])")
 		}
+	case strings.HasPrefix(call, "apt-get") && strings.Contains(call, "install --download-only"):
 	case strings.HasPrefix(call, "apt-get") && strings.Contains(call, " install "):
 		if strings.Contains(call, "--only-upgrade") {
 			h.version = "26.1.5"

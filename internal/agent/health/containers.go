@@ -23,6 +23,8 @@ const (
 	listLimit = time.Minute
 	// settle is how long after a death containers are asked for that restart, and how long after a list the next may come.
 	settle = 2 * time.Second
+	// overtaken is by how much one event may overtake another in dockerd.
+	overtaken = 5 * time.Second
 	// resync is how often all containers are listed anew, should an event have been lost.
 	resync = 10 * time.Minute
 )
@@ -172,16 +174,18 @@ func (w *Watcher) apply(m message, out *sink) (died bool) {
 	return action == "die"
 }
 
-// advance reports whether a message is new.
+// advance reports whether a message is new. dockerd tells none from before the place that it was asked for, so one that seems to
+// be is of a clock that was set back, or was overtaken by another.
 func (c *cursor) advance(m message) bool {
 	key := m.Actor.ID + m.Action
-	if m.TimeNano < c.nano || m.TimeNano == c.nano && c.at[key] {
+	switch later := time.Duration(m.TimeNano - c.nano); {
+	case later == 0 && c.at[key]:
 		return false
+	case later > 0, later < -overtaken, c.at == nil:
+		c.nano, c.at = m.TimeNano, map[string]bool{key: true}
+	case later == 0:
+		c.at[key] = true
 	}
-	if m.TimeNano > c.nano || c.at == nil {
-		c.nano, c.at = m.TimeNano, map[string]bool{}
-	}
-	c.at[key] = true
 	return true
 }
 

@@ -2,6 +2,7 @@ package health
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -135,5 +136,30 @@ func TestWhatHappensDuringAListIsCountedOnTopOfIt(t *testing.T) {
 	}
 	if running, stopped, _, _ := fresh.count(); running != 0 || stopped != 1 {
 		t.Errorf("%d running, %d stopped", running, stopped)
+	}
+}
+
+func TestAClockThatIsSetBackHidesNothing(t *testing.T) {
+	var c cursor
+	at := func(when time.Duration, id string) message {
+		m := event(id, "die")
+		m.TimeNano = int64(when)
+		return m
+	}
+	for i, step := range []struct {
+		m   message
+		new bool
+	}{
+		{at(10*time.Hour, "a"), true}, {at(10*time.Hour, "a"), false}, {at(10*time.Hour, "b"), true},
+		{at(10*time.Hour-time.Millisecond, "c"), true}, // overtaken: where to go on stays
+		{at(10*time.Hour, "b"), false},
+		{at(9*time.Hour, "d"), true}, {at(9*time.Hour, "d"), false}, {at(9*time.Hour+time.Second, "e"), true},
+	} {
+		if got := c.advance(step.m); got != step.new {
+			t.Errorf("%d: new is %t", i, got)
+		}
+	}
+	if c.nano != int64(9*time.Hour+time.Second) {
+		t.Errorf("it goes on at %s", time.Duration(c.nano))
 	}
 }

@@ -49,7 +49,7 @@ func copyTree(args []string, stdin io.Reader, stdout io.Writer) error {
 	}
 	path := filetree.Home(os.Getenv("HOME"), args[len(args)-1])
 	if args[0] == "--to-host" {
-		return filetree.Receive(stdin, path)
+		return filetree.Receive(stdin, path, filetree.Asked{Anything: true})
 	}
 	return filetree.Send(stdout, path, recursive)
 }

@@ -57,7 +57,7 @@ func (s *Server) run(c *channel, user login.Account, command *exec.Cmd, hasInput
 	if pipes.Err != nil {
 		return fault.E("tunnel.run", fault.Unavailable, "", pipes.Err)
 	}
-	p, err := login.Start(user, command)
+	p, err := login.Start(user, command, s.config.Reaper)
 	pipes.Handed()
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *Server) runInTerminal(c *channel, user login.Account, command *exec.Cmd
 	resize(ours, size)
 	command.Stdin, command.Stdout, command.Stderr = theirs, theirs, theirs
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	p, err := login.Start(user, command)
+	p, err := login.Start(user, command, s.config.Reaper)
 	if err != nil {
 		return err
 	}

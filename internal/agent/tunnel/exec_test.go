@@ -1,14 +1,21 @@
 package tunnel
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
+	"mctl/internal/reaper"
+	agentv1 "mctl/proto/mctl/agent/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
@@ -167,6 +174,56 @@ func session(t *testing.T, sid int) (pids []string) {
 	return pids
 }
 
+func TestWhatAKilledAgentLeftRunningIsEndedByTheNext(t *testing.T) {
+	dir := t.TempDir()
+	agent := exec.Command(os.Args[0], "-test.run=^TestACommandGoesOn$")
+	agent.Env = append(os.Environ(), goingOn+"="+dir)
+	out, err := agent.StdoutPipe()
+	if err == nil {
+		err = agent.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	var pid int
+	eventually(t, "the command runs", func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "pid"))
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		return pid > 0
+	})
+	_ = agent.Process.Kill()
+	_ = agent.Wait()
+	if syscall.Kill(pid, 0) != nil {
+		t.Fatal("it ended with the agent: this test shows nothing")
+	}
+	next := New(Config{Logger: hclog.NewNullLogger(), Reaper: reaper.Reaper{Dir: filepath.Join(dir, "tunnels")}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- next.Run(ctx) }()
+	eventually(t, "the command has ended", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(text), ") Z ")
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// goingOn is set in the agent that TestWhatAKilledAgentLeftRunningIsEndedByTheNext kills.
+const goingOn = "MCTL_TEST_GOING_ON"
+
+func TestACommandGoesOn(t *testing.T) {
+	dir := os.Getenv(goingOn)
+	if dir == "" {
+		return // it is for the agent that is killed
+	}
+	w := newWorld(t)
+	w.server.config.Reaper.Dir = filepath.Join(dir, "tunnels")
+	w.exec("sleep 600 & echo $! >" + dir + "/new; mv " + dir + "/new " + dir + "/pid; wait").listen(nil)
+}
+
 func TestACommandIsNotSparedWhenMemoryRunsOut(t *testing.T) {
 	w := newWorld(t)
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-100"), 0); err != nil {
@@ -205,6 +262,27 @@ func TestManyTunnelsShareOneConnection(t *testing.T) {
 		o.data("x")
 		o.end()
 		if h := o.listen(nil); h.out != "x" || h.exit.GetCode() != 0 {
+			t.Fatalf("%+v", h)
+		}
+	}
+	if n := len(w.dials); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestTunnelsThatAreWantedAtOnceShareOneConnection(t *testing.T) {
+	w := newWorld(t)
+	const many = 30
+	for range many {
+		w.server.Open([]byte("0123456789abcdef"))
+	}
+	order := &agentv1.Order{User: w.user, Work: &tunnelv1.Work{What: &tunnelv1.Work_Exec{Exec: &tunnelv1.Exec{Command: "true"}}}}
+	for range many {
+		o := <-w.streams
+		if err := o.Send(&agentv1.OpenResponse{Message: &agentv1.OpenResponse_Order{Order: order}}); err != nil {
+			t.Fatal(err)
+		}
+		if h := o.listen(nil); h.exit == nil {
 			t.Fatalf("%+v", h)
 		}
 	}

@@ -14,14 +14,15 @@ import (
 	"google.golang.org/grpc"
 
 	"mctl/internal/agent/tunnel/login"
+	"mctl/internal/agent/tunnel/trunk"
 	"mctl/internal/fault"
+	"mctl/internal/reaper"
 	agentv1 "mctl/proto/mctl/agent/v1"
 )
 
 const (
 	mostTunnels = 256 // at a time; the controller has a lower limit
 	openLimit   = 15 * time.Second
-	idleLimit   = time.Minute // for which a connection without tunnels is kept
 )
 
 // Config is what a Server needs.
@@ -31,6 +32,8 @@ type Config struct {
 	Dial func(ctx context.Context) (*grpc.ClientConn, error)
 	// Program is this executable; it copies files when it is called with "copy".
 	Program string
+	// Reaper ends what an agent that was killed left running.
+	Reaper reaper.Reaper
 	// Root is "/" but in tests, which have accounts of their own there.
 	Root string
 }
@@ -40,7 +43,7 @@ type Server struct {
 	config   Config
 	accounts login.Accounts
 	wanted   chan []byte
-	trunk    trunk
+	trunk    trunk.Trunk
 }
 
 // New makes a Server. It does nothing until Run.
@@ -50,7 +53,7 @@ func New(config Config) *Server {
 	}
 	return &Server{
 		config: config, accounts: login.Accounts{Root: config.Root}, wanted: make(chan []byte, mostTunnels),
-		trunk: trunk{dial: config.Dial},
+		trunk: trunk.Trunk{Dial: config.Dial},
 	}
 }
 
@@ -66,8 +69,11 @@ func (s *Server) Open(id []byte) {
 
 // Run serves until ctx ends, and returns when all that was begun has ended.
 func (s *Server) Run(ctx context.Context) error {
+	if left := s.config.Reaper.Reap(); left > 0 {
+		s.config.Logger.Info("ended what an agent that was killed left running", "tunnels", left)
+	}
 	var group sync.WaitGroup
-	defer s.trunk.close()
+	defer s.trunk.Close()
 	defer group.Wait()
 	room := make(chan struct{}, mostTunnels)
 	for {
@@ -109,7 +115,7 @@ func (s *Server) serve(ctx context.Context, id []byte) error {
 // open opens the controller's stream for an id. A connection that broke since it was used last is made anew.
 func (s *Server) open(ctx context.Context, id []byte) (*stream, *agentv1.Order, func(), error) {
 	for attempt := 0; ; attempt++ {
-		conn, release, err := s.trunk.get(ctx, attempt > 0)
+		conn, release, err := s.trunk.Get(ctx, attempt > 0)
 		if err != nil {
 			return nil, nil, nil, err
 		}

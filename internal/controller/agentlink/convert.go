@@ -2,9 +2,7 @@ package agentlink
 
 import (
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -37,8 +35,8 @@ func desiredMessage(d host.Desired) *agentv1.Desired {
 
 func factsOf(m *agentv1.HostFacts) host.Facts {
 	return host.Facts{
-		Hostname: line(m.GetHostname()), OS: line(m.GetOs()), Arch: line(m.GetArch()), Kernel: line(m.GetKernel()),
-		CPUs: m.GetCpus(), MemoryBytes: m.GetMemoryBytes(), BootID: line(m.GetBootId()),
+		Hostname: host.Line(m.GetHostname()), OS: host.Line(m.GetOs()), Arch: host.Line(m.GetArch()), Kernel: host.Line(m.GetKernel()),
+		CPUs: m.GetCpus(), MemoryBytes: m.GetMemoryBytes(), BootID: host.Line(m.GetBootId()),
 	}
 }
 
@@ -46,16 +44,16 @@ func appliedOf(m *agentv1.Applied) host.Applied {
 	applied := host.Applied{
 		Generation: m.GetGeneration(), Digest: m.GetDigest(), Released: m.GetReleased(),
 		Engine: host.EngineFacts{
-			Version: line(m.GetEngine().GetVersion()), Source: line(m.GetEngine().GetSource()), StorageDriver: line(m.GetEngine().GetStorageDriver()),
-			AwaitsRestart: line(m.GetEngine().GetAwaitsRestart()),
+			Version: host.Line(m.GetEngine().GetVersion()), Source: host.Line(m.GetEngine().GetSource()), StorageDriver: host.Line(m.GetEngine().GetStorageDriver()),
+			AwaitsRestart: host.Line(m.GetEngine().GetAwaitsRestart()),
 		},
 		Front: host.FrontFacts{
 			Port: uint16(m.GetFront().GetPort()), CertificateExpiry: moment(m.GetFront().GetCertificateExpireTime()),
-			CertificateSerial: line(m.GetFront().GetCertificateSerial()),
+			CertificateSerial: host.Line(m.GetFront().GetCertificateSerial()),
 		},
 	}
 	if f := m.GetFailure(); f != nil {
-		applied.Failure = &host.Failure{Kind: string(fault.ParseKind(f.GetKind())), Message: line(f.GetMessage()), Hint: line(f.GetHint())}
+		applied.Failure = &host.Failure{Kind: string(fault.ParseKind(f.GetKind())), Message: host.Line(f.GetMessage()), Hint: host.Line(f.GetHint())}
 	}
 	return applied
 }
@@ -93,7 +91,7 @@ func mergeHealth(before *host.Health, m *agentv1.Health, now time.Time) *host.He
 	if len(m.GetDisks()) > 0 {
 		merged.Disks = make([]host.Disk, 0, len(m.GetDisks()))
 		for _, d := range m.GetDisks()[:min(len(m.GetDisks()), maxDisks)] {
-			merged.Disks = append(merged.Disks, host.Disk{Path: line(d.GetPath()[:min(len(d.GetPath()), maxAttribute)]), Total: d.GetTotalBytes(), Available: d.GetAvailableBytes()})
+			merged.Disks = append(merged.Disks, host.Disk{Path: host.Line(d.GetPath()[:min(len(d.GetPath()), maxAttribute)]), Total: d.GetTotalBytes(), Available: d.GetAvailableBytes()})
 		}
 	}
 	return &merged
@@ -107,7 +105,6 @@ func set[T any](target, value *T) {
 
 // What an agent may say, so that a hostile one can't fill the controller's memory or a terminal.
 const (
-	maxLine       = 1000 // bytes
 	maxAttributes = 16
 	maxAttribute  = 256 // bytes of its name, and of its value
 	maxDisks      = 32
@@ -123,23 +120,12 @@ func eventOf(m *agentv1.Fact, now time.Time) (host.Event, bool) {
 	if !slices.Contains(known, m.GetType()) {
 		return host.Event{}, false
 	}
-	e := host.Event{Type: m.GetType(), Time: now, Message: line(m.GetMessage()), Attributes: map[string]string{}}
+	e := host.Event{Type: m.GetType(), Time: now, Message: host.Line(m.GetMessage()), Attributes: map[string]string{}}
 	for key, value := range m.GetAttributes() {
 		if len(e.Attributes) == maxAttributes {
 			break
 		}
-		e.Attributes[line(key[:min(len(key), maxAttribute)])] = line(value[:min(len(value), maxAttribute)])
+		e.Attributes[host.Line(key[:min(len(key), maxAttribute)])] = host.Line(value[:min(len(value), maxAttribute)])
 	}
 	return e, true
-}
-
-// line makes a text from outside fit for one line of a terminal.
-func line(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text[:min(len(text), maxLine)])
-	return strings.ToValidUTF8(text, "?")
 }

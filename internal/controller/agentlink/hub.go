@@ -33,6 +33,8 @@ type Config struct {
 	RenewAfter func(ctx context.Context) (time.Duration, bool)
 	// Notify is told that something about a machine is worth a look. It must not block.
 	Notify func(uid string)
+	// Reported is told of each report of a host's health that Notify is not told of; nil for nobody. It must not block.
+	Reported func(uid string)
 	// Emit takes what happened to a machine. It must not block.
 	Emit func(uid string, e host.Event)
 	// Forgotten is told of each machine that Forget is told of, so that nothing else of it goes on; nil for nobody.
@@ -161,7 +163,7 @@ func (h *Hub) quotas(uid string) (calm, insane *rate.Limiter) {
 
 // attach makes a session the machine's own. An older one ends; if it was alive, somebody cloned a disk.
 func (h *Hub) attach(s *session, hello *agentv1.Hello) {
-	version, facts := line(hello.GetAgentVersion()), factsOf(hello.GetHost())
+	version, facts := host.Line(hello.GetAgentVersion()), factsOf(hello.GetHost())
 	applied := appliedOf(hello.GetApplied()) // none is none: what another agent had applied before is no answer
 	h.mu.Lock()
 	e := h.entry(s.uid)

@@ -35,12 +35,13 @@ type stage struct {
 	ctx    context.Context
 	server *grpc.Server
 
-	mu     sync.Mutex
-	events []host.Event
-	ends   []error // what Connect returned
-	notes  int
-	gone   map[string]bool // uids whose right was taken away
-	onEmit func()          // may be nil
+	mu      sync.Mutex
+	events  []host.Event
+	ends    []error // what Connect returned
+	notes   int
+	reports int
+	gone    map[string]bool // uids whose right was taken away
+	onEmit  func()          // may be nil
 }
 
 func newStage(t testing.TB) *stage {
@@ -59,7 +60,8 @@ func newStage(t testing.TB) *stage {
 			}
 			return "", fault.New("stage", fault.Denied, "", "only an agent may call this")
 		},
-		Notify: func(string) { s.mu.Lock(); defer s.mu.Unlock(); s.notes++ },
+		Notify:   func(string) { s.mu.Lock(); defer s.mu.Unlock(); s.notes++ },
+		Reported: func(string) { s.mu.Lock(); defer s.mu.Unlock(); s.reports++ },
 		Emit: func(_ string, e host.Event) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -254,18 +256,18 @@ func TestAHeartbeatAloneIsNoHealth(t *testing.T) {
 	})
 }
 
-func TestHeartbeatsNotifyNobody(t *testing.T) {
+func TestHeartbeatsNotifyNobodyAndAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		stream := s.open("m", "i1")
 		pass(time.Second)
-		before := s.notes
+		before, reports := s.notes, s.reports
 		for range 20 {
 			send(stream, heartbeat())
 			pass(5 * time.Second)
 		}
-		if s.notes != before {
-			t.Errorf("%d notes for heartbeats", s.notes-before)
+		if s.notes != before || s.reports != reports+20 {
+			t.Errorf("%d notes and %d reports for 20 heartbeats", s.notes-before, s.reports-reports)
 		}
 	})
 }
@@ -426,7 +428,7 @@ func TestWhatAHostileAgentSaysFitsOthersScreensAndDocuments(t *testing.T) {
 	for key, value := range e.Attributes {
 		size += len(key) + len(value)
 	}
-	if !ok || size > maxLine+2*maxAttributes*maxAttribute {
+	if !ok || size > host.MaxLine+2*maxAttributes*maxAttribute {
 		t.Errorf("%d bytes of one event", size)
 	}
 }

@@ -15,7 +15,7 @@ func (s *session) greet(hello *agentv1.Hello) error {
 			fmt.Errorf("the agent speaks protocol %d, this controller %d to %d", p, oldestSpoken, newestSpoken)).
 			WithHint("upgrade the older side")
 	}
-	s.instance = line(hello.GetInstance())
+	s.instance = host.Line(hello.GetInstance())
 	s.hub.attach(s, hello)
 	// A removal that came since has ended the sessions that were there: this one must not outlive it.
 	if _, err := s.hub.config.Identify(s.stream.Context()); err != nil {
@@ -52,7 +52,7 @@ func outdate(o *host.Observed, wish *Wish) {
 	}
 }
 
-// health merges a report and answers it. Nobody is told but of an engine that came or went.
+// health merges a report and answers it. It is worth a look when the engine came or went.
 func (s *session) health(m *agentv1.Health) {
 	turned := false
 	s.hub.update(s, func(o *host.Observed) {
@@ -63,8 +63,11 @@ func (s *session) health(m *agentv1.Health) {
 		o.Health = mergeHealth(before, m, s.hub.config.Now())
 		turned = before == nil || before.EngineUp != o.Health.EngineUp
 	})
-	if turned {
+	switch {
+	case turned:
 		s.hub.config.Notify(s.uid)
+	case s.hub.config.Reported != nil:
+		s.hub.config.Reported(s.uid)
 	}
 	s.push(func() { s.pong = true })
 }

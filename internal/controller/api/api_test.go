@@ -419,16 +419,19 @@ func TestABasicViewSaysInEachFieldWhatTheFullOneSays(t *testing.T) {
 	}
 	made.Status.Addresses, made.Status.Engine.Version = []string{"fd00::1"}, "29.1"
 	handler := &machineService{server: w.server}
-	basic, full := handler.basic(made), handler.message(made)
-	if basic.GetStatus().GetUrl() != "tcp://[fd00::1]:4000" {
-		t.Errorf("url %q", basic.GetStatus().GetUrl())
-	}
-	// Whatever the basic view has is the same in the full one: merging it in changes nothing.
-	merged := proto.CloneOf(full)
-	merged.Spec.Engine.Labels = nil // lists are appended to
-	proto.Merge(merged, basic)
-	if !proto.Equal(merged, full) {
-		t.Errorf("basic %v\nfull %v", basic, full)
+	full := handler.message(made)
+	for _, view := range []controllerv1.MachineView{controllerv1.MachineView_MACHINE_VIEW_BASIC, controllerv1.MachineView_MACHINE_VIEW_LIVE} {
+		part := handler.inView(view, made)
+		if part.GetStatus().GetUrl() != "tcp://[fd00::1]:4000" {
+			t.Errorf("url %q", part.GetStatus().GetUrl())
+		}
+		// Whatever the view has is the same in the full one: merging it in changes nothing.
+		merged := proto.CloneOf(full)
+		merged.Spec.Engine.Labels = nil // lists are appended to
+		proto.Merge(merged, part)
+		if !proto.Equal(merged, full) {
+			t.Errorf("%s %v\nfull %v", view, part, full)
+		}
 	}
 }
 

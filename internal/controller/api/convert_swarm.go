@@ -105,7 +105,7 @@ func swarmMessage(s *machines.Swarm) *controllerv1.SwarmSpec {
 	}
 	message := &controllerv1.SwarmSpec{
 		Master: s.Master, Host: s.Host, Address: s.Address, Strategy: s.Strategy, Options: s.Options, JoinOptions: s.JoinOptions,
-		Image: s.Image, Experimental: s.Experimental,
+		Image: s.Image, Experimental: s.Experimental, MasterName: s.Called,
 	}
 	if s.Of != "" {
 		message.Discovery = discoveryScheme + "://" + s.Of

@@ -62,11 +62,7 @@ func (m *machineService) ListMachines(ctx context.Context, r *controllerv1.ListM
 		Machines: make([]*controllerv1.Machine, len(page)), ResourceVersion: versionText(revision),
 	}
 	for i, found := range page {
-		if r.GetView() == controllerv1.MachineView_MACHINE_VIEW_BASIC {
-			response.Machines[i] = m.basic(found)
-		} else {
-			response.Machines[i] = m.message(found)
-		}
+		response.Machines[i] = m.inView(r.GetView(), found)
 	}
 	if start+len(page) < len(all) {
 		response.NextPageToken = page[len(page)-1].Name

@@ -34,9 +34,26 @@ func (m *machineService) message(found *machines.Machine) *controllerv1.Machine 
 	}
 }
 
+// inView is a machine as much as a caller wants of it.
+func (m *machineService) inView(view controllerv1.MachineView, found *machines.Machine) *controllerv1.Machine {
+	switch view {
+	case controllerv1.MachineView_MACHINE_VIEW_BASIC:
+		return m.basic(found, m.machines().View(found))
+	case controllerv1.MachineView_MACHINE_VIEW_LIVE:
+		seen := m.machines().View(found)
+		message := m.basic(found, seen)
+		message.Status.Link = linkMessage(found, seen)
+		if h := seen.Observed.Health; h != nil {
+			message.Status.Health = healthMessage(h)
+		}
+		return message
+	case controllerv1.MachineView_MACHINE_VIEW_UNSPECIFIED, controllerv1.MachineView_MACHINE_VIEW_FULL:
+	}
+	return m.message(found)
+}
+
 // basic is a machine as lists show it. It is what a page of a thousand costs.
-func (m *machineService) basic(found *machines.Machine) *controllerv1.Machine {
-	view := m.machines().View(found)
+func (m *machineService) basic(found *machines.Machine, view machines.View) *controllerv1.Machine {
 	return &controllerv1.Machine{
 		Name: found.Name, Uid: found.UID, Generation: found.Generation,
 		Spec: &controllerv1.MachineSpec{Driver: found.Spec.Driver, Engine: engineMessage(found.Spec), Swarm: swarmMessage(found.Spec.Swarm)},

@@ -11,17 +11,22 @@ type pulse struct {
 
 // beat is one watcher's set.
 type beat struct {
-	mu    sync.Mutex
-	names map[string]struct{}
-	wake  chan struct{}
+	health bool // it also wants to know of mere reports
+	mu     sync.Mutex
+	names  map[string]struct{}
+	wake   chan struct{}
 }
 
 func newPulse() *pulse { return &pulse{watchers: map[*beat]struct{}{}} }
 
-func (p *pulse) touch(name string) {
+// touch tells of a machine whose facts changed; mere says that nothing but the figures of its health did.
+func (p *pulse) touch(name string, mere bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for b := range p.watchers {
+		if mere && !b.health {
+			continue
+		}
 		b.mu.Lock()
 		b.names[name] = struct{}{}
 		b.mu.Unlock()
@@ -32,9 +37,9 @@ func (p *pulse) touch(name string) {
 	}
 }
 
-// join adds a watcher; leave removes it.
-func (p *pulse) join() (b *beat, leave func()) {
-	b = &beat{names: map[string]struct{}{}, wake: make(chan struct{}, 1)}
+// join adds a watcher, of every report of health too where it wants that; leave removes it.
+func (p *pulse) join(health bool) (b *beat, leave func()) {
+	b = &beat{health: health, names: map[string]struct{}{}, wake: make(chan struct{}, 1)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watchers[b] = struct{}{}

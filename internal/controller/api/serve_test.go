@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	machines "mctl/internal/controller/machine"
+	"mctl/internal/host"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -303,6 +305,42 @@ func TestAWatchNeverGoesBack(t *testing.T) {
 			t.Fatalf("generation %d after %d", now, last)
 		} else {
 			last = now
+		}
+	}
+}
+
+func TestReportsOfHealthReachThoseWhoAskForThem(t *testing.T) {
+	w := newWorld(t)
+	client := controllerv1.NewMachineServiceClient(w.local())
+	for _, name := range []string{"db", "runner", "web"} {
+		create(t, client, name)
+	}
+	w.seen.Store(&host.Observed{Connected: true, Health: &host.Health{CPUPercent: 12.5, EngineUp: true}})
+	open := func(r *controllerv1.WatchMachinesRequest, names ...string) grpc.ServerStreamingClient[controllerv1.WatchMachinesResponse] {
+		t.Helper()
+		watch, err := client.WatchMachines(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range append(names, "") {
+			if seen, err := watch.Recv(); err != nil || seen.GetMachine().GetName() != name {
+				t.Fatalf("%v, %v, want %q in the first picture", seen, err, name)
+			}
+		}
+		return watch
+	}
+	all := open(&controllerv1.WatchMachinesRequest{}, "db", "runner", "web")
+	live := open(&controllerv1.WatchMachinesRequest{Name: "db", Names: []string{"web"}, Health: true, View: controllerv1.MachineView_MACHINE_VIEW_LIVE}, "db", "web")
+	w.server.Reported("runner") // which nobody asked for
+	w.server.Reported("web")
+	seen, err := live.Recv()
+	if m := seen.GetMachine(); err != nil || m.GetName() != "web" || m.GetStatus().GetHealth().GetCpuPercent() != 12.5 || !m.GetStatus().GetLink().GetConnected() || m.GetCreateTime() != nil {
+		t.Errorf("%v, %v", seen, err)
+	}
+	w.server.Touch("db")
+	for _, watch := range []grpc.ServerStreamingClient[controllerv1.WatchMachinesResponse]{all, live} {
+		if seen, err := watch.Recv(); err != nil || seen.GetMachine().GetName() != "db" {
+			t.Errorf("%v, %v: mere reports go to those alone who want them", seen, err)
 		}
 	}
 }

@@ -111,7 +111,10 @@ func New(config Config) *Server {
 }
 
 // Touch tells watchers that the live facts of a machine changed. It never blocks.
-func (s *Server) Touch(name string) { s.live.touch(name) }
+func (s *Server) Touch(name string) { s.live.touch(name, false) }
+
+// Reported tells those who watch health that a machine's host has reported.
+func (s *Server) Reported(name string) { s.live.touch(name, true) }
 
 // ServeUnix serves on a unix socket, where the kernel says who calls, until ctx ends.
 func (s *Server) ServeUnix(ctx context.Context, listener net.Listener) error {

@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/credentials"
 
+	"mctl/internal/fault"
 	"mctl/internal/lobby"
 )
 
@@ -18,6 +20,10 @@ const (
 	maxStrangers = 512
 	// strangerLimit is how long one may stay. To enroll takes a moment.
 	strangerLimit = time.Minute
+	// mostOfMachine and mostOfUser are how many connections a subject may have open at a time. A host needs two, and a moment
+	// longer those that it lost; a user one for each mctl that runs.
+	mostOfMachine = 64
+	mostOfUser    = 1024
 	// verifyLimit bounds the look at a certificate.
 	verifyLimit = 5 * time.Second
 )
@@ -31,7 +37,35 @@ type tlsCredentials struct {
 	credentials.TransportCredentials
 	verifier  Verifier
 	strangers *lobby.Lobby
+	members   *members
 	web       func(net.Conn) // nil to refuse
+}
+
+// members counts connections of those we know.
+type members struct {
+	mu   sync.Mutex
+	open map[string]int // by subject
+}
+
+// enter counts one more, until leave is called; false when the subject has too many.
+func (m *members) enter(subject string) (leave func(), ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	most := mostOfUser
+	if strings.HasPrefix(subject, "machine:") {
+		most = mostOfMachine
+	}
+	if m.open[subject] >= most {
+		return nil, false
+	}
+	m.open[subject]++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.open[subject]--; m.open[subject] == 0 {
+			delete(m.open, subject)
+		}
+	}, true
 }
 
 func newTLSCredentials(config *tls.Config, verifier Verifier, web func(net.Conn)) *tlsCredentials {
@@ -39,7 +73,7 @@ func newTLSCredentials(config *tls.Config, verifier Verifier, web func(net.Conn)
 		config = config.Clone()
 		config.NextProtos = append(slices.Clone(config.NextProtos), webProtocol)
 	}
-	return &tlsCredentials{credentials.NewTLS(config), verifier, lobby.New(maxStrangers), web}
+	return &tlsCredentials{credentials.NewTLS(config), verifier, lobby.New(maxStrangers), &members{open: map[string]int{}}, web}
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -51,40 +85,50 @@ func (t *tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Au
 		t.web(conn) // which has limits of its own
 		return nil, nil, credentials.ErrConnDispatched
 	}
-	if err != nil || t.known(info) {
+	if err != nil {
 		leave()
 		return conn, info, err
 	}
-	limit := time.AfterFunc(strangerLimit, func() { raw.Close() })
-	return &stranger{Conn: conn, gone: func() { limit.Stop(); leave() }}, info, nil
+	subject, known := t.known(info)
+	if !known {
+		limit := time.AfterFunc(strangerLimit, func() { raw.Close() })
+		return &counted{Conn: conn, gone: func() { limit.Stop(); leave() }}, info, nil
+	}
+	leave()
+	leave, ok := t.members.enter(subject)
+	if !ok {
+		conn.Close()
+		return nil, nil, fault.New("api.ServerHandshake", fault.Quota, subject, subject+" has too many connections open")
+	}
+	return &counted{Conn: conn, gone: leave}, info, nil
 }
 
-// known reports whether a peer is ours, be its certificate expired or not.
-func (t *tlsCredentials) known(info credentials.AuthInfo) bool {
+// known returns whose a connection is, be its certificate expired or not; false for a stranger's.
+func (t *tlsCredentials) known(info credentials.AuthInfo) (subject string, known bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyLimit)
 	defer cancel()
 	shown, ok := info.(credentials.TLSInfo)
 	if !ok || len(shown.State.PeerCertificates) == 0 {
-		return false
+		return "", false
 	}
-	_, _, err := t.verifier.VerifyPeer(ctx, shown.State.PeerCertificates)
-	return err == nil
+	subject, _, err := t.verifier.VerifyPeer(ctx, shown.State.PeerCertificates)
+	return subject, err == nil
 }
 
 // Clone implements credentials.TransportCredentials.
 func (t *tlsCredentials) Clone() credentials.TransportCredentials {
-	return &tlsCredentials{t.TransportCredentials.Clone(), t.verifier, t.strangers, t.web}
+	return &tlsCredentials{t.TransportCredentials.Clone(), t.verifier, t.strangers, t.members, t.web}
 }
 
-// stranger is the connection of somebody unknown.
-type stranger struct {
+// counted is a connection that makes room when it ends.
+type counted struct {
 	net.Conn
 	once sync.Once
 	gone func()
 }
 
 // Close implements net.Conn.
-func (s *stranger) Close() error {
-	s.once.Do(s.gone)
-	return s.Conn.Close()
+func (c *counted) Close() error {
+	c.once.Do(c.gone)
+	return c.Conn.Close()
 }

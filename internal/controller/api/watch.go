@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -15,14 +16,14 @@ import (
 // WatchMachines sends the first picture, where one is asked for, then changes of records and of live facts alike.
 func (m *machineService) WatchMachines(r *controllerv1.WatchMachinesRequest, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
 	ctx := stream.Context()
-	beat, leave := m.server.live.join()
+	beat, leave := m.server.live.join(r.GetHealth())
 	defer leave()
 	revision, err := versionOf(r.GetSinceResourceVersion())
 	if err != nil {
 		return err
 	}
 	if r.GetSinceResourceVersion() == "" {
-		if revision, err = m.sendSnapshot(r.GetName(), stream); err != nil {
+		if revision, err = m.sendSnapshot(r, stream); err != nil {
 			return err
 		}
 	}
@@ -50,11 +51,11 @@ func (m *machineService) WatchMachines(r *controllerv1.WatchMachinesRequest, str
 				return ctx.Err()
 			case change := <-changes:
 				revision = change.Revision
-				if err := m.sendChange(r.GetName(), change, stream); err != nil {
+				if err := m.sendChange(r, change, stream); err != nil {
 					return err
 				}
 			case <-beat.wake:
-				if err := m.sendLive(ctx, r.GetName(), beat.take(), revision, stream); err != nil {
+				if err := m.sendLive(ctx, r, beat.take(), revision, stream); err != nil {
 					return err
 				}
 			}
@@ -63,17 +64,17 @@ func (m *machineService) WatchMachines(r *controllerv1.WatchMachinesRequest, str
 	return group.Wait()
 }
 
-func (m *machineService) sendSnapshot(name string, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) (store.Revision, error) {
+func (m *machineService) sendSnapshot(r *controllerv1.WatchMachinesRequest, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) (store.Revision, error) {
 	all, revision, err := m.machines().List(stream.Context())
 	if err != nil {
 		return 0, err
 	}
 	for _, found := range all {
-		if name != "" && name != found.Name {
+		if !asked(r, found.Name) {
 			continue
 		}
 		if err := stream.Send(&controllerv1.WatchMachinesResponse{
-			Type: controllerv1.WatchMachinesResponse_TYPE_SNAPSHOT, Machine: m.message(found), ResourceVersion: versionText(revision),
+			Type: controllerv1.WatchMachinesResponse_TYPE_SNAPSHOT, Machine: m.inView(r.GetView(), found), ResourceVersion: versionText(revision),
 		}); err != nil {
 			return 0, err
 		}
@@ -83,8 +84,8 @@ func (m *machineService) sendSnapshot(name string, stream grpc.ServerStreamingSe
 	})
 }
 
-func (m *machineService) sendChange(name string, change machines.Change, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
-	if name != "" && name != change.Machine.Name {
+func (m *machineService) sendChange(r *controllerv1.WatchMachinesRequest, change machines.Change, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
+	if !asked(r, change.Machine.Name) {
 		return nil
 	}
 	message := &controllerv1.WatchMachinesResponse{
@@ -94,16 +95,16 @@ func (m *machineService) sendChange(name string, change machines.Change, stream 
 		message.Type = controllerv1.WatchMachinesResponse_TYPE_DELETED
 		message.Machine = &controllerv1.Machine{Name: change.Machine.Name}
 	} else {
-		message.Machine = m.message(change.Machine)
+		message.Machine = m.inView(r.GetView(), change.Machine)
 	}
 	return stream.Send(message)
 }
 
 // sendLive sends machines whose live facts changed. A record that is newer than what was told is left out: it follows as a
 // change, in its turn, and brings its live facts along.
-func (m *machineService) sendLive(ctx context.Context, name string, touched []string, told store.Revision, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
+func (m *machineService) sendLive(ctx context.Context, r *controllerv1.WatchMachinesRequest, touched []string, told store.Revision, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) error {
 	for _, n := range touched {
-		if name != "" && name != n {
+		if !asked(r, n) {
 			continue
 		}
 		found, err := m.machines().Get(ctx, n)
@@ -117,10 +118,15 @@ func (m *machineService) sendLive(ctx context.Context, name string, touched []st
 			continue
 		}
 		if err := stream.Send(&controllerv1.WatchMachinesResponse{
-			Type: controllerv1.WatchMachinesResponse_TYPE_CHANGED, Machine: m.message(found),
+			Type: controllerv1.WatchMachinesResponse_TYPE_CHANGED, Machine: m.inView(r.GetView(), found),
 		}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func asked(r *controllerv1.WatchMachinesRequest, name string) bool {
+	all := r.GetName() == "" && len(r.GetNames()) == 0
+	return all || name == r.GetName() || slices.Contains(r.GetNames(), name)
 }

@@ -41,6 +41,7 @@ import (
 
 // world is an API that serves on both of its listeners, over real authorities and a real store.
 type world struct {
+	seen      atomic.Pointer[host.Observed] // of every host; nil for nothing
 	t         testing.TB
 	clock     atomic.Pointer[time.Time]
 	server    *Server
@@ -75,7 +76,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	w.estate = &estate{}
 	table := table{"pretend": pretend{}, "estate": w.estate}
 	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: w.now})
-	hub := quiet{}
+	hub := quiet{seen: &w.seen}
 	if w.service, err = machines.New(machines.Config{
 		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: noContact{}, Hosts: hub, Authorities: w.ca,
 		Tunnels: sshlink.New(sshlink.Config{Logger: hclog.NewNullLogger(), Changed: func(string) {}}), Events: w.journal,
@@ -194,14 +195,20 @@ func (w *world) dockerClient() *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{chain[0].Raw}, PrivateKey: key}
 }
 
-// quiet stands for the hub: no agent ever connects.
+// quiet stands for the hub: no agent ever connects, but a test may say what is seen of all of them.
 type quiet struct {
 	agentv1.UnimplementedLinkServiceServer
+	seen *atomic.Pointer[host.Observed]
 }
 
-func (quiet) SetDesired(string, agentlink.Wish)     {}
-func (quiet) Observed(string) (host.Observed, bool) { return host.Observed{}, false }
-func (quiet) Forget(string)                         {}
+func (quiet) SetDesired(string, agentlink.Wish) {}
+func (quiet) Forget(string)                     {}
+func (q quiet) Observed(string) (host.Observed, bool) {
+	if seen := q.seen.Load(); seen != nil {
+		return *seen, true
+	}
+	return host.Observed{}, false
+}
 
 // noTunnels stands for the relay.
 type noTunnels struct {

@@ -401,3 +401,14 @@ func TestEngineAuthoritiesAreApart(t *testing.T) {
 		}
 	}
 }
+
+func TestAuthoritiesTellTheirEnds(t *testing.T) {
+	f := newFixture(t)
+	control, engine := f.Ends(DefaultEngine)
+	if want := f.control.current.NotAfter; !control.Equal(want) || !engine.Equal(f.engines[DefaultEngine].current.NotAfter) || engine.IsZero() {
+		t.Errorf("%s, %s, want %s", control, engine, want)
+	}
+	if _, engine := f.Ends("nosuch"); !engine.IsZero() {
+		t.Errorf("an authority that is none ends on %s", engine)
+	}
+}

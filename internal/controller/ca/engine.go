@@ -19,6 +19,16 @@ func (c *CA) EngineCA(ctx context.Context, name string) ([]byte, error) {
 	return pki.EncodeCertificates(a.certificates...), nil
 }
 
+// Ends returns when the control authority and an engine authority end; zero for one that nothing was asked of yet.
+func (c *CA) Ends(authority string) (controlEnd, engineEnd time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a, ok := c.engines[authority]; ok {
+		engineEnd = a.current.NotAfter
+	}
+	return c.control.current.NotAfter, engineEnd
+}
+
 // SignEngineServer issues the certificate of an engine (DER, leaf first) for the key of the request and the names given.
 // fault.Invalid for a bad request, fault.NotFound for an unknown authority.
 func (c *CA) SignEngineServer(ctx context.Context, name, commonName string, sans []string, csr []byte) ([][]byte, error) {

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"strconv"
+	"strings"
 )
 
 // Flag is one create flag of a driver. The caller's side resolves it, from the command line or the environment, and sends
@@ -36,7 +37,7 @@ type FlagKind int
 // The kinds.
 const (
 	Value  FlagKind = iota + 1 // sent as it is
-	Secret                     // sent as content; sealed, never returned
+	Secret                     // sent as content, a list's values with zero bytes between them; sealed, never returned
 	File                       // a path with the caller; its content is sent; sealed, never returned
 	// Credential is a cloud's credential: a path or the text itself; where none is given the caller's side looks where the
 	// cloud's own tools look. Its content is sent; sealed, never returned. A driver has one such flag at most; its
@@ -81,3 +82,11 @@ func (o Options) Int(name string) int {
 
 // Content returns the content of a secret or file flag; nil when it was not given.
 func (o Options) Content(name string) []byte { return o[name].Content }
+
+// Contents returns the list of a secret flag.
+func (o Options) Contents(name string) []string {
+	if o[name].Content == nil {
+		return nil
+	}
+	return strings.Split(string(o[name].Content), "\x00")
+}

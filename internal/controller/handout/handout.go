@@ -1,5 +1,5 @@
 // Package handout gives the agent's program to hosts that join by their user data. They have no certificate yet, so anybody may
-// ask: these files and nothing else, few at a time, and slowly.
+// ask: these files and nothing else, few at a time, and nobody so many that there is nothing left for others.
 package handout
 
 import (
@@ -7,20 +7,21 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/time/rate"
+
+	"mctl/internal/lobby"
 )
 
 // What all strangers together may use.
 const (
-	maxConnections = 32
-	maxDownloads   = 8
-	requestRate    = 20 // a second
-	requestBurst   = 100
+	maxConnections = 128
+	maxDownloads   = 32
+	mostOfOrigin   = 8 // downloads of one address, behind which there may be many hosts
 	connectionLife = 10 * time.Minute
 	headerLimit    = 10 * time.Second
 	maxHeaders     = 8 << 10
@@ -36,33 +37,29 @@ type Agents interface {
 
 // Server is an HTTP server over connections that somebody else has accepted and secured.
 type Server struct {
-	agents    Agents
-	logger    hclog.Logger
-	conns     chan net.Conn
-	done      chan struct{}
-	close     sync.Once
-	open      chan struct{}
-	downloads chan struct{}
-	pace      *rate.Limiter
+	agents Agents
+	logger hclog.Logger
+	conns  chan net.Conn
+	done   chan struct{}
+	close  sync.Once
+	open   *lobby.Lobby
+
+	mu        sync.Mutex
+	downloads int
+	origins   map[string]int // downloads by where they go to
 }
 
 // New makes a server.
 func New(agents Agents, logger hclog.Logger) *Server {
 	return &Server{
 		agents: agents, logger: logger, conns: make(chan net.Conn), done: make(chan struct{}),
-		open: make(chan struct{}, maxConnections), downloads: make(chan struct{}, maxDownloads), pace: rate.NewLimiter(requestRate, requestBurst),
+		open: lobby.New(maxConnections), origins: map[string]int{},
 	}
 }
 
-// Take serves one more connection, or closes it when there are too many. It does not block for long.
+// Take serves one more connection. When there are too many the oldest goes of whoever has the most. It does not block for long.
 func (s *Server) Take(raw net.Conn) {
-	select {
-	case s.open <- struct{}{}:
-	default:
-		raw.Close()
-		return
-	}
-	c := &connection{Conn: raw, room: s.open}
+	c := &connection{Conn: raw, leave: s.open.Enter(pushedOut{raw})}
 	c.life = time.AfterFunc(connectionLife, func() { c.Close() }) //nolint:errcheck // it is over
 	select {
 	case s.conns <- c:
@@ -80,6 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 		Handler: mux, ReadHeaderTimeout: headerLimit, ReadTimeout: headerLimit, IdleTimeout: headerLimit, WriteTimeout: connectionLife,
 		MaxHeaderBytes: maxHeaders, ErrorLog: s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	server.SetKeepAlivesEnabled(false) // a host asks once
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener{s}) }()
 	<-ctx.Done()
@@ -95,18 +93,14 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) give(arch string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case s.downloads <- struct{}{}:
-			defer func() { <-s.downloads }()
-		default:
-			busy(w)
+	return func(w http.ResponseWriter, r *http.Request) {
+		origin := originOf(r)
+		if !s.begin(origin) {
+			w.Header().Set("Retry-After", retryAfter)
+			http.Error(w, "too many at the same time", http.StatusServiceUnavailable)
 			return
 		}
-		if !s.pace.Allow() {
-			busy(w)
-			return
-		}
+		defer s.end(origin)
 		_, compressed, err := s.agents.Agent(arch)
 		if err != nil {
 			s.logger.Warn("a host asks for an agent that is not there", "arch", arch, "error", err)
@@ -119,9 +113,31 @@ func (s *Server) give(arch string) http.HandlerFunc {
 	}
 }
 
-func busy(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", retryAfter)
-	http.Error(w, "too many at the same time", http.StatusServiceUnavailable)
+// originOf is where a request comes from.
+func originOf(r *http.Request) string {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr) // or it is none of the network's
+	return lobby.Origin(net.TCPAddrFromAddrPort(address))
+}
+
+// begin counts a download, unless there are too many.
+func (s *Server) begin(origin string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.downloads >= maxDownloads || s.origins[origin] >= mostOfOrigin {
+		return false
+	}
+	s.downloads++
+	s.origins[origin]++
+	return true
+}
+
+func (s *Server) end(origin string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.downloads--
+	if s.origins[origin]--; s.origins[origin] == 0 {
+		delete(s.origins, origin)
+	}
 }
 
 // listener hands connections to net/http.
@@ -146,12 +162,20 @@ func (listener) Addr() net.Addr { return &net.TCPAddr{} }
 // connection makes room when it ends.
 type connection struct {
 	net.Conn
-	room chan struct{}
-	life *time.Timer
-	once sync.Once
+	leave func()
+	life  *time.Timer
+	once  sync.Once
 }
 
 func (c *connection) Close() error {
-	c.once.Do(func() { c.life.Stop(); <-c.room })
+	c.once.Do(func() { c.life.Stop(); c.leave() })
 	return c.Conn.Close()
+}
+
+// pushedOut is a connection whose end nobody waits for: TLS says goodbye first.
+type pushedOut struct{ net.Conn }
+
+func (p pushedOut) Close() error {
+	go p.Conn.Close() //nolint:errcheck // it is over
+	return nil
 }

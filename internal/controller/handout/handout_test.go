@@ -3,12 +3,16 @@ package handout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
@@ -52,12 +56,24 @@ func newWorld(t *testing.T, a agents) *world {
 }
 
 // client is somebody who makes one connection for each request.
-func (w *world) client() *http.Client {
+func (w *world) client() *http.Client { return w.clientFrom("192.0.2.1") }
+
+func (w *world) clientFrom(address string) *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
-		go w.server.Take(theirs)
+		go w.server.Take(pretended{theirs, address})
 		return ours, nil
 	}}}
+}
+
+// pretended is a connection from an address.
+type pretended struct {
+	net.Conn
+	from string
+}
+
+func (p pretended) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(p.from), 4711))
 }
 
 func (w *world) get(path string) (int, string) {
@@ -94,39 +110,88 @@ func TestAgentsAreGivenAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestStrangersGetFewDownloadsAndFewConnections(t *testing.T) {
+func TestNobodyTakesAllDownloadsFromOthers(t *testing.T) {
 	w := newWorld(t, agents{size: 1 << 20})
-	var slow []*http.Response // who reads nothing takes a place
-	for range maxDownloads {
-		response, err := w.client().Get("http://controller/agent/linux-amd64.gz")
+	ask := func(from string) (*http.Response, bool) {
+		t.Helper()
+		response, err := w.clientFrom(from).Get("http://controller/agent/linux-amd64.gz")
 		if err != nil {
 			t.Fatal(err)
 		}
-		slow = append(slow, response)
+		t.Cleanup(func() { response.Body.Close() })
+		if response.StatusCode == http.StatusOK {
+			return response, true // who reads nothing takes a place
+		}
+		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+			t.Errorf("%d, %v", response.StatusCode, response.Header)
+		}
+		return response, false
 	}
-	response, err := w.client().Get("http://controller/agent/linux-amd64.gz")
-	if err != nil {
-		t.Fatal(err)
+	first, _ := ask("192.0.2.1")
+	for range mostOfOrigin - 1 {
+		if _, given := ask("192.0.2.1"); !given {
+			t.Fatal("one address has less than its share")
+		}
 	}
-	response.Body.Close()
-	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-		t.Errorf("one more: %d, %v", response.StatusCode, response.Header)
+	if _, given := ask("192.0.2.1"); given {
+		t.Fatal("one address has more than its share")
 	}
-	for _, r := range slow {
-		r.Body.Close()
+	for n := range maxDownloads - mostOfOrigin {
+		if _, given := ask(fmt.Sprintf("192.0.2.%d", 2+n)); !given {
+			t.Fatalf("download %d is refused", n)
+		}
 	}
-	w.stop()
+	if _, given := ask("192.0.2.200"); given {
+		t.Error("there is no end")
+	}
+	first.Body.Close()
+	ticker, limit := time.NewTicker(10*time.Millisecond), time.After(10*time.Second)
+	defer ticker.Stop()
+	for {
+		if _, given := ask("192.0.2.1"); given {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-limit:
+			t.Fatal("a place is not given back")
+		}
+	}
+}
 
-	full := New(agents{}, hclog.NewNullLogger()) // nobody serves: connections stay
-	for range maxConnections {
-		full.open <- struct{}{}
+func TestTheOldestConnectionGoesOfWhoeverHasTheMost(t *testing.T) {
+	s := New(agents{}, hclog.NewNullLogger())
+	taken := make(chan struct{})
+	go func() { // nobody serves: connections stay
+		for range maxConnections + 1 {
+			<-s.conns
+		}
+		close(taken)
+	}()
+	var many, one net.Conn
+	for n := range maxConnections + 1 {
+		from := "192.0.2.1"
+		if n == 0 {
+			from = "192.0.2.2"
+		}
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		s.Take(pretended{theirs, from})
+		switch n {
+		case 0:
+			one = ours
+		case 1:
+			many = ours
+		}
 	}
-	ours, theirs := net.Pipe()
-	full.Take(theirs)
-	if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("one connection too many: %v", err)
+	<-taken
+	if _, err := many.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the oldest of many: %v", err)
 	}
-	ours.Close()
+	_ = one.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := one.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("another's: %v", err)
+	}
 }
 
 func TestAConnectionAfterTheEndIsClosed(t *testing.T) {
@@ -138,7 +203,4 @@ func TestAConnectionAfterTheEndIsClosed(t *testing.T) {
 		t.Errorf("it is open: %v", err)
 	}
 	ours.Close()
-	if len(w.server.open) != 0 {
-		t.Error("it takes a place")
-	}
 }

@@ -98,6 +98,8 @@ type Authorities interface {
 	ImportEngine(ctx context.Context, certificate, key []byte) (name string, err error)
 	// Issues reports whether an engine authority can sign, and will not end within a time.
 	Issues(ctx context.Context, authority string, within time.Duration) (bool, error)
+	// Ends returns when the control authority and an engine authority end, each zero where that is not known. It asks nobody.
+	Ends(authority string) (control, engine time.Time)
 	// Revoke takes a subject's right away; a subject without any is success.
 	Revoke(ctx context.Context, subject string) error
 }

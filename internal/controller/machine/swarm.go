@@ -19,6 +19,7 @@ const DefaultSwarmPort = 3376
 // Swarm is the swarm that a machine is a member of.
 type Swarm struct {
 	Master  bool   // the swarm is called after it
+	Called  string // what the swarm is called: its master's name, set when the machine is created
 	Of      string // machine that is a manager of the swarm to join; empty to make one
 	Manager bool   // it is a manager; a master is one
 	Port    uint16 // where a manager serves the engine once more, for the swarm
@@ -60,7 +61,7 @@ func (s *Service) checkSwarm(ctx context.Context, m *Machine) error {
 	case wish.Of == m.Name && wish.Master:
 		wish.Of = "" // it is its own manager
 	}
-	if wish.Of == "" {
+	if wish.Called = m.Name; wish.Of == "" {
 		return nil
 	}
 	of, err := s.Get(ctx, wish.Of)
@@ -70,6 +71,14 @@ func (s *Service) checkSwarm(ctx context.Context, m *Machine) error {
 			WithHint("create the master first: `mctl create --swarm --swarm-master " + wish.Of + "`").WithReason(fault.ReasonPrecheck)
 	case err != nil:
 		return err
+	}
+	if !wish.Master {
+		wish.Called = of.Name
+		if of.Spec.Swarm != nil {
+			wish.Called = of.Spec.Swarm.Called
+		}
+	}
+	switch {
 	case of.Spec.Deleted:
 		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("%q, whose swarm shall be joined, is being removed", wish.Of)).WithReason(fault.ReasonPrecheck)
 	case of.Spec.Swarm != nil && of.Spec.Swarm.Manager:

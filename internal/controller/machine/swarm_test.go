@@ -58,6 +58,11 @@ func TestAMasterMakesASwarmAndOthersJoinIt(t *testing.T) {
 			t.Errorf("%s: the host is told %+v and %d", name, wish.Engine.SwarmMember, wish.Front.SwarmPort)
 		}
 	}
+	for name, called := range map[string]string{"m1": "m1", "m2": "m1", "w1": "m1"} {
+		if m, _ := w.service.Get(t.Context(), name); m.Spec.Swarm.Called != called {
+			t.Errorf("the swarm of %s is called %s", name, m.Spec.Swarm.Called)
+		}
+	}
 	// Nothing happens to who is a member; who is provisioned is looked at.
 	for range 3 {
 		w.running("w1")
@@ -383,7 +388,7 @@ func TestASwarmSurvivesTheRecord(t *testing.T) {
 	c := codec{plainSealer{}}
 	m := &Machine{Name: "m", Spec: Spec{Drain: -1, Swarm: &Swarm{
 		Master: true, Of: "x", Manager: true, Port: 4000, Address: "10.0.0.1", Host: "tcp://0.0.0.0:4000", Strategy: "spread", Image: "i",
-		Options: []string{"manager"}, JoinOptions: []string{"j"}, Experimental: true,
+		Options: []string{"manager"}, JoinOptions: []string{"j"}, Experimental: true, Called: "c",
 	}}, Status: Status{Swarm: SwarmStatus{ID: "i", Node: "n", Manager: true, Draining: time.Unix(7, 0).UTC(), Drained: true}}}
 	got := c.again(t, m)
 	if fmt.Sprintf("%+v", *got.Spec.Swarm) != fmt.Sprintf("%+v", *m.Spec.Swarm) || got.Status.Swarm != m.Status.Swarm || got.Spec.Drain != -1 {

@@ -46,7 +46,7 @@ func (s *Service) View(m *Machine) View {
 		view.Progress = s.progress[m.Name]
 		s.mu.Unlock()
 	}
-	view.Error = strings.Join(slices.DeleteFunc([]string{s.trouble(m, view), s.expiry(m)}, func(t string) bool { return t == "" }), "; ")
+	view.Error = strings.Join(slices.DeleteFunc(append([]string{s.trouble(m, view)}, s.expiries(m)...), func(t string) bool { return t == "" }), "; ")
 	return view
 }
 
@@ -94,20 +94,36 @@ func powerState(power driver.Power) string {
 // near its end waits for somebody.
 const expiryNotice = 30 * 24 * time.Hour
 
-// expiry is what the ERRORS column says of a certificate that nobody renews.
-func (s *Service) expiry(m *Machine) string {
-	until := m.Status.Front.CertificateExpiry
-	verb, hint := "expires", ""
+// expiries are what the ERRORS column says of certificates that nobody renews: the engine's own, and those of the authorities
+// that it and the agent are under. No certificate outlives its authority, so the authority alone is spoken of where both end.
+func (s *Service) expiries(m *Machine) []string {
+	if m.Status.Phase == Deleting {
+		return nil
+	}
+	control, engine := s.config.Authorities.Ends(m.Status.Authority)
+	if m.Status.SSH.Address == "" { // without an agent
+		control = time.Time{}
+	}
+	front := m.Status.Front.CertificateExpiry
+	texts := []string{s.expiry("the engine authority "+m.Status.Authority, engine), s.expiry("the control authority", control)}
+	if texts[0] == "" || front.Before(engine) {
+		own := s.expiry("the engine's certificate", front)
+		if own != "" && m.Import != nil && m.Status.Authority != DefaultAuthority {
+			own += ", and `mctl regenerate-certs " + m.Name + "` moves it to an authority of mctl's own"
+		}
+		texts = append([]string{own}, texts...)
+	}
+	return texts
+}
+
+func (s *Service) expiry(what string, until time.Time) string {
 	switch left := until.Sub(s.config.Now()); {
-	case until.IsZero() || left > expiryNotice || m.Status.Phase == Deleting:
+	case until.IsZero() || left > expiryNotice:
 		return ""
 	case left <= 0:
-		verb = "expired"
+		return what + " expired on " + until.UTC().Format(time.DateOnly)
 	}
-	if m.Import != nil && m.Status.Authority != DefaultAuthority {
-		hint = ", and `mctl regenerate-certs " + m.Name + "` moves it to an authority of mctl's own"
-	}
-	return "the engine's certificate " + verb + " on " + until.UTC().Format(time.DateOnly) + hint
+	return what + " expires on " + until.UTC().Format(time.DateOnly)
 }
 
 // trouble is what the ERRORS column says of a machine as it is now.

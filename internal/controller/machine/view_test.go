@@ -30,8 +30,9 @@ func TestEveryPhaseAndPowerHasDockerMachinesWord(t *testing.T) {
 
 func TestWhatTroublesARunningMachineIsOneSentence(t *testing.T) {
 	w := newWorld(t)
-	m := &Machine{UID: "u", Name: "web", Status: Status{Phase: Running, Power: driver.Running, SSH: driver.SSH{Address: "192.0.2.1"}}}
+	m := &Machine{UID: "u", Name: "web", Status: Status{Phase: Running, Power: driver.Running, Authority: "default", SSH: driver.SSH{Address: "192.0.2.1"}}}
 	saw := func(o host.Observed) { w.hosts.observed["u"] = o }
+	ends := func(control, engine time.Time) { w.rights.control, w.rights.engine = control, engine }
 	for _, c := range []struct {
 		name   string
 		happen func()
@@ -53,6 +54,18 @@ func TestWhatTroublesARunningMachineIsOneSentence(t *testing.T) {
 		{"it is off", func() { m.Status.Power = driver.Stopped }, ""},
 		{"its certificate comes to an end", func() { m.Status.Front.CertificateExpiry = w.now.Add(expiryNotice) }, "the engine's certificate expires on 2026-12-24"},
 		{"there is time yet", func() { m.Status.Front.CertificateExpiry = w.now.Add(expiryNotice + time.Second) }, ""},
+		{"the authorities end later", func() { ends(w.now.Add(expiryNotice+time.Second), w.now.Add(expiryNotice+time.Second)) }, ""},
+		{"the control authority comes to an end", func() { ends(w.now.Add(expiryNotice), time.Time{}) }, "the control authority expires on 2026-12-24"},
+		{"the engine authority has ended", func() { ends(time.Time{}, w.now) }, "the engine authority default expired on 2026-11-24"},
+		{"its certificate ends with its authority", func() { m.Status.Front.CertificateExpiry = w.now }, "the engine authority default expired on 2026-11-24"},
+		{"its certificate ends before both", func() {
+			m.Status.Front.CertificateExpiry = w.now.Add(-24 * time.Hour)
+			ends(w.now.Add(time.Hour), w.now.Add(time.Hour))
+		}, "the engine's certificate expired on 2026-11-23; the engine authority default expires on 2026-11-24; the control authority expires on 2026-11-24"},
+		{"they are new again", func() {
+			m.Status.Front.CertificateExpiry = time.Time{}
+			ends(time.Time{}, time.Time{})
+		}, ""},
 		{"it is parked", func() { m.Status.Failure = &Failure{Message: "no room"} }, "no room"},
 		{"both", func() { m.Status.Front.CertificateExpiry = w.now.Add(-time.Hour) }, "no room; the engine's certificate expired on 2026-11-24"},
 	} {

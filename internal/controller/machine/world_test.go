@@ -412,9 +412,10 @@ func (b *mailbox) apply(uid string, failure *host.Failure) {
 type authorities struct {
 	life            time.Duration // of the last ticket
 	issued, revoked []string
-	err             error // of Revoke
-	importErr       error // of ImportEngine
-	keyless         bool  // an imported one, whose key is lost
+	err             error     // of Revoke
+	importErr       error     // of ImportEngine
+	keyless         bool      // an imported one, whose key is lost
+	control, engine time.Time // when they end
 }
 
 func (a *authorities) IssueTicket(_ context.Context, subject string, life time.Duration) (pki.Ticket, error) {
@@ -422,6 +423,7 @@ func (a *authorities) IssueTicket(_ context.Context, subject string, life time.D
 	return pki.NewTicket([32]byte{})
 }
 func (a *authorities) ControlCA() []byte                                { return []byte("control CA") }
+func (a *authorities) Ends(string) (control, engine time.Time)          { return a.control, a.engine }
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
 func (a *authorities) ImportEngine(context.Context, []byte, []byte) (string, error) {
 	return "imported-1", a.importErr

@@ -11,7 +11,7 @@ import (
 )
 
 // dial opens a connection of the controller's own, and the machine's end of it.
-func (w *world) dial() (net.Conn, host) {
+func (w *world) dial() (net.Conn, hostEnd) {
 	w.t.Helper()
 	conn := w.relay.Dial(w.t.Context(), "web")
 	w.t.Cleanup(func() { conn.Close() })

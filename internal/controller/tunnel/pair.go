@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"mctl/internal/fault"
+	"mctl/internal/host"
 	agentv1 "mctl/proto/mctl/agent/v1"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
@@ -34,9 +35,9 @@ var (
 
 // run passes frames on until either side ends. Sending and receiving can't be interrupted but by the return of both handlers,
 // so this goroutine and that of Open are the ones that wait; the flow control of each stream slows down the other.
-func (p *pair) run(host agentv1.TunnelService_OpenServer) error {
-	go p.upstream(host)
-	go p.downstream(host)
+func (p *pair) run(stream agentv1.TunnelService_OpenServer) error {
+	go p.upstream(stream)
+	go p.downstream(stream)
 	<-p.ctx.Done()
 	if cause := context.Cause(p.ctx); !errors.Is(cause, errOver) {
 		return cause
@@ -45,7 +46,7 @@ func (p *pair) run(host agentv1.TunnelService_OpenServer) error {
 }
 
 // upstream passes the operator's frames to the host. An operator who closes its side says that there is no more data.
-func (p *pair) upstream(host agentv1.TunnelService_OpenServer) {
+func (p *pair) upstream(stream agentv1.TunnelService_OpenServer) {
 	for ended := false; !ended; {
 		message, err := p.operator.Recv()
 		frame := message.GetFrame()
@@ -60,7 +61,7 @@ func (p *pair) upstream(host agentv1.TunnelService_OpenServer) {
 			return
 		}
 		p.up.Add(int64(len(frame.GetData())))
-		if host.Send(&agentv1.OpenResponse{Message: &agentv1.OpenResponse_Frame{Frame: frame}}) != nil {
+		if stream.Send(&agentv1.OpenResponse{Message: &agentv1.OpenResponse_Frame{Frame: frame}}) != nil {
 			p.end(errHost)
 			return
 		}
@@ -68,16 +69,16 @@ func (p *pair) upstream(host agentv1.TunnelService_OpenServer) {
 }
 
 // downstream passes the host's frames to the operator, up to the last.
-func (p *pair) downstream(host agentv1.TunnelService_OpenServer) {
+func (p *pair) downstream(stream agentv1.TunnelService_OpenServer) {
 	for {
-		message, err := host.Recv()
+		message, err := stream.Recv()
 		if err != nil {
 			p.end(errHost)
 			return
 		}
 		frame := message.GetFrame()
 		if f := frame.GetFailure(); f != nil {
-			p.end(fault.New("tunnel", fault.ParseKind(f.GetKind()), "", f.GetMessage()).WithHint(f.GetHint()))
+			p.end(fault.New("tunnel", fault.ParseKind(f.GetKind()), "", host.Line(f.GetMessage())).WithHint(host.Line(f.GetHint())))
 			return
 		}
 		if frame.GetKind() == nil { // the host looks whether we are still there

@@ -132,14 +132,14 @@ func (o operator) say(frame *tunnelv1.Frame) error {
 	return o.Send(&controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Frame{Frame: frame}})
 }
 
-type host struct {
+type hostEnd struct {
 	agentv1.TunnelService_OpenClient
 	cancel context.CancelFunc
 	order  *agentv1.Order
 }
 
 // host opens the stream for an id as a machine.
-func (w *world) host(uid, id string) (host, error) {
+func (w *world) host(uid, id string) (hostEnd, error) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(w.t.Context(), "uid", uid))
 	w.t.Cleanup(cancel)
@@ -151,10 +151,10 @@ func (w *world) host(uid, id string) (host, error) {
 		w.t.Fatal(err)
 	}
 	first, err := stream.Recv()
-	return host{stream, cancel, first.GetOrder()}, err
+	return hostEnd{stream, cancel, first.GetOrder()}, err
 }
 
-func (h host) say(frame *tunnelv1.Frame) error {
+func (h hostEnd) say(frame *tunnelv1.Frame) error {
 	return h.Send(&agentv1.OpenRequest{Message: &agentv1.OpenRequest_Frame{Frame: frame}})
 }
 
@@ -167,7 +167,7 @@ func execWork(command string) *tunnelv1.Work {
 }
 
 // join opens both ends.
-func (w *world) join(work *tunnelv1.Work) (operator, host) {
+func (w *world) join(work *tunnelv1.Work) (operator, hostEnd) {
 	w.t.Helper()
 	o := w.operator("web", work)
 	h, err := w.host("u1", <-w.asked)
@@ -220,16 +220,16 @@ func TestTheEndOfOneSideIsTheEndOfTheOther(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		end   func(*world, operator, host)
+		end   func(*world, operator, hostEnd)
 		flood bool
 		kind  fault.Kind
 	}{
-		"the operator goes away":              {func(_ *world, o operator, _ host) { o.cancel() }, false, ""},
-		"the host goes away":                  {func(_ *world, _ operator, h host) { h.cancel() }, false, fault.Unavailable},
-		"the machine is removed":              {func(w *world, _ operator, _ host) { w.relay.Forget("u1") }, false, fault.NotFound},
-		"the operator goes away amid a flood": {func(_ *world, o operator, _ host) { o.cancel() }, true, ""},
-		"the host goes away amid a flood":     {func(_ *world, _ operator, h host) { h.cancel() }, true, fault.Unavailable},
-		"the machine is removed amid a flood": {func(w *world, _ operator, _ host) { w.relay.Forget("u1") }, true, fault.NotFound},
+		"the operator goes away":              {func(_ *world, o operator, _ hostEnd) { o.cancel() }, false, ""},
+		"the host goes away":                  {func(_ *world, _ operator, h hostEnd) { h.cancel() }, false, fault.Unavailable},
+		"the machine is removed":              {func(w *world, _ operator, _ hostEnd) { w.relay.Forget("u1") }, false, fault.NotFound},
+		"the operator goes away amid a flood": {func(_ *world, o operator, _ hostEnd) { o.cancel() }, true, ""},
+		"the host goes away amid a flood":     {func(_ *world, _ operator, h hostEnd) { h.cancel() }, true, fault.Unavailable},
+		"the machine is removed amid a flood": {func(w *world, _ operator, _ hostEnd) { w.relay.Forget("u1") }, true, fault.NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -306,11 +306,12 @@ func TestAnAgentThatIsOnItsWayIsWaitedFor(t *testing.T) {
 func TestWhatAHostFailsWithIsTheOperatorsFault(t *testing.T) {
 	w := newWorld(t)
 	_, h := w.join(execWork("x"))
-	failure := &tunnelv1.Failure{Kind: "precondition", Message: "no such user", Hint: "make one"}
+	failure := &tunnelv1.Failure{Kind: "precondition", Message: "no such user\x1b[2J" + strings.Repeat("!", 100_000), Hint: "make one\n2026 forged"}
 	if err := h.say(&tunnelv1.Frame{Kind: &tunnelv1.Frame_Failure{Failure: failure}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-w.results; !fault.Is(err, fault.Precondition) || err.Error() != "no such user" || fault.HintOf(err) != "make one" {
+	if err := <-w.results; !fault.Is(err, fault.Precondition) || !strings.HasPrefix(err.Error(), "no such user [2J!!") ||
+		len(err.Error()) > 1000 || fault.HintOf(err) != "make one 2026 forged" {
 		t.Errorf("%v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"strings"
 
@@ -114,19 +115,30 @@ func (e *Env) Forget(ctx context.Context, name string) {
 
 // List returns all machines in natural order, as much of each as view says.
 func (e *Env) List(ctx context.Context, view controllerv1.MachineView) ([]*controllerv1.Machine, error) {
-	client, err := e.Client(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var machines []*controllerv1.Machine
-	for token := ""; ; {
-		page, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{PageToken: token, View: view})
+	for page, err := range e.Pages(ctx, view) {
 		if err != nil {
 			return nil, err
 		}
-		machines = append(machines, page.GetMachines()...)
-		if token = page.GetNextPageToken(); token == "" {
-			return machines, nil
+		machines = append(machines, page...)
+	}
+	return machines, nil
+}
+
+// Pages are all machines in natural order, some at a time, for who need not hold them all. It ends with the first error.
+func (e *Env) Pages(ctx context.Context, view controllerv1.MachineView) iter.Seq2[[]*controllerv1.Machine, error] {
+	return func(yield func([]*controllerv1.Machine, error) bool) {
+		client, err := e.Client(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for token := ""; ; {
+			page, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{PageToken: token, View: view})
+			token = page.GetNextPageToken()
+			if !yield(page.GetMachines(), err) || err != nil || token == "" {
+				return
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"slices"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -71,12 +72,19 @@ func (c *Controller) GetMachine(_ context.Context, r *controllerv1.GetMachineReq
 	return &controllerv1.GetMachineResponse{Machine: m}, err
 }
 
-func (c *Controller) ListMachines(context.Context, *controllerv1.ListMachinesRequest) (*controllerv1.ListMachinesResponse, error) {
+// ListMachines gives two machines a page, so that who forgets the others is found out.
+func (c *Controller) ListMachines(_ context.Context, r *controllerv1.ListMachinesRequest) (*controllerv1.ListMachinesResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	names := c.names()
+	start := slices.Index(names, r.GetPageToken()) + 1
+	end := min(start+2, len(names))
 	response := &controllerv1.ListMachinesResponse{}
-	for _, name := range c.names() {
+	for _, name := range names[start:end] {
 		response.Machines = append(response.Machines, proto.CloneOf(c.machines[name]))
+	}
+	if end < len(names) {
+		response.NextPageToken = names[end-1]
 	}
 	return response, nil
 }

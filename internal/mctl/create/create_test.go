@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -137,6 +138,27 @@ func TestFailedCreateStaysUnlessItIsRolledBack(t *testing.T) {
 	_, err = call(t.Context(), c.Env(), "--driver", "cloud", "--rollback", "db")
 	if err == nil || err.Error() != "Error creating machine: no room" || !strings.Contains(fault.HintOf(err), "nothing is left") || c.Dir().Machine("db").Exists() {
 		t.Errorf("%v, hint %q", err, fault.HintOf(err))
+	}
+}
+
+// The machine's failure is what is told, not that nobody is there any more for the view.
+func TestControllerThatGoesAwayAfterAFailureIsNoSecondOne(t *testing.T) {
+	c := newWorld(t)
+	var failed atomic.Bool
+	c.Refuse = func(method string) error {
+		if method == "GetDriver" && failed.Load() {
+			return fault.New("test", fault.Unavailable, "", "the controller does not answer").WithHint("h")
+		}
+		return nil
+	}
+	c.Act = func(_ string, m *controllerv1.Machine) {
+		failed.Store(true)
+		c.Change(m.GetName(), controllertest.Park(fault.Quota, "no room", "remove one"))
+	}
+	env := c.Env()
+	_, err := call(t.Context(), env, "--driver", "cloud", "web")
+	if code := env.Report("mctl create", err); code != cli.ExitFailure || env.Err.(*bytes.Buffer).String() != "Error creating machine: no room\nHint: remove one\n" {
+		t.Errorf("exit %d, %q", code, env.Err)
 	}
 }
 

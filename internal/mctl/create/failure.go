@@ -45,7 +45,11 @@ func (f failure) of(ctx context.Context, m *controllerv1.Machine, err error) err
 		}
 		return errors.Join(f.words(f.rolledBack(err)), dir.Machine(name).Remove())
 	case m != nil:
-		return errors.Join(f.words(err), f.env.WriteView(ctx, m), f.env.Result(output.Message(m)))
+		unwritten := f.env.WriteView(ctx, m)
+		if fault.Is(unwritten, fault.Unavailable) {
+			unwritten = nil // a controller that went away; the view that was written before the create stands
+		}
+		return errors.Join(f.words(err), unwritten, f.env.Result(output.Message(m)))
 	}
 	return f.words(err)
 }

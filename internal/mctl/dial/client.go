@@ -4,7 +4,9 @@ package dial
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -22,8 +24,11 @@ const (
 	// reconnectLimit bounds one attempt to get a lost connection back, a start of the controller included.
 	reconnectLimit = 25 * time.Second
 	// keepaliveTime and keepaliveTimeout are how soon a controller is missed; the controller bears a ping every 3 s.
-	keepaliveTime    = 20 * time.Second
-	keepaliveTimeout = 10 * time.Second
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 5 * time.Second
+	// greetLimit is how long a controller that took a connection may say nothing. The kernel takes connections for a process that
+	// was stopped, too.
+	greetLimit = 8 * time.Second
 	// maxMessage is room for a page of 1,000 machines, of which each has a few kB.
 	maxMessage = 32 << 20
 	// window lets such a page through without a pause for acknowledgements.
@@ -54,7 +59,8 @@ type dialer func(ctx context.Context) (net.Conn, error)
 // made once more. Without again they fail. wait has calls wait for a controller that does not come back at once. where names
 // the controller in errors.
 func newClient(conn net.Conn, again dialer, wait bool, where string) (*Client, error) {
-	first := &firstConn{conn: conn}
+	first := &firstConn{}
+	first.conn = &greeted{Conn: conn, where: where, note: first.note}
 	faults := translator{where: where, patient: again != nil, lost: first.failure}
 	cc, err := grpc.NewClient("passthrough:///controller",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the dialer has secured what needs it
@@ -69,8 +75,11 @@ func newClient(conn net.Conn, again dialer, wait bool, where string) (*Client, e
 				return nil, errNobody
 			}
 			conn, err := again(ctx)
-			first.note(err)
-			return conn, err
+			if err != nil {
+				first.note(err)
+				return nil, err
+			}
+			return &greeted{Conn: conn, where: where, note: first.note}, nil
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.WaitForReady(wait)),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -104,6 +113,35 @@ func (c *Client) Close() error {
 		_ = conn.Close()
 	}
 	return err
+}
+
+// greeted is a connection on which the controller has to say something soon. note is told how that went.
+type greeted struct {
+	net.Conn
+	where string
+	note  func(error)
+	heard bool
+}
+
+// Read implements net.Conn.
+func (g *greeted) Read(p []byte) (int, error) {
+	if g.heard {
+		return g.Conn.Read(p)
+	}
+	if err := g.SetReadDeadline(time.Now().Add(greetLimit)); err != nil {
+		return 0, err
+	}
+	n, err := g.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = mute{g.where}
+		g.note(err)
+	}
+	if err != nil {
+		return n, err
+	}
+	g.heard = true
+	g.note(nil)
+	return n, g.SetReadDeadline(time.Time{})
 }
 
 // firstConn hands out the connection that was made before there was a client, once. It also keeps why the newest attempt at

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -121,6 +122,27 @@ func TestCallsOutlastAControllerThatTakesConnectionsWhileItDies(t *testing.T) {
 	if info, err := client.System.GetInfo(t.Context(), &controllerv1.GetInfoRequest{}); err != nil || info.GetBuild() != "well" {
 		t.Errorf("%v, %v", info, err)
 	}
+}
+
+func TestControllerThatIsFrozenIsToldSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		frozen := func() net.Conn {
+			ours, theirs := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, theirs) }() // as the kernel takes it
+			return ours
+		}
+		client, err := newClient(frozen(), func(context.Context) (net.Conn, error) { return frozen(), nil }, false, "the controller")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = client.System.GetInfo(t.Context(), &controllerv1.GetInfoRequest{})
+		if err == nil || err.Error() != "the controller does not answer" || fault.HintOf(err) == "" || time.Since(began) > 10*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		_ = client.Close()
+		synctest.Wait()
+	})
 }
 
 func TestControllerThatCannotComeBackIsToldAtOnce(t *testing.T) {

@@ -172,8 +172,14 @@ func (t translator) unreachable(method, text string) error {
 		return fault.New(method, fault.Denied, "", t.where+" refuses this client's certificate: "+strings.Trim(refusal, `"`)).
 			WithHint("ask for a new invitation and make the context anew")
 	}
-	if lost := t.lost(); fault.HintOf(lost) != "" && !fault.Is(lost, fault.Unavailable) {
+	lost := t.lost()
+	if fault.HintOf(lost) != "" && !fault.Is(lost, fault.Unavailable) {
 		return lost
+	}
+	var silent mute
+	if errors.As(lost, &silent) {
+		return fault.E(method, fault.Unavailable, "", silent).
+			WithHint("see whether its process was stopped or its computer has too much to do, and what `mctl controller logs` says")
 	}
 	return fault.E(method, fault.Unavailable, "", broken{t.where}).WithHint("see `mctl controller logs`, or try again")
 }
@@ -182,6 +188,11 @@ func (t translator) unreachable(method, text string) error {
 type broken struct{ where string }
 
 func (b broken) Error() string { return "the connection to " + b.where + " broke" }
+
+// mute is a controller that takes connections and says nothing.
+type mute struct{ where string }
+
+func (m mute) Error() string { return m.where + " does not answer" }
 
 // deadline says that the controller took too long, and is recognisable as such.
 type deadline struct{ where string }

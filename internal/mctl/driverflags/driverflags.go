@@ -113,7 +113,7 @@ func read(env *cli.Env, flags *pflag.FlagSet, f *controllerv1.DriverFlag) (*cont
 	}
 	switch f.GetKind() {
 	case controllerv1.DriverFlag_KIND_SECRET:
-		option.Values, option.Content = nil, []byte(first)
+		option.Values, option.Content = nil, []byte(strings.Join(option.GetValues(), "\x00")) // which no argument can hold
 	case controllerv1.DriverFlag_KIND_FILE:
 		if first == "" {
 			return nil, nil

@@ -18,6 +18,8 @@ type dialect struct {
 	eval       string              // format: the command
 	quote      *strings.Replacer   // makes a value mean itself where set has it
 	word       func(string) string // makes a word of a command line mean itself; nothing where that can't be
+	splits     bool                // whether eval splits lines at spaces and puts them together with single ones
+	quoted     bool                // whether eval has the command in quotes as set has them
 }
 
 // posix is how sh and its kin do it. ksh takes braces in what a command printed for a choice before it looks at quotes, so none
@@ -26,7 +28,7 @@ func posix() dialect {
 	return dialect{
 		`export %s="%s"`, "unset %s", "#", "eval $(%s)",
 		strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`", "{", `$(printf '\173')`),
-		inSingleQuotes("'", `'\''`),
+		inSingleQuotes("'", `'\''`), true, false,
 	}
 }
 
@@ -39,22 +41,22 @@ func inSingleQuotes(replace ...string) func(string) string {
 // dialects are the shells that differ from sh.
 func dialects() map[string]dialect {
 	return map[string]dialect{
-		"fish": {`set -gx %s "%s";`, "set -e %s;", "#", "eval (%s)", strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`), inSingleQuotes(`\`, `\\`, "'", `\'`)},
+		"fish": {`set -gx %s "%s";`, "set -e %s;", "#", "eval (%s)", strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`), inSingleQuotes(`\`, `\\`, "'", `\'`), false, false},
 		// PowerShell takes typographic quotes for quotes.
 		"powershell": {
 			`$Env:%s = "%s"`, `Remove-Item Env:\\%s`, "#", "& %s | Invoke-Expression",
 			strings.NewReplacer("`", "``", `"`, "`\"", `$`, "`$", "“", "`“", "”", "`”", "„", "`„"),
-			inSingleQuotes("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛"),
+			inSingleQuotes("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛"), false, false,
 		},
 		// What FOR puts in place of its variable is not parsed again.
-		"cmd": {"SET %s=%s", "SET %s=", "REM", "\t@FOR /f \"tokens=*\" %%i IN ('%s') DO @%%i", strings.NewReplacer(), unspeakable},
+		"cmd": {"SET %s=%s", "SET %s=", "REM", "\t@FOR /f \"tokens=*\" %%i IN ('%s') DO @%%i", strings.NewReplacer(), unspeakable, false, false},
 		// In double quotes csh escapes nothing but the exclamation mark: other quotes are needed for the rest. It takes patterns in
 		// what a command printed for names of files before it looks at quotes, so those signs are not printed at all.
 		"tcsh": {`setenv %s "%s";`, "unsetenv %s;", ":", "eval `%s`", strings.NewReplacer(`"`, `"'"'"`, `$`, `"'$'"`, "`", "\"'`'\"", `!`, `\!`,
-			"{", "`printf '\\173'`", "*", "`printf '\\052'`", "?", "`printf '\\077'`", "[", "`printf '\\133'`"), unlessItHas("`!{*?[", posix().word)},
+			"{", "`printf '\\173'`", "*", "`printf '\\052'`", "?", "`printf '\\077'`", "[", "`printf '\\133'`"), unlessItHas("`!{*?[", posix().word), true, false},
 		"emacs": {
 			`(setenv "%s" "%s")`, `(setenv "%s" nil)`, ";;", `(with-temp-buffer (shell-command "%s" (current-buffer)) (eval-buffer))`,
-			strings.NewReplacer(`\`, `\\`, `"`, `\"`), posix().word,
+			strings.NewReplacer(`\`, `\\`, `"`, `\"`), posix().word, false, true,
 		},
 	}
 }
@@ -88,12 +90,10 @@ func writeShell(out io.Writer, shell string, variables []variable, unset bool, a
 	return err
 }
 
-// value writes a value as set has it. The hints of sh and csh have the shell split the line at spaces and put it together with
-// single ones, so that two in a row need something between them.
+// value writes a value as set has it. Where the shell splits lines, two spaces in a row need something between them.
 func (d dialect) value(text string) string {
 	text = d.quote.Replace(text)
-	splits := d.eval == "eval $(%s)" || d.eval == "eval `%s`"
-	for splits && strings.Contains(text, "  ") {
+	for d.splits && strings.Contains(text, "  ") {
 		text = strings.ReplaceAll(text, "  ", ` "" `)
 	}
 	return text
@@ -118,8 +118,8 @@ func (d dialect) commandLine(args []string) (line string, ok bool) {
 		words = append(words, word)
 	}
 	line = strings.Join(words, " ")
-	if d.comment == ";;" {
-		line = d.quote.Replace(line) // it stands in a text
+	if d.quoted {
+		line = d.quote.Replace(line)
 	}
 	return line, true
 }

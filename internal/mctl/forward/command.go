@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -123,11 +124,26 @@ type forwarder struct {
 	saying  sync.Mutex
 }
 
+// acceptPause is how long a process that has no descriptor left waits for one.
+const acceptPause = 100 * time.Millisecond
+
+// serve carries what connects until the listener is closed.
 func (f *forwarder) serve(ctx context.Context, listener net.Listener, port uint16) {
+	pause := time.NewTicker(acceptPause)
+	defer pause.Stop()
 	for {
 		conn, err := listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 			return
+		}
+		if err != nil {
+			f.env.Debugf("no connection is taken: %v", err)
+			select {
+			case <-pause.C:
+				continue
+			case <-ctx.Done():
+				return
+			}
 		}
 		f.group.Go(func() { f.carry(ctx, conn.(*net.TCPConn), port) })
 	}

@@ -45,7 +45,7 @@ func (h Host) Serve(start *controllerv1.TunnelStart, hear func() (*tunnelv1.Fram
 		path := filetree.Home(h.Home, work.GetCopy().GetPath())
 		err := error(nil)
 		if work.GetCopy().GetToHost() {
-			err = filetree.Receive(in, path)
+			err = filetree.Receive(in, path, filetree.Asked{Anything: true})
 		} else {
 			err = filetree.Send(out, path, work.GetCopy().GetRecursive())
 		}

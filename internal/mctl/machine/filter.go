@@ -47,9 +47,8 @@ func parseFilters(texts []string) (filter, error) {
 	return f, nil
 }
 
-// matches looks at a machine, and at the name of its swarm's master.
-func (f filter) matches(m *controllerv1.Machine, master string) bool {
-	return anyFold(f.swarm, master) &&
+func (f filter) matches(m *controllerv1.Machine) bool {
+	return anyFold(f.swarm, m.GetSpec().GetSwarm().GetMasterName()) &&
 		anyFold(f.drivers, state.DriverName(m.GetSpec())) && anyFold(f.states, m.GetStatus().GetState()) && f.matchesName(m) && f.matchesLabel(m)
 }
 
@@ -76,35 +75,3 @@ func (f filter) matchesLabel(m *controllerv1.Machine) bool {
 	}
 	return false
 }
-
-// naturalCompare orders names as people do: n2 before n10, whatever their case.
-func naturalCompare(a, b string) int {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	for a != "" && b != "" {
-		x, y := chunk(a), chunk(b)
-		if isDigit(x[0]) && isDigit(y[0]) {
-			p, q := strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
-			if len(p) != len(q) {
-				return len(p) - len(q)
-			}
-			if c := strings.Compare(p, q); c != 0 {
-				return c
-			}
-		} else if c := strings.Compare(x, y); c != 0 {
-			return c
-		}
-		a, b = a[len(x):], b[len(y):]
-	}
-	return len(a) - len(b)
-}
-
-// chunk is the longest beginning that is all digits or none.
-func chunk(s string) string {
-	i := 1
-	for i < len(s) && isDigit(s[i]) == isDigit(s[0]) {
-		i++
-	}
-	return s[:i]
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }

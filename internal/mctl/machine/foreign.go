@@ -2,33 +2,45 @@ package machine
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/output"
 	"mctl/internal/mctl/state"
-	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
-// foreignItems are the folders that another program made, beside the machines that are known.
-func foreignItems(ctx context.Context, env *cli.Env, known []*controllerv1.Machine) ([]Item, error) {
+// foreign are the folders of which it is not known yet that they are machines'.
+type foreign struct {
+	dir   state.Dir
+	names map[string]struct{}
+}
+
+// readForeign finds the folders. It comes before the machines are asked for: a machine has its folder before its record.
+func readForeign(env *cli.Env) (foreign, error) {
 	dir, err := env.State()
 	if err != nil {
-		return nil, err
+		return foreign{}, err
 	}
-	folders, err := dir.Folders()
+	names, err := dir.Folders()
 	if err != nil {
-		return nil, err
+		return foreign{}, err
 	}
-	ours := make(map[string]bool, len(known))
-	for _, m := range known {
-		ours[m.GetName()] = true
+	f := foreign{dir: dir, names: make(map[string]struct{}, len(names))}
+	for _, name := range names {
+		f.names[name] = struct{}{}
 	}
+	return f, nil
+}
+
+// leaveOut takes a machine's folder out, before its mark is read: that would be a file for each machine.
+func (f foreign) leaveOut(name string) { delete(f.names, name) }
+
+// items are rows of what is left, which another program made.
+func (f foreign) items(ctx context.Context, env *cli.Env) []Item {
 	var items []Item
-	for _, name := range folders {
-		if ours[name] {
-			continue // before its mark is read: that would be a file for each machine
-		}
-		folder := dir.Machine(name)
+	for _, name := range slices.Sorted(maps.Keys(f.names)) {
+		folder := f.dir.Machine(name)
 		if _, marked := folder.Mark(); marked {
 			env.Forget(ctx, name) // somebody else has removed it
 			continue
@@ -42,5 +54,5 @@ func foreignItems(ctx context.Context, env *cli.Env, known []*controllerv1.Machi
 			SwarmOptions: state.NewSwarmOptions(nil), EngineOptions: state.NewEngineOptions(nil),
 		})
 	}
-	return items, nil
+	return items
 }

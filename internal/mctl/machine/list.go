@@ -2,9 +2,9 @@ package machine
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,21 +15,22 @@ import (
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
-// defaultFormat is docker-machine's table.
-const defaultFormat = "table {{ .Name }}\t{{ .Active }}\t{{ .DriverName}}\t{{ .State }}\t{{ .URL }}\t{{ .Swarm }}\t{{ .DockerVersion }}\t{{ .Error}}"
+// listMemory is how much the runtime holds before it collects more often, in bytes: ten thousand rows and a page of machines fit.
+const listMemory = 14 << 20
 
 type listOptions struct {
 	quiet   bool
 	filters []string
 	timeout int
 	format  string
+	columns string
 }
 
 func newList(env *cli.Env) *cobra.Command {
 	var opts listOptions
 	command := &cobra.Command{
 		Use: "ls", Short: "List machines",
-		Example: "mctl ls --filter state=Running --filter driver=generic\nmctl ls --format '{{.Name}}: {{.URL}}'",
+		Example: "mctl ls --filter state=Running --filter driver=generic\nmctl ls --format '{{.Name}}: {{.URL}}'\nmctl ls --columns name,cpu,memory,containers,expiry",
 		Args:    cobra.ArbitraryArgs,
 		RunE:    func(command *cobra.Command, _ []string) error { return list(command.Context(), env, opts) },
 	}
@@ -38,94 +39,112 @@ func newList(env *cli.Env) *cobra.Command {
 	flags.StringArrayVar(&opts.filters, "filter", nil, "Filter output based on conditions provided")
 	flags.IntVarP(&opts.timeout, "timeout", "t", 10, "Timeout in seconds, accepted for docker-machine's sake: nothing is waited for")
 	flags.StringVarP(&opts.format, "format", "f", "", "Pretty-print machines using a Go template")
+	flags.StringVar(&opts.columns, "columns", "", "Show these columns, separated by commas: "+strings.Join(columnNames(), ", "))
+	_ = command.RegisterFlagCompletionFunc("columns", completeColumns) // fails for no such flag alone
 	return command
-}
-
-// Item is one row, with docker-machine's names for templates.
-type Item struct {
-	Name          string
-	Active        string
-	ActiveHost    bool
-	ActiveSwarm   bool
-	DriverName    string
-	State         string
-	URL           string
-	SwarmOptions  *state.SwarmOptions
-	EngineOptions *state.EngineOptions
-	Swarm         string
-	DockerVersion string
-	Error         string
-	ResponseTime  time.Duration // none: nothing is waited for
 }
 
 func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	if env.JSON() && opts.format != "" {
 		return cli.Usagef("--format and --output json exclude each other").WithHint("leave one of them out")
 	}
+	if opts.columns != "" && (env.JSON() || opts.format != "" || opts.quiet) {
+		return cli.Usagef("--columns is for tables alone, without --format, --quiet and --output json").WithHint("leave one of them out")
+	}
 	keep, err := parseFilters(opts.filters)
 	if err != nil {
 		return err
 	}
+	switch {
+	case opts.quiet:
+		return listNames(ctx, env, keep)
+	case env.JSON():
+		return listMessages(ctx, env, keep)
+	}
+	foreign, err := readForeign(env)
+	if err != nil {
+		return err
+	}
+	layout, err := layoutOf(opts.format)
+	if opts.columns != "" {
+		layout, err = layoutOfColumns(opts.columns, env.Now())
+	}
+	if err != nil {
+		return err
+	}
 	view := controllerv1.MachineView_MACHINE_VIEW_BASIC
-	if env.JSON() {
+	if layout.full {
 		view = controllerv1.MachineView_MACHINE_VIEW_FULL
 	}
-	machines, err := env.List(ctx, view)
-	if err != nil {
+	// Of each machine its row alone is kept, and what came with it is collected before it takes more than all else.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(listMemory))
+	var rows []row
+	add := func(item Item) error {
+		text, err := layout.text(item)
+		rows = append(rows, row{name: item.Name, text: text})
 		return err
 	}
-	known := machines
-	machines = slices.DeleteFunc(slices.Clone(machines), func(m *controllerv1.Machine) bool { return !keep.matches(m, masterOf(known, m)) })
-	switch {
-	case opts.quiet && env.JSON():
-		return env.Result(namesOf(machines))
-	case opts.quiet:
-		env.Printf("%s", strings.Join(append(namesOf(machines), ""), "\n"))
-		return nil
-	case env.JSON():
-		return env.Result(output.Messages(machines))
-	}
-	items := make([]Item, 0, len(machines))
-	for _, m := range machines {
-		items = append(items, itemOf(env, m, known))
-	}
-	foreign, err := foreignItems(ctx, env, known)
-	if err != nil {
-		return err
-	}
-	if len(foreign) > 0 {
-		items = append(items, foreign...)
-		slices.SortStableFunc(items, func(a, b Item) int { return naturalCompare(a.Name, b.Name) })
-	}
-	return writeItems(env, opts.format, items)
-}
-
-func writeItems(env *cli.Env, format string, items []Item) error {
-	if format == "" || format == defaultFormat {
-		// The usual table without the template's cost.
-		rows := make([][]string, 0, len(items))
-		for _, i := range items {
-			rows = append(rows, []string{i.Name, i.Active, i.DriverName, i.State, i.URL, i.Swarm, i.DockerVersion, i.Error})
+	for page, err := range env.Pages(ctx, view) {
+		if err != nil {
+			return err
 		}
-		return output.Table(env.Out, []string{"NAME", "ACTIVE", "DRIVER", "STATE", "URL", "SWARM", "DOCKER", "ERRORS"}, rows)
+		for _, m := range page {
+			foreign.leaveOut(m.GetName())
+			if !keep.matches(m) {
+				continue
+			}
+			if err := add(itemOf(env, m, layout.options)); err != nil {
+				return err
+			}
+		}
 	}
-	template, err := output.ParseTemplate(format)
+	if others := foreign.items(ctx, env); len(others) > 0 {
+		for _, item := range others {
+			if err := add(item); err != nil {
+				return err
+			}
+		}
+		slices.SortStableFunc(rows, func(a, b row) int { return output.NaturalCompare(a.name, b.name) })
+	}
+	return layout.write(env.Out, rows)
+}
+
+func listNames(ctx context.Context, env *cli.Env, keep filter) error {
+	names := []string{}
+	for page, err := range env.Pages(ctx, controllerv1.MachineView_MACHINE_VIEW_BASIC) {
+		if err != nil {
+			return err
+		}
+		for _, m := range page {
+			if keep.matches(m) {
+				names = append(names, m.GetName())
+			}
+		}
+	}
+	if env.JSON() {
+		return env.Result(names)
+	}
+	env.Printf("%s", strings.Join(append(names, ""), "\n"))
+	return nil
+}
+
+func listMessages(ctx context.Context, env *cli.Env, keep filter) error {
+	machines, err := env.List(ctx, controllerv1.MachineView_MACHINE_VIEW_FULL)
 	if err != nil {
 		return err
 	}
-	values := make([]any, 0, len(items))
-	for _, item := range items {
-		values = append(values, item)
-	}
-	return template.Write(env.Out, headerItem(), values)
+	return env.Result(output.Messages(slices.DeleteFunc(machines, func(m *controllerv1.Machine) bool { return !keep.matches(m) })))
 }
 
-func itemOf(env *cli.Env, m *controllerv1.Machine, all []*controllerv1.Machine) Item {
+// itemOf is a machine's row, with the options of its engine where they are asked for.
+func itemOf(env *cli.Env, m *controllerv1.Machine, options bool) Item {
 	status := m.GetStatus()
 	item := Item{
-		Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(state.DriverName(m.GetSpec())), State: output.Line(status.GetState()),
+		machine: m, Name: output.Line(m.GetName()), Active: "-", DriverName: output.Line(state.DriverName(m.GetSpec())), State: output.Line(status.GetState()),
 		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
-		SwarmOptions: state.NewSwarmOptions(m.GetSpec().GetSwarm()), EngineOptions: state.NewEngineOptions(m.GetSpec().GetEngine()),
+	}
+	if options {
+		item.SwarmOptions, item.EngineOptions = state.NewSwarmOptions(m.GetSpec().GetSwarm()), state.NewEngineOptions(m.GetSpec().GetEngine())
 	}
 	if url, err := engine.URL(m); err == nil {
 		item.URL = output.Line(url)
@@ -133,7 +152,7 @@ func itemOf(env *cli.Env, m *controllerv1.Machine, all []*controllerv1.Machine) 
 			item.DockerVersion = "v" + output.Line(version)
 		}
 	}
-	if item.Swarm = output.Line(masterOf(all, m)); m.GetSpec().GetSwarm().GetMaster() {
+	if item.Swarm = output.Line(m.GetSpec().GetSwarm().GetMasterName()); m.GetSpec().GetSwarm().GetMaster() {
 		item.Swarm += " (master)"
 	}
 	switch host, swarm := isActive(env, m); {
@@ -152,35 +171,4 @@ func isActive(env *cli.Env, m *controllerv1.Machine) (host, swarm bool) {
 		return false, false
 	}
 	return m.GetStatus().GetUrl() == url, m.GetStatus().GetSwarm().GetUrl() == url
-}
-
-// masterOf is the name of the master of a machine's swarm: the machine itself, or the one that its discovery leads to by way of
-// other managers. Nothing for a machine in no swarm.
-func masterOf(all []*controllerv1.Machine, m *controllerv1.Machine) string {
-	name := ""
-	for range len(all) {
-		swarm := m.GetSpec().GetSwarm()
-		if swarm.GetMaster() {
-			return m.GetName()
-		}
-		of := strings.TrimPrefix(swarm.GetDiscovery(), "mctl://")
-		if of == "" {
-			return name
-		}
-		name = of
-		i := slices.IndexFunc(all, func(other *controllerv1.Machine) bool { return other.GetName() == of })
-		if i < 0 {
-			return name
-		}
-		m = all[i]
-	}
-	return name
-}
-
-func namesOf(machines []*controllerv1.Machine) []string {
-	names := make([]string, 0, len(machines))
-	for _, m := range machines {
-		names = append(names, m.GetName())
-	}
-	return names
 }

@@ -10,9 +10,9 @@ import (
 
 func TestASwarmHasItsMastersNameAndItsOwnStar(t *testing.T) {
 	var all []*controllerv1.Machine
-	for name, discovery := range map[string]string{"m1": "", "m2": "mctl://m1", "w1": "mctl://m2", "w2": "mctl://gone", "a": "mctl://b", "b": "mctl://a"} {
+	for name, master := range map[string]string{"m1": "m1", "m2": "m1", "w1": "m1", "w2": "gone"} {
 		m := controllertest.Running(name, "10.0.0.1")
-		m.Spec.Swarm = &controllerv1.SwarmSpec{Discovery: discovery, Master: name == "m1"}
+		m.Spec.Swarm = &controllerv1.SwarmSpec{Master: name == master, MasterName: master}
 		if name == "m1" {
 			m.Status.Url, m.Status.Swarm = "tcp://10.0.0.7:2376", &controllerv1.SwarmStatus{Manager: true, Url: "tcp://10.0.0.7:3376"}
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,8 +48,7 @@ func TestTableAlignsAsDockerMachineDid(t *testing.T) {
 type item struct{ Name, State string }
 
 func TestTemplateIsATableOrALineAnItem(t *testing.T) {
-	items := []any{item{"web", "Running"}, item{"a-longer-one", "Stopped"}}
-	header := map[string]string{"Name": "NAME", "State": "STATE"}
+	table := []any{map[string]string{"Name": "NAME", "State": "STATE"}, item{"web", "Running"}, item{"a-longer-one", "Stopped"}}
 	for format, want := range map[string]string{
 		"{{.Name}}":                          "web\na-longer-one\n",
 		" {{.Name}} ":                        "web\na-longer-one\n",
@@ -65,7 +65,23 @@ func TestTemplateIsATableOrALineAnItem(t *testing.T) {
 			continue
 		}
 		var out bytes.Buffer
-		if err := parsed.Write(&out, header, items); err != nil || out.String() != want {
+		var rows []string
+		items := table
+		if !parsed.Table() {
+			items = table[1:]
+		}
+		for _, item := range items {
+			row, err := parsed.Row(item)
+			if err != nil {
+				t.Errorf("%q: %v", format, err)
+			}
+			rows = append(rows, row)
+		}
+		write := Rows
+		if parsed.Table() {
+			write = Columns
+		}
+		if err := write(&out, slices.Values(rows)); err != nil || out.String() != want {
 			t.Errorf("%q is %q, %v, want %q", format, out.String(), err, want)
 		}
 	}
@@ -81,9 +97,23 @@ func TestBadTemplatePrintsNothingAndSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if row, err := parsed.Row(item{"web", ""}); err == nil || row != "" {
+		t.Errorf("%v, but there is a row %q", err, row)
+	}
+}
+
+func TestTemplateThatLoopsTakesNotAllMemory(t *testing.T) {
+	const loop = `{{range 1000000000}}{{printf "%100000d" 1}}{{end}}`
+	parsed, err := ParseTemplate(loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row, err := parsed.Row(item{"web", ""}); !fault.Is(err, fault.Invalid) || row != "" {
+		t.Errorf("%d bytes, %v", len(row), err)
+	}
 	var out bytes.Buffer
-	if err := parsed.Write(&out, nil, []any{item{"web", ""}}); err == nil || out.Len() > 0 {
-		t.Errorf("%v, but %q was printed", err, out.String())
+	if err := Render(&out, loop, []byte("1")); !fault.Is(err, fault.Invalid) || out.Len() > 0 {
+		t.Errorf("%d bytes, %v", out.Len(), err)
 	}
 }
 
@@ -159,8 +189,7 @@ func TestFullDiskIsTold(t *testing.T) {
 	if JSON(full{}, 1) == nil || Table(full{}, []string{"A"}, nil) == nil || Render(full{}, "x", []byte("1")) == nil {
 		t.Error("an error of the output is lost")
 	}
-	parsed, _ := ParseTemplate("x")
-	if parsed.Write(full{}, nil, []any{1}) == nil {
+	if Rows(full{}, slices.Values([]string{"x"})) == nil || Columns(full{}, slices.Values([]string{"x"})) == nil {
 		t.Error("an error of the output is lost")
 	}
 }

@@ -26,7 +26,12 @@ func Plain(text string) string {
 func steers(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // Line is Plain on one line, with single spaces.
-func Line(text string) string { return strings.Join(strings.Fields(Plain(text)), " ") }
+func Line(text string) string {
+	if isPlain(text) && !strings.ContainsAny(text, " \t\n") {
+		return text
+	}
+	return strings.Join(strings.Fields(Plain(text)), " ")
+}
 
 // isPlain spares what is nearly always the case the walk over its runes.
 func isPlain(text string) bool {

@@ -2,8 +2,9 @@
 package output
 
 import (
-	"bytes"
+	"bufio"
 	"io"
+	"iter"
 	"strings"
 	"text/tabwriter"
 )
@@ -13,21 +14,40 @@ func tabWriter(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out
 
 // Table writes a header and rows in aligned columns. A row has as many cells as the header; each cell is one line.
 func Table(out io.Writer, header []string, rows [][]string) error {
-	var text bytes.Buffer
-	w := tabWriter(&text)
-	for _, row := range append([][]string{header}, rows...) {
-		for i, cell := range row {
-			if strings.ContainsAny(cell, "\t\n") || !isPlain(cell) {
+	return Columns(out, func(yield func(string) bool) {
+		for _, row := range append([][]string{header}, rows...) {
+			for i, cell := range row {
 				row[i] = Line(cell)
 			}
+			if !yield(strings.Join(row, "\t")) {
+				return
+			}
 		}
-		if _, err := io.WriteString(w, strings.Join(row, "\t")+"\n"); err != nil {
+	})
+}
+
+// Columns writes rows in aligned columns. The cells of a row have tabs between them.
+func Columns(out io.Writer, rows iter.Seq[string]) error {
+	text := bufio.NewWriter(out)
+	w := tabWriter(text)
+	for row := range rows {
+		if _, err := io.WriteString(w, row+"\n"); err != nil {
 			return err
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := out.Write(text.Bytes())
-	return err
+	return text.Flush()
+}
+
+// Rows writes rows as they are, each on its line.
+func Rows(out io.Writer, rows iter.Seq[string]) error {
+	text := bufio.NewWriter(out)
+	for row := range rows {
+		if _, err := text.WriteString(row + "\n"); err != nil {
+			return err
+		}
+	}
+	return text.Flush()
 }

@@ -1,9 +1,9 @@
 package output
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"text/template"
@@ -29,30 +29,13 @@ func ParseTemplate(format string) (*Template, error) {
 	return &Template{parsed: parsed, table: table}, nil
 }
 
-// Write prints one line an item; header is what stands above the columns of a table. Nothing is printed of a template that
-// fails.
-func (t *Template) Write(out io.Writer, header any, items []any) error {
-	var text bytes.Buffer
-	var target io.Writer = &text
-	flush := func() error { return nil }
-	if t.table {
-		w := tabWriter(&text)
-		target, flush = w, w.Flush
-		items = append([]any{header}, items...)
-	}
-	for _, item := range items {
-		if err := t.parsed.Execute(target, item); err != nil {
-			return badTemplate(err)
-		}
-		if _, err := io.WriteString(target, "\n"); err != nil {
-			return err
-		}
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(out, Plain(text.String()))
-	return err
+// Table reports whether the format asks for a header and aligned columns.
+func (t *Template) Table() bool { return t.table }
+
+// Row is what the template makes of one item, fit for a terminal; of a table with tabs between its cells.
+func (t *Template) Row(item any) (string, error) {
+	text, err := execute(t.parsed, item)
+	return Plain(text), err
 }
 
 // Render fills a template with a document as inspect's --format did: the document is what JSON makes of it, and there are
@@ -69,12 +52,33 @@ func Render(out io.Writer, format string, document []byte) error {
 	if err := json.Unmarshal(document, &value); err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	if err := parsed.Execute(&text, value); err != nil {
-		return badTemplate(err)
+	text, err := execute(parsed, value)
+	if err != nil {
+		return err
 	}
-	_, err = io.WriteString(out, Plain(text.String())+"\n")
+	_, err = io.WriteString(out, Plain(text)+"\n")
 	return err
+}
+
+// maxText bounds what a template makes of one item, in bytes: one that loops must not take all memory.
+const maxText = 16 << 20
+
+func execute(parsed *template.Template, value any) (string, error) {
+	var text bounded
+	if err := parsed.Execute(&text, value); err != nil {
+		return "", badTemplate(err)
+	}
+	return text.String(), nil
+}
+
+// bounded takes up to maxText.
+type bounded struct{ strings.Builder }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxText {
+		return 0, fmt.Errorf("it makes more than %d MB of one machine", maxText>>20)
+	}
+	return b.Builder.Write(p)
 }
 
 func badTemplate(err error) error {

@@ -37,8 +37,8 @@ type act struct {
 	before func(m *controllerv1.Machine) []string
 	// ask makes the wish and returns the machine as it is then.
 	ask func(ctx context.Context, client *dial.Client, id, name string) (*controllerv1.Machine, error)
-	// words are the lines for phases on the way, as follow.Goal has them; may be nil.
-	words map[string][]string
+	// words are the lines for phases on the way, as follow.Goal has them, by how the machine was; may be nil.
+	words func(m *controllerv1.Machine) map[string][]string
 	// renew has the caller's own certificates issued anew, too.
 	renew bool
 	// after is the line at the end, empty for none, of how the machine was and is; may be nil.
@@ -128,13 +128,17 @@ func one(ctx context.Context, env *cli.Env, m *controllerv1.Machine, a act, prog
 			defer loan.Return()
 		}
 	}
+	var words map[string][]string
+	if a.words != nil {
+		words = a.words(m)
+	}
 	asked := env.Now()
 	wished, err := a.ask(ctx, client, cli.RequestID(), m.GetName())
 	if err != nil {
 		return nil, err
 	}
 	reached, err := follow.Machine(ctx, client, follow.Goal{
-		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Words: a.words, Progress: progress,
+		Name: m.GetName(), UID: wished.GetUid(), Generation: wished.GetGeneration(), Since: asked, Words: words, Progress: progress,
 	})
 	if err != nil {
 		return reached, err

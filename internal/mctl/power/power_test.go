@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
@@ -58,11 +59,21 @@ func TestEachVerbAsksForItsActAndTellsItInDockerMachinesWords(t *testing.T) {
 		{"restart web", "RestartMachine", "Restarting \"web\"...\nRestarted " + newIP},
 		{"provision web", "ProvisionMachine", provision},
 		{"upgrade web", "UpgradeMachine", "Upgrading docker...\n"},
-		{"upgrade off", "UpgradeMachine", "Starting machine so machine can be upgraded...\nUpgrading docker...\n"},
+		{"upgrade off", "UpgradeMachine", "Starting machine so machine can be upgraded...\n(off) Starting the host...\nUpgrading docker...\n"},
 		{"regenerate-certs -f web", "RegenerateCertificates", "Regenerating TLS certificates\n"},
 		{"regenerate-certs -f --client-certs web", "RegenerateCertificates", "Regenerating TLS certificates\nRegenerating local certificates\n"},
 	} {
 		world := newWorld(t, "web", "off")
+		world.Act = func(_ string, m *controllerv1.Machine) {
+			if c.args == "upgrade off" {
+				tell := func(kind, text string) {
+					world.Emit(&controllerv1.Event{Machine: m.GetName(), MachineUid: m.GetUid(), Type: kind, Message: text, Time: timestamppb.Now()})
+				}
+				tell("PROGRESS", "Starting the host...")
+				tell("PHASE_CHANGED", "Installing")
+			}
+			world.Change(m.GetName(), controllertest.Reach)
+		}
 		env := world.Env()
 		if err := run(t.Context(), env, strings.Fields(c.args)...); err != nil {
 			t.Errorf("%s: %v", c.args, err)

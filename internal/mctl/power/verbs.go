@@ -25,7 +25,7 @@ func newStart(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.StartMachine(ctx, &controllerv1.StartMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
-				words: backWords(),
+				words: backWords,
 				after: end("Machine %q was started."),
 				hint:  newAddresses(env, "Started"),
 			})
@@ -71,7 +71,7 @@ func newRestart(env *cli.Env) *cobra.Command {
 					r, err := c.Machines.RestartMachine(ctx, &controllerv1.RestartMachineRequest{RequestId: id, Name: name})
 					return r.GetMachine(), err
 				},
-				words: backWords(),
+				words: backWords,
 				hint:  newAddresses(env, "Restarted"),
 			})
 		},
@@ -107,9 +107,15 @@ func newUpgrade(env *cli.Env) *cobra.Command {
 			return batch(command.Context(), env, args, act{
 				before: func(m *controllerv1.Machine) []string {
 					if m.GetStatus().GetState() != "Running" {
-						return []string{"Starting machine so machine can be upgraded...", "Upgrading docker..."}
+						return []string{"Starting machine so machine can be upgraded..."}
 					}
 					return []string{"Upgrading docker..."}
+				},
+				words: func(m *controllerv1.Machine) map[string][]string {
+					if m.GetStatus().GetState() != "Running" {
+						return map[string][]string{"installing": {"Upgrading docker..."}} // not before its host is up
+					}
+					return nil
 				},
 				ask: func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
 					r, err := c.Machines.UpgradeMachine(ctx, &controllerv1.UpgradeMachineRequest{RequestId: id, Name: name})
@@ -152,7 +158,7 @@ func hasPower(m *controllerv1.Machine) error {
 }
 
 // backWords are docker-machine's lines for a host that has power again.
-func backWords() map[string][]string {
+func backWords(*controllerv1.Machine) map[string][]string {
 	return map[string][]string{"installing": {"Waiting for SSH to be available...", "Detecting the provisioner..."}}
 }
 

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -21,6 +22,9 @@ func (f Folder) Forget(seen Mark, controller string) error {
 	case seen.UID == "" && f.inTheMaking():
 		return nil
 	}
+	if now, _ := f.Mark(); now != seen {
+		return nil
+	}
 	// Under another name nobody else changes it, and what is looked at is what is removed.
 	aside := Folder{Path: filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"-forgotten-"+seen.UID), Name: f.Name}
 	if err := os.Rename(f.Path, aside.Path); err != nil {
@@ -30,12 +34,19 @@ func (f Folder) Forget(seen Mark, controller string) error {
 		return Trouble(f.Path, err)
 	}
 	if now, _ := aside.Mark(); now != seen {
-		if err := os.Rename(aside.Path, f.Path); err != nil {
-			return Trouble(f.Path, err)
-		}
-		return nil
+		return aside.giveBack(f)
 	}
 	return aside.Remove()
+}
+
+// giveBack undoes a move aside. A create that took the name in between keeps it: a folder with a hidden name is one in the
+// making, which Recover puts in its place when the create has dropped its own.
+func (f Folder) giveBack(place Folder) error {
+	err := os.Rename(f.Path, place.Path)
+	if err == nil || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
+		return nil
+	}
+	return Trouble(place.Path, err)
 }
 
 // inTheMaking reports whether a create that has not settled the folder may still come to something.

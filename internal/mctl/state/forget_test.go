@@ -2,6 +2,7 @@ package state
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -148,5 +149,30 @@ func TestFolderIsForgottenOnlyWhenItsMachineIsSureToBeGone(t *testing.T) {
 				t.Errorf("it is gone: %v, want %v", !test.gone, test.gone)
 			}
 		})
+	}
+}
+
+// Another create may take the name in the moment in which a folder was moved aside: none of the two is lost.
+func TestFolderThatCanNotBeGivenBackAtOnceComesBackLater(t *testing.T) {
+	dir := newDir(t)
+	stage := placed(t, dir, "web")
+	if _, err := stage.Settle("uid"); err != nil {
+		t.Fatal(err)
+	}
+	stage.Drop()
+	aside := Folder{Path: filepath.Join(dir.Machines(), ".web-forgotten-old"), Name: "web"}
+	if err := os.Rename(dir.Machine("web").Path, aside.Path); err != nil {
+		t.Fatal(err)
+	}
+	other := placed(t, dir, "web")
+	if err := aside.giveBack(dir.Machine("web")); err != nil {
+		t.Errorf("a name that is taken is told as trouble: %v", err)
+	}
+	other.Drop() // the controller knows a machine of that name
+	if err := dir.Recover("web", "uid", []string{"ssh-ed25519 AAAA mctl-web"}); err != nil {
+		t.Fatal(err)
+	}
+	if mark, _ := dir.Machine("web").Mark(); mark.UID != "uid" || !dir.Machine("web").HasKey() {
+		t.Errorf("the machine has lost its folder: %v", tree(t, dir.Root))
 	}
 }

@@ -3,6 +3,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 
@@ -82,11 +83,20 @@ func scp(ctx context.Context, env *cli.Env, from, to string, opts options) error
 		return err
 	}
 	defer os.Remove(config)
-	return run(ctx, env, shell.Program{
+	err = run(ctx, env, shell.Program{
 		Path: program, Args: arguments(config, source, target, opts),
 		Variables: []string{"RSYNC_PROTECT_ARGS=1"}, // or the host's shell would read the path
 	}, map[string]string{"from": from, "to": to})
+	var exit cli.Exit
+	if opts.delta && errors.As(err, &exit) && exit.Code == notFound {
+		exit.Sentence, exit.Hint = "rsync was not found on the host", "install it there, or leave --delta out"
+		return exit
+	}
+	return err
 }
+
+// notFound is the exit code of rsync, as of shells, where the other side has no such program.
+const notFound = 127
 
 // place turns a location into what ssh understands, and describes its host under alias. A path without a machine, or with
 // the machine localhost, stays here.

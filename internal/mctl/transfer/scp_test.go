@@ -140,6 +140,24 @@ func TestDeltaIsNotForTwoMachines(t *testing.T) {
 	}
 }
 
+func TestHostWithoutRsyncIsTold(t *testing.T) {
+	c := newWorld(t)
+	t.Setenv("FAIL", "127")
+	for _, output := range []string{"text", "json"} {
+		env := c.Env()
+		env.Global.Output = output
+		_, err := call(t, env, "-d", "a", "web:b")
+		var exit cli.Exit
+		if !errors.As(err, &exit) || exit.Code != 127 || exit.Sentence != "rsync was not found on the host" || !strings.Contains(exit.Hint, "--delta") {
+			t.Errorf("%s: %#v", output, err)
+		}
+	}
+	var exit cli.Exit
+	if _, err := call(t, c.Env(), "a", "web:b"); !errors.As(err, &exit) || exit.Sentence != "" {
+		t.Errorf("scp without rsync: %#v", err)
+	}
+}
+
 func TestMistakesAreToldInDockerMachinesWords(t *testing.T) {
 	c := newWorld(t)
 	env := c.Env()

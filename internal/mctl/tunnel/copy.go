@@ -23,6 +23,7 @@ type Place struct {
 // Copy copies a file, or with recursive a tree, from one place to another, of which at least one is a host. Between two hosts
 // it goes through here.
 func Copy(ctx context.Context, env *cli.Env, from, to Place, recursive bool) error {
+	asked := filetree.Asked{Path: from.Path, Recursive: recursive}
 	switch {
 	case from.Machine == "":
 		sink, err := openCopy(ctx, env, to, true, recursive)
@@ -37,7 +38,7 @@ func Copy(ctx context.Context, env *cli.Env, from, to Place, recursive bool) err
 			return err
 		}
 		defer source.Close()
-		return interrupted(ctx, filetree.Receive(&reader{copying: source}, to.Path))
+		return interrupted(ctx, filetree.Receive(&reader{copying: source}, to.Path, asked))
 	}
 	source, err := openCopy(ctx, env, from, false, recursive)
 	if err != nil {
@@ -49,10 +50,7 @@ func Copy(ctx context.Context, env *cli.Env, from, to Place, recursive bool) err
 		return err
 	}
 	defer sink.Close()
-	return sink.fill(ctx, func(w io.Writer) error {
-		_, err := io.Copy(w, &reader{copying: source})
-		return err
-	})
+	return sink.fill(ctx, func(w io.Writer) error { return filetree.Relay(w, &reader{copying: source}, asked) })
 }
 
 // copying is a copy at a host.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ const (
 // transcript is a host whose programs answer from a recording.
 type transcript struct {
 	t         *testing.T
+	mu        sync.Mutex // apt thinks and downloads at once
 	root      string
 	answers   map[string]string // by a part of the command
 	failures  map[string]error
@@ -99,6 +101,8 @@ func (h *transcript) family() Family {
 }
 
 func (h *transcript) Run(_ context.Context, command program.Command) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	call := strings.Join(command.Args, " ")
 	h.calls = append(h.calls, call)
 	if command.Outlives {

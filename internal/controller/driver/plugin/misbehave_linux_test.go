@@ -18,6 +18,7 @@ import (
 	"mctl/internal/controller/driver/plugin/folder"
 	"mctl/internal/controller/driver/plugin/memory"
 	"mctl/internal/controller/driver/plugin/process"
+	"mctl/internal/controller/driver/plugin/wire"
 	"mctl/internal/fault"
 )
 
@@ -365,6 +366,30 @@ func TestFlagsReachThePluginAsTheCallerGaveThem(t *testing.T) {
 		if err := d.Validate(m.Options); fault.ReasonOf(err) != fault.ReasonUsage || fault.SubjectOf(err) != flagLimit {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+func TestAListOfSecretsIsSealedAsOneSecretIs(t *testing.T) {
+	flags := []wire.Flag{
+		&wire.StringSliceFlag{Name: "x-api-tokens", Value: []string{"default"}}, &wire.StringSliceFlag{Name: "x-tags", Value: []string{"a"}},
+	}
+	schema, err := schemaOf("x", flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := len(schema) - 2
+	if tokens, tags := schema[at], schema[at+1]; tokens.Kind != driver.Secret || tokens.Type != driver.StringList || tokens.Default != nil || tags.Kind != driver.Value {
+		t.Errorf("%+v, %+v", tokens, tags)
+	}
+	options := driver.Options{"x-api-tokens": {Content: []byte("hunter2\x00swordfish")}}
+	if got := valuesOf("x", driver.Swarm{}, flags, options, nil); !slices.Equal(got["x-api-tokens"].([]string), []string{"hunter2", "swordfish"}) {
+		t.Errorf("the plugin gets %v", got["x-api-tokens"])
+	}
+	if got := valuesOf("x", driver.Swarm{}, flags, nil, nil); !slices.Equal(got["x-api-tokens"].([]string), []string{"default"}) {
+		t.Errorf("where none is given it gets %v", got["x-api-tokens"])
+	}
+	if said := secretsOf(schema, options).hide("no swordfish, no hunter2"); said != "no (redacted), no (redacted)" {
+		t.Errorf("it says %q", said)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"mctl/internal/controller/driver/plugin/memory"
 	"mctl/internal/controller/driver/plugin/wire"
 	"mctl/internal/fault"
+	"mctl/internal/reaper"
 )
 
 // Config is where plugins are, and how they are run. Zero times take their defaults.
@@ -33,6 +34,11 @@ type Config struct {
 }
 
 func (c Config) ownFolders() string { return filepath.Join(c.Dir, "plugin") }
+
+// reaper remembers plugins that run.
+func (c Config) reaper() reaper.Reaper {
+	return reaper.Reaper{Dir: filepath.Join(c.Dir, "plugin.running")}
+}
 
 func (c Config) driversDir() string { return filepath.Join(c.Dir, "drivers") }
 
@@ -51,13 +57,16 @@ type answer struct {
 	schema []driver.Flag
 }
 
-// New returns a finder. It removes what a killed controller left of questions.
+// New returns a finder. It ends what a killed controller left running, and removes what it left of questions.
 func New(config Config) *Plugins {
 	config.Heartbeat = cmp.Or(config.Heartbeat, 5*time.Second)
 	config.Grace = cmp.Or(config.Grace, 5*time.Second)
 	config.Settle = cmp.Or(config.Settle, 5*time.Second)
 	config.Look = cmp.Or(config.Look, time.Second)
 	config.Locate = cmp.Or(config.Locate, 3*time.Minute)
+	if left := config.reaper().Reap(); left > 0 {
+		config.Logger.Info("ended what a controller that was killed left running", "plugins", left)
+	}
 	if account, err := folder.FindAccount(config.User); err == nil {
 		folder.Sweep(config.ownFolders(), account)
 	}

@@ -33,7 +33,7 @@ var flagName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 // secretName is what a flag is called whose value nobody may see; fileName one that takes a path with whoever calls, or the
 // text itself, which is why a text that names no file is sent as it is.
 var (
-	secretName = regexp.MustCompile(`(?i)(^|[-_.])(password|passwd|passphrase|pass|token|secret|secrets|credential|credentials)([-_.]|$)|key$`)
+	secretName = regexp.MustCompile(`(?i)(^|[-_.])(passwords?|passwd|passphrase|pass|tokens?|secrets?|credentials?)([-_.]|$)|key$`)
 	fileName   = regexp.MustCompile(`(?i)([-_.](path|file)|key-?(path|file)|(ssh|private)-?key|cert|certificate|-ca|user-?data|custom-?data|cloud-?(init|config))$`)
 )
 
@@ -93,7 +93,12 @@ func flagOf(flag wire.Flag) driver.Flag {
 	case *wire.IntFlag:
 		made.Type, made.Usage, made.Env, made.Default = driver.Int, f.Usage, f.EnvVar, []string{strconv.Itoa(f.Value)}
 	case *wire.StringSliceFlag:
-		made.Type, made.Usage, made.Env, made.Default = driver.StringList, f.Usage, f.EnvVar, f.Value
+		made.Type, made.Usage, made.Env = driver.StringList, f.Usage, f.EnvVar
+		if secretName.MatchString(f.Name) {
+			made.Kind = driver.Secret
+		} else {
+			made.Default = f.Value
+		}
 	case *wire.BoolFlag:
 		made.Type, made.Usage, made.Env = driver.Bool, f.Usage, f.EnvVar
 	}
@@ -138,7 +143,10 @@ func valuesOf(name string, swarm driver.Swarm, flags []wire.Flag, options driver
 				value = options.Int(f.Name)
 			}
 		case *wire.StringSliceFlag:
-			if given {
+			switch {
+			case option.Content != nil:
+				value = options.Contents(f.Name)
+			case given:
 				value = option.Values
 			}
 		case *wire.BoolFlag:

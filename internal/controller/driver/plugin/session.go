@@ -51,7 +51,7 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 	}
 	config := process.Config{
 		Path: d.plugin.path, Dir: dir.Path, Environment: d.environment(dir),
-		Line: s.tell(m.Progress), Debug: s.note,
+		Line: s.tell(m.Progress), Debug: s.note, Reaper: d.plugins.config.reaper(),
 	}
 	if d.account != nil {
 		config.User = &d.account.User
@@ -182,7 +182,7 @@ func (s *session) introduce(ctx context.Context, config []byte) ([]wire.Flag, er
 
 // resume gives the plugin back what it told last, and the key that it made.
 func (s *session) resume(ctx context.Context, known memory.Memory) error {
-	err := s.within(ctx, min(s.limit, quickLimit), "SetConfigRaw", func(ctx context.Context) error { return s.client.SetConfig(ctx, known.Config) })
+	err := s.within(ctx, min(s.limit, quickLimit), "SetConfigRaw", func(ctx context.Context) error { return s.client.SetConfig(ctx, known.ConfigAt(s.folder.Path)) })
 	if err != nil {
 		return s.trouble("SetConfigRaw", err)
 	}

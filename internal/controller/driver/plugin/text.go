@@ -42,8 +42,10 @@ type secrets []string
 func secretsOf(flags []driver.Flag, options driver.Options) secrets {
 	var all secrets
 	for _, flag := range flags {
-		if text := strings.TrimSpace(string(options.Content(flag.Name))); len(text) >= minSecret {
-			all = append(all, text)
+		for _, text := range options.Contents(flag.Name) {
+			if text = strings.TrimSpace(text); len(text) >= minSecret {
+				all = append(all, text)
+			}
 		}
 	}
 	return all

@@ -670,8 +670,10 @@ type SwarmSpec struct {
 	Options     []string `protobuf:"bytes,6,rep,name=options,proto3" json:"options,omitempty"`
 	JoinOptions []string `protobuf:"bytes,7,rep,name=join_options,json=joinOptions,proto3" json:"join_options,omitempty"`
 	// Kept since docker-machine kept it: swarm mode needs no image.
-	Image         string `protobuf:"bytes,8,opt,name=image,proto3" json:"image,omitempty"`
-	Experimental  bool   `protobuf:"varint,9,opt,name=experimental,proto3" json:"experimental,omitempty"`
+	Image        string `protobuf:"bytes,8,opt,name=image,proto3" json:"image,omitempty"`
+	Experimental bool   `protobuf:"varint,9,opt,name=experimental,proto3" json:"experimental,omitempty"`
+	// What the swarm is called: the machine that is its master, or was. Only ever answered.
+	MasterName    string `protobuf:"bytes,10,opt,name=master_name,json=masterName,proto3" json:"master_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,6 +769,13 @@ func (x *SwarmSpec) GetExperimental() bool {
 		return x.Experimental
 	}
 	return false
+}
+
+func (x *SwarmSpec) GetMasterName() string {
+	if x != nil {
+		return x.MasterName
+	}
+	return ""
 }
 
 // Counters ask for an act that leaves no other trace in spec. Each is raised by its RPC.
@@ -996,7 +1005,7 @@ type DriverOption struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// One text for string, int and bool flags ("true", "8080"), any number for a list.
 	Values []string `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
-	// The content of a secret or file flag. Never returned.
+	// The content of a secret or file flag; of a secret list its values with a zero byte between each two. Never returned.
 	Content       []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2098,7 +2107,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"credential\x120\n" +
 	"\x04link\x18\r \x01(\x0e2\x1c.mctl.controller.v1.LinkModeR\x04link\x123\n" +
 	"\x05swarm\x18\x0e \x01(\v2\x1d.mctl.controller.v1.SwarmSpecR\x05swarm\x12>\n" +
-	"\rdrain_timeout\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"\x82\x02\n" +
+	"\rdrain_timeout\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"\xa3\x02\n" +
 	"\tSwarmSpec\x12\x16\n" +
 	"\x06master\x18\x01 \x01(\bR\x06master\x12\x1c\n" +
 	"\tdiscovery\x18\x02 \x01(\tR\tdiscovery\x12\x12\n" +
@@ -2108,7 +2117,10 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\aoptions\x18\x06 \x03(\tR\aoptions\x12!\n" +
 	"\fjoin_options\x18\a \x03(\tR\vjoinOptions\x12\x14\n" +
 	"\x05image\x18\b \x01(\tR\x05image\x12\"\n" +
-	"\fexperimental\x18\t \x01(\bR\fexperimental\"\x9d\x01\n" +
+	"\fexperimental\x18\t \x01(\bR\fexperimental\x12\x1f\n" +
+	"\vmaster_name\x18\n" +
+	" \x01(\tR\n" +
+	"masterName\"\x9d\x01\n" +
 	"\bCounters\x12\x18\n" +
 	"\arestart\x18\x01 \x01(\x04R\arestart\x12\x1c\n" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +

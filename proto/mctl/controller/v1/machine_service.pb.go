@@ -33,6 +33,8 @@ const (
 	MachineView_MACHINE_VIEW_BASIC MachineView = 1
 	// Everything.
 	MachineView_MACHINE_VIEW_FULL MachineView = 2
+	// What a picture of hosts at work shows: BASIC, and of the status link and health.
+	MachineView_MACHINE_VIEW_LIVE MachineView = 3
 )
 
 // Enum value maps for MachineView.
@@ -41,11 +43,13 @@ var (
 		0: "MACHINE_VIEW_UNSPECIFIED",
 		1: "MACHINE_VIEW_BASIC",
 		2: "MACHINE_VIEW_FULL",
+		3: "MACHINE_VIEW_LIVE",
 	}
 	MachineView_value = map[string]int32{
 		"MACHINE_VIEW_UNSPECIFIED": 0,
 		"MACHINE_VIEW_BASIC":       1,
 		"MACHINE_VIEW_FULL":        2,
+		"MACHINE_VIEW_LIVE":        3,
 	}
 )
 
@@ -1716,12 +1720,18 @@ func (x *UpdateLabelsResponse) GetMachine() *Machine {
 // WatchMachinesRequest says what to watch.
 type WatchMachinesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One machine; empty means all.
+	// One machine; empty means all, or names.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Empty: send the machines that are there first. Else only what changed after it.
 	SinceResourceVersion string `protobuf:"bytes,2,opt,name=since_resource_version,json=sinceResourceVersion,proto3" json:"since_resource_version,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// How much of each machine is sent.
+	View MachineView `protobuf:"varint,3,opt,name=view,proto3,enum=mctl.controller.v1.MachineView" json:"view,omitempty"`
+	// Send a machine also with each report of its host's health: every few seconds. A slow reader gets the newest alone.
+	Health bool `protobuf:"varint,4,opt,name=health,proto3" json:"health,omitempty"`
+	// Only these machines, besides name; empty means all where name is empty too.
+	Names         []string `protobuf:"bytes,5,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchMachinesRequest) Reset() {
@@ -1766,6 +1776,27 @@ func (x *WatchMachinesRequest) GetSinceResourceVersion() string {
 		return x.SinceResourceVersion
 	}
 	return ""
+}
+
+func (x *WatchMachinesRequest) GetView() MachineView {
+	if x != nil {
+		return x.View
+	}
+	return MachineView_MACHINE_VIEW_UNSPECIFIED
+}
+
+func (x *WatchMachinesRequest) GetHealth() bool {
+	if x != nil {
+		return x.Health
+	}
+	return false
+}
+
+func (x *WatchMachinesRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
 }
 
 // WatchMachinesResponse is one change.
@@ -2070,10 +2101,13 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"M\n" +
 	"\x14UpdateLabelsResponse\x125\n" +
-	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"`\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"\xc3\x01\n" +
 	"\x14WatchMachinesRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
-	"\x16since_resource_version\x18\x02 \x01(\tR\x14sinceResourceVersion\"\xa3\x02\n" +
+	"\x16since_resource_version\x18\x02 \x01(\tR\x14sinceResourceVersion\x123\n" +
+	"\x04view\x18\x03 \x01(\x0e2\x1f.mctl.controller.v1.MachineViewR\x04view\x12\x16\n" +
+	"\x06health\x18\x04 \x01(\bR\x06health\x12\x14\n" +
+	"\x05names\x18\x05 \x03(\tR\x05names\"\xa3\x02\n" +
 	"\x15WatchMachinesResponse\x12B\n" +
 	"\x04type\x18\x01 \x01(\x0e2..mctl.controller.v1.WatchMachinesResponse.TypeR\x04type\x125\n" +
 	"\amachine\x18\x02 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12)\n" +
@@ -2092,11 +2126,12 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\adeleted\x18\x03 \x01(\bR\adeleted\x123\n" +
 	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"L\n" +
 	"\x13WaitMachineResponse\x125\n" +
-	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine*Z\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine*q\n" +
 	"\vMachineView\x12\x1c\n" +
 	"\x18MACHINE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12MACHINE_VIEW_BASIC\x10\x01\x12\x15\n" +
-	"\x11MACHINE_VIEW_FULL\x10\x022\x95\f\n" +
+	"\x11MACHINE_VIEW_FULL\x10\x02\x12\x15\n" +
+	"\x11MACHINE_VIEW_LIVE\x10\x032\x95\f\n" +
 	"\x0eMachineService\x12[\n" +
 	"\n" +
 	"GetMachine\x12%.mctl.controller.v1.GetMachineRequest\x1a&.mctl.controller.v1.GetMachineResponse\x12a\n" +
@@ -2190,45 +2225,46 @@ var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
 	33, // 17: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
 	32, // 18: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
 	33, // 19: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
-	1,  // 20: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
-	33, // 21: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
-	36, // 22: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
-	33, // 23: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	2,  // 24: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
-	4,  // 25: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
-	6,  // 26: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
-	8,  // 27: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
-	10, // 28: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
-	12, // 29: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
-	14, // 30: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
-	16, // 31: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
-	18, // 32: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
-	20, // 33: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
-	22, // 34: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
-	24, // 35: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
-	26, // 36: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
-	28, // 37: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
-	30, // 38: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
-	3,  // 39: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
-	5,  // 40: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
-	7,  // 41: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
-	9,  // 42: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
-	11, // 43: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
-	13, // 44: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
-	15, // 45: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
-	17, // 46: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
-	19, // 47: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
-	21, // 48: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
-	23, // 49: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
-	25, // 50: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
-	27, // 51: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
-	29, // 52: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
-	31, // 53: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
-	39, // [39:54] is the sub-list for method output_type
-	24, // [24:39] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	0,  // 20: mctl.controller.v1.WatchMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
+	1,  // 21: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
+	33, // 22: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
+	36, // 23: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
+	33, // 24: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	2,  // 25: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
+	4,  // 26: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
+	6,  // 27: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
+	8,  // 28: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
+	10, // 29: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
+	12, // 30: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
+	14, // 31: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
+	16, // 32: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
+	18, // 33: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
+	20, // 34: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
+	22, // 35: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
+	24, // 36: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
+	26, // 37: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
+	28, // 38: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
+	30, // 39: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
+	3,  // 40: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
+	5,  // 41: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
+	7,  // 42: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
+	9,  // 43: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
+	11, // 44: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
+	13, // 45: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
+	15, // 46: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
+	17, // 47: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
+	19, // 48: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
+	21, // 49: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
+	23, // 50: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
+	25, // 51: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
+	27, // 52: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
+	29, // 53: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
+	31, // 54: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
+	40, // [40:55] is the sub-list for method output_type
+	25, // [25:40] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_service_proto_init() }

@@ -494,12 +494,14 @@ type SwarmSpec struct {
 	Port        uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
 	Address     string `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
 	// As docker-machine kept them, for those who read them.
-	Host          string   `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
-	Strategy      string   `protobuf:"bytes,7,opt,name=strategy,proto3" json:"strategy,omitempty"`
-	Options       []string `protobuf:"bytes,8,rep,name=options,proto3" json:"options,omitempty"`
-	JoinOptions   []string `protobuf:"bytes,9,rep,name=join_options,json=joinOptions,proto3" json:"join_options,omitempty"`
-	Image         string   `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`
-	Experimental  bool     `protobuf:"varint,11,opt,name=experimental,proto3" json:"experimental,omitempty"`
+	Host         string   `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Strategy     string   `protobuf:"bytes,7,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	Options      []string `protobuf:"bytes,8,rep,name=options,proto3" json:"options,omitempty"`
+	JoinOptions  []string `protobuf:"bytes,9,rep,name=join_options,json=joinOptions,proto3" json:"join_options,omitempty"`
+	Image        string   `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`
+	Experimental bool     `protobuf:"varint,11,opt,name=experimental,proto3" json:"experimental,omitempty"`
+	// What the swarm is called.
+	MasterName    string `protobuf:"bytes,12,opt,name=master_name,json=masterName,proto3" json:"master_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +611,13 @@ func (x *SwarmSpec) GetExperimental() bool {
 		return x.Experimental
 	}
 	return false
+}
+
+func (x *SwarmSpec) GetMasterName() string {
+	if x != nil {
+		return x.MasterName
+	}
+	return ""
 }
 
 // DriverOption is one resolved driver flag.
@@ -2009,7 +2018,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\twait_boot\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\x12%\n" +
 	"\x0edelete_abandon\x18\x18 \x01(\bR\rdeleteAbandon\x12/\n" +
 	"\x05swarm\x18\x1e \x01(\v2\x19.mctl.record.v1.SwarmSpecR\x05swarm\x12>\n" +
-	"\rdrain_timeout\x18\x1f \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"\xb5\x02\n" +
+	"\rdrain_timeout\x18\x1f \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"\xd6\x02\n" +
 	"\tSwarmSpec\x12\x16\n" +
 	"\x06master\x18\x01 \x01(\bR\x06master\x12!\n" +
 	"\fmanager_name\x18\x02 \x01(\tR\vmanagerName\x12\x18\n" +
@@ -2022,7 +2031,9 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\fjoin_options\x18\t \x03(\tR\vjoinOptions\x12\x14\n" +
 	"\x05image\x18\n" +
 	" \x01(\tR\x05image\x12\"\n" +
-	"\fexperimental\x18\v \x01(\bR\fexperimental\"\x82\x01\n" +
+	"\fexperimental\x18\v \x01(\bR\fexperimental\x12\x1f\n" +
+	"\vmaster_name\x18\f \x01(\tR\n" +
+	"masterName\"\x82\x01\n" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12%\n" +

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"mctl/internal/controller/driver"
@@ -55,24 +56,31 @@ func FindAccount(name string) (*Account, error) {
 	return &Account{process.User{UID: uint32(uid), GID: uint32(gid)}, name, found.HomeDir}, nil
 }
 
-// base is the directory that holds one for each machine: ours, or one in the home of the user that plugins run as, who can't
-// look into ours.
-func base(own string, a *Account) (string, error) {
+// base opens the directory that holds one for each machine: ours, or one in the home of the user that plugins run as, who can't
+// look into ours. That user may put links in its home, which must lead nobody out of it: name is where it is below the root.
+func base(own string, a *Account) (root *os.Root, name string, err error) {
 	if a == nil {
-		return own, nil
+		if err := os.MkdirAll(own, 0o700); err != nil {
+			return nil, "", err
+		}
+		root, err = os.OpenRoot(own)
+		return root, ".", err
 	}
-	if info, err := os.Stat(a.Home); err != nil || !info.IsDir() || !filepath.IsAbs(a.Home) {
-		return "", fault.E("folder.base", fault.Precondition, a.Name,
+	root, err = os.OpenRoot(a.Home)
+	if err != nil || !filepath.IsAbs(a.Home) {
+		return nil, "", fault.E("folder.base", fault.Precondition, a.Name,
 			fmt.Errorf("the home directory %s of the user %q, whom third-party drivers run as, is not there", a.Home, a.Name)).
 			WithHint("make it, owned by that user").WithReason(fault.ReasonPrecheck)
 	}
-	return filepath.Join(a.Home, "mctl"), nil
+	return root, "mctl", nil
 }
 
 // Folder is the store of one machine. What is in it belongs to the plugin, so whoever reads it must not be led out of it by a
 // link.
 type Folder struct {
 	Path    string
+	own     string // where ours are
+	uid     string
 	machine string
 	account *Account
 	root    *os.Root
@@ -87,21 +95,25 @@ func Open(own string, a *Account, uid, machine string) (*Folder, error) {
 	if !filepath.IsLocal(uid) || filepath.Base(uid) != uid || uid == "." {
 		return nil, trouble(fs.ErrInvalid)
 	}
-	dir, err := base(own, a)
-	if err != nil {
+	all, dir, err := base(own, a)
+	var known *fault.Error
+	switch {
+	case errors.As(err, &known):
 		return nil, err
-	}
-	path := filepath.Join(dir, uid)
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	case err != nil:
 		return nil, trouble(err)
 	}
-	f := &Folder{Path: path, machine: machine, account: a}
-	if a != nil {
-		if err := errors.Join(os.Lchown(dir, int(a.UID), int(a.GID)), os.Lchown(path, int(a.UID), int(a.GID))); err != nil {
-			return nil, trouble(err)
-		}
+	defer all.Close()
+	name := filepath.Join(dir, uid)
+	f := &Folder{Path: filepath.Join(all.Name(), name), own: own, uid: uid, machine: machine, account: a}
+	err = all.MkdirAll(name, 0o700)
+	if a != nil && err == nil {
+		err = errors.Join(all.Lchown(dir, int(a.UID), int(a.GID)), all.Lchown(name, int(a.UID), int(a.GID)))
 	}
-	if f.root, err = os.OpenRoot(path); err != nil {
+	if err == nil {
+		f.root, err = all.OpenRoot(name)
+	}
+	if err != nil {
 		return nil, trouble(err)
 	}
 	if err := f.mkdir("machines", filepath.Join("machines", machine)); err != nil {
@@ -118,13 +130,16 @@ func OpenScratch(own string, a *Account, machine string) (*Folder, error) {
 
 // Sweep removes what questions left behind that were cut short by a crash.
 func Sweep(own string, a *Account) {
-	dir, err := base(own, a)
+	all, dir, err := base(own, a)
 	if err != nil {
 		return
 	}
-	left, _ := filepath.Glob(filepath.Join(dir, scratch+"*"))
-	for _, path := range left {
-		_ = os.RemoveAll(path)
+	defer all.Close()
+	entries, _ := fs.ReadDir(all.FS(), dir) // there may be none yet
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), scratch) {
+			_ = all.RemoveAll(filepath.Join(dir, entry.Name()))
+		}
 	}
 }
 
@@ -134,7 +149,10 @@ func (f *Folder) Close() { _ = f.root.Close() }
 // Drop removes it with all that is in it. It may be repeated.
 func (f *Folder) Drop() {
 	f.Close()
-	_ = os.RemoveAll(f.Path)
+	if all, dir, err := base(f.own, f.account); err == nil {
+		_ = all.RemoveAll(filepath.Join(dir, f.uid))
+		all.Close()
+	}
 }
 
 // Renew takes away what an earlier Create left in the machine's own directory.
@@ -151,14 +169,14 @@ func (f *Folder) mkdir(names ...string) error {
 		if err := f.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := f.own(name); err != nil {
+		if err := f.give(name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *Folder) own(name string) error {
+func (f *Folder) give(name string) error {
 	if f.account == nil {
 		return nil
 	}
@@ -182,7 +200,7 @@ func (f *Folder) Place(name string, content []byte) error {
 		return err
 	}
 	_, err = file.Write(content)
-	return errors.Join(err, file.Close(), f.own(name))
+	return errors.Join(err, file.Close(), f.give(name))
 }
 
 var strange = regexp.MustCompile(`[^A-Za-z0-9._-]`)

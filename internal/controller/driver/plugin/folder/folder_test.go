@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/driver/plugin/process"
 	"mctl/internal/fault"
 )
 
@@ -121,4 +122,43 @@ func TestAKeyIsARegularFileOfSomeSize(t *testing.T) {
 			t.Errorf("%q has %d bytes", path, len(content))
 		}
 	}
+}
+
+func TestALinkInTheHomeOfThePluginsUserLeadsNobodyOut(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("root alone works in another's home")
+	}
+	home, outside := t.TempDir(), t.TempDir()
+	a := &Account{process.User{UID: 65534, GID: 65534}, "nobody", home}
+	if err := os.Symlink(outside, filepath.Join(home, "mctl")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"uid", scratch + "x"} {
+		if err := os.Mkdir(filepath.Join(outside, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f, err := Open(t.TempDir(), a, "new", "web"); err == nil {
+		t.Errorf("there is %s", f.Path)
+	}
+	Sweep(t.TempDir(), a)
+	(&Folder{own: t.TempDir(), uid: "uid", account: a, root: mustRoot(t, home)}).Drop()
+	entries, err := os.ReadDir(outside)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("outside is %v, %v", entries, err)
+	}
+	for _, entry := range entries {
+		if info, _ := entry.Info(); info.Sys().(*syscall.Stat_t).Uid != 0 {
+			t.Errorf("%s is another's now", entry.Name())
+		}
+	}
+}
+
+func mustRoot(t *testing.T, path string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
 }

@@ -4,6 +4,7 @@ package memory
 import (
 	"bytes"
 	"encoding/json"
+	"path/filepath"
 	"regexp"
 
 	"mctl/internal/fault"
@@ -29,25 +30,17 @@ type Memory struct {
 func Imported(config []byte, from, to string, key []byte, keyPath string) Memory {
 	m := Memory{Config: config, Key: key, Begun: true, Made: true}
 	if from != "" {
-		m.Config = bytes.ReplaceAll(m.Config, quoted(from), quoted(to))
-		m.Config = bytes.ReplaceAll(m.Config, within(from), within(to))
+		m.Config = bytes.ReplaceAll(m.Config, quoted(from, `"`), quoted(to, `"`))
+		m.Config = bytes.ReplaceAll(m.Config, quoted(from, "/"), quoted(to, "/"))
 	}
 	var login struct{ SSHKeyPath string }
 	if err := json.Unmarshal(m.Config, &login); err == nil && login.SSHKeyPath != "" && key != nil &&
-		!bytes.HasPrefix(quoted(login.SSHKeyPath), within(to)) {
-		m.Config = bytes.ReplaceAll(m.Config, quoted(login.SSHKeyPath), quoted(keyPath))
+		!bytes.HasPrefix(quoted(login.SSHKeyPath, `"`), quoted(to, "/")) {
+		m.Config = bytes.ReplaceAll(m.Config, quoted(login.SSHKeyPath, `"`), quoted(keyPath, `"`))
 	}
 	m.LearnID(nil)
 	return m
 }
-
-// quoted is a text as JSON has it, and within the beginning of a path below it.
-func quoted(text string) []byte {
-	quoted, _ := json.Marshal(text) // a text
-	return quoted
-}
-
-func within(dir string) []byte { return append(bytes.TrimSuffix(quoted(dir), []byte(`"`)), '/') }
 
 // Encode is the stored form.
 func (m Memory) Encode() []byte {
@@ -65,6 +58,27 @@ func Recall(state []byte) (Memory, error) {
 		return m, fault.E("memory.Recall", fault.Internal, "", err)
 	}
 	return m, nil
+}
+
+// ConfigAt is the plugin's JSON for a store at a path: byte for byte, but for paths in the store that it was told of before, which
+// has moved with the controller's files since.
+func (m Memory) ConfigAt(store string) []byte {
+	fields, _ := parse(m.Config)
+	before := unquoted(fields["StorePath"])
+	if before == "" || before == store || !filepath.IsAbs(before) {
+		return m.Config
+	}
+	config := m.Config
+	for _, end := range []string{`"`, "/"} {
+		config = bytes.ReplaceAll(config, quoted(before, end), quoted(store, end))
+	}
+	return config
+}
+
+// quoted is how a text begins with a path, up to the path's end.
+func quoted(path, end string) []byte {
+	text, _ := json.Marshal(path)
+	return append(text[:len(text)-1], end...)
 }
 
 // Learn takes the plugin's JSON over, unless it is broken: a plugin that is asked while it works may answer with anything. It

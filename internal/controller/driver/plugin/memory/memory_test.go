@@ -54,3 +54,20 @@ func TestMemoriesSurvive(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestPathsMoveWithTheStoreAndNothingElseDoes(t *testing.T) {
+	m := Memory{Config: []byte(`{"StorePath":"/old/a\u0026b", "SSHKeyPath":"/old/a\u0026b/machines/web/id_rsa","Other":"/old/a\u0026bc","Text":"see /old/a\u0026b/x", "N": 1.0}`)}
+	want := `{"StorePath":"/new \"q\"", "SSHKeyPath":"/new \"q\"/machines/web/id_rsa","Other":"/old/a\u0026bc","Text":"see /old/a\u0026b/x", "N": 1.0}`
+	if got := string(m.ConfigAt(`/new "q"`)); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	for _, same := range []string{string(m.Config), `{"StorePath":""}`, `{"StorePath":"relative"}`, `{"StorePath":7}`, `{}`, `no JSON`, ``} {
+		store := "/elsewhere"
+		if same == string(m.Config) {
+			store = "/old/a&b"
+		}
+		if got := string(Memory{Config: []byte(same)}.ConfigAt(store)); got != same {
+			t.Errorf("%s became %s", same, got)
+		}
+	}
+}

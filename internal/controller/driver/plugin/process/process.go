@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"mctl/internal/reaper"
 )
 
 const (
@@ -34,6 +36,8 @@ type Config struct {
 	Path        string
 	Environment []string
 	Dir         string
+	// Reaper remembers its group, so that what is left of it when we are killed is ended later.
+	Reaper reaper.Reaper
 	// User is whom it runs as; nil for ourselves.
 	User *User
 	// Line takes a line of standard output after the first, and Debug one of standard error: without its end, cut to 4 KiB. Each
@@ -70,7 +74,7 @@ func Start(config Config) (*Process, error) {
 		first: make(chan string, 1), ended: make(chan struct{}), done: make(chan struct{}),
 	}
 	started := make(chan error, 1)
-	go p.run(started)
+	go p.run(started, config.Reaper)
 	err = <-started
 	stdout.write.Close()
 	stderr.write.Close()
@@ -95,15 +99,17 @@ func Start(config Config) (*Process, error) {
 
 // run starts the program, waits for its end and ends what it left behind in its group. The kernel ends a child with the thread
 // that made it, not with the process: this one stays as long as the child does.
-func (p *Process) run(started chan<- error) {
+func (p *Process) run(started chan<- error, remember reaper.Reaper) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := p.command.Start()
-	started <- err
 	if err != nil {
+		started <- err
 		return
 	}
-	err = reap(p.command, p.finish)
+	forget := remember.Remember(p.command.Process.Pid)
+	started <- nil
+	err = reap(p.command, func() { p.finish(); forget() })
 	p.because(err)
 	close(p.ended)
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"mctl/internal/reaper"
 )
 
 // holder is set in a process of the test that starts a program and holds it until it is killed.
@@ -21,7 +23,7 @@ const holder = "MCTL_TEST_HOLDER"
 
 func TestMain(m *testing.M) {
 	if program := os.Getenv(holder); program != "" {
-		if _, err := Start(Config{Path: program, Line: func(string) {}, Debug: func(string) {}}); err != nil {
+		if _, err := Start(Config{Path: program, Reaper: reaper.Reaper{Dir: program + ".running"}, Line: func(string) {}, Debug: func(string) {}}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -193,7 +195,7 @@ func TestAProgramThatLeavesAChildBehindTakesItAlong(t *testing.T) {
 
 func TestTheProgramEndsWithUsHoweverWeEnd(t *testing.T) {
 	dir := t.TempDir()
-	program := script(t, fmt.Sprintf(`echo $$ >%s/pid; exec sleep 600`, dir))
+	program := script(t, fmt.Sprintf(`sleep 600 & echo $! >%[1]s/child; echo $$ >%[1]s/pid; wait`, dir))
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -212,4 +214,9 @@ func TestTheProgramEndsWithUsHoweverWeEnd(t *testing.T) {
 	}
 	_ = us.Wait()
 	eventually(t, "it has ended", func() bool { return !alive(pid) })
+	// What it started is not ended by the kernel, but by who comes after us.
+	child := pidIn(t, dir+"/child")
+	if left := (reaper.Reaper{Dir: program + ".running"}).Reap(); left != 1 || alive(child) {
+		t.Errorf("%d left, alive %t", left, alive(child))
+	}
 }
