@@ -44,6 +44,7 @@ var access = map[string]caller{
 	"/mctl.controller.v1.EventService/WatchEvents":                   operator,
 	"/mctl.controller.v1.MachineService/CreateMachine":               operator,
 	"/mctl.controller.v1.MachineService/DeleteMachine":               operator,
+	"/mctl.controller.v1.MachineService/ExportMachine":               operator,
 	"/mctl.controller.v1.MachineService/GetMachine":                  operator,
 	"/mctl.controller.v1.MachineService/ImportMachine":               operator,
 	"/mctl.controller.v1.MachineService/ListMachines":                operator,

@@ -102,7 +102,7 @@ func (m *machineService) DeleteMachine(ctx context.Context, r *controllerv1.Dele
 		return nil, err
 	}
 	deleted, err := m.machines().Delete(ctx, r.GetRequestId(), r.GetName(), at, machines.Deletion{
-		Force: r.GetForce(), Persist: r.GetPersist(), Abandon: r.GetAbandon(), Purge: r.GetPurgeEngine(), Drain: drain,
+		Force: r.GetForce(), Persist: r.GetPersist(), Abandon: r.GetAbandon(), Release: r.GetRelease(), Purge: r.GetPurgeEngine(), Drain: drain,
 	})
 	if err != nil {
 		return nil, err

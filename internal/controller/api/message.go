@@ -83,7 +83,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		message.Power = controllerv1.PowerState_POWER_STATE_STOPPED
 	}
 	if s.Deleted {
-		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, Persist: s.DeletePersist, Abandon: s.DeleteAbandon, PurgeEngine: s.PurgeEngine}
+		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, Persist: s.DeletePersist, Abandon: s.DeleteAbandon, Release: s.DeleteRelease, PurgeEngine: s.PurgeEngine}
 	}
 	if s.Waits != (machines.Waits{}) {
 		message.Waits = &controllerv1.Waits{

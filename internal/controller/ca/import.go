@@ -90,6 +90,15 @@ func isKeyOf(text []byte, certificate *x509.Certificate) bool {
 	return ok && public.Equal(certificate.PublicKey)
 }
 
+// EngineKey returns the private key (PEM) of an engine authority; nil where it is lost. fault.NotFound.
+func (c *CA) EngineKey(ctx context.Context, name string) ([]byte, error) {
+	a, err := c.engine(ctx, name)
+	if err != nil || a.key == nil {
+		return nil, err
+	}
+	return pki.EncodeKey(a.key)
+}
+
 // Issues reports whether an engine authority can sign, and will not end within a time. fault.NotFound.
 func (c *CA) Issues(ctx context.Context, name string, within time.Duration) (bool, error) {
 	a, err := c.engine(ctx, name)

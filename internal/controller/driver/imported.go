@@ -9,6 +9,12 @@ type Imported struct {
 	Key       []byte // private key to log in with, OpenSSH or PEM; nil where there is none
 }
 
+// Exporter is a driver that keeps docker-machine's object for its hosts.
+type Exporter interface {
+	// Export returns what docker-machine would know of the host, without any call. fault.Precondition where nothing is known.
+	Export(m Machine) (Imported, error)
+}
+
 // Powerless is a driver that has no power over its hosts at all.
 type Powerless interface {
 	// Powerless says so; verb is start, stop, kill or restart.

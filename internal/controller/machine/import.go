@@ -2,6 +2,8 @@ package machine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -49,7 +51,7 @@ func (s *Service) Import(ctx context.Context, requestID string, a Arrival) (m *M
 	}
 	now := s.config.Now()
 	m = &Machine{
-		UID: newUID(), Name: a.Name, Generation: 1, Created: now, Spec: a.Spec, SSHKey: a.Key, Import: &a.Import,
+		UID: s.importedUID(a), Name: a.Name, Generation: 1, Created: now, Spec: a.Spec, SSHKey: a.Key, Import: &a.Import,
 		Status: Status{Phase: Importing, PhaseTime: now, Authority: DefaultAuthority, SSH: a.SSH, Agentless: a.Agentless, Power: driver.Unknown},
 	}
 	m.Spec.Power = PowerOn
@@ -76,6 +78,13 @@ func (s *Service) Import(ctx context.Context, requestID string, a Arrival) (m *M
 	}
 	s.learn(m)
 	return m, false, nil
+}
+
+// importedUID is the same for what was imported from the same source before, was forgotten without a word to its host, and is imported once
+// more: the agent that is there is its own then.
+func (s *Service) importedUID(a Arrival) string {
+	sum := sha256.Sum256([]byte("import\x00" + s.config.ControllerID + "\x00" + a.Name + "\x00" + a.Import.Source))
+	return hex.EncodeToString(sum[:8])
 }
 
 // imported returns the machine that was imported from the same source before; nil where the name is free.

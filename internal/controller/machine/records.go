@@ -139,7 +139,7 @@ func encodeSpec(s Spec) *recordv1.MachineSpec {
 		Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		TlsSans: s.TLSSANs, SshAuthorizedKeys: s.AuthorizedKeys,
 		WaitSsh: durationpb.New(s.Waits.SSH), WaitInstall: durationpb.New(s.Waits.Install), WaitAgent: durationpb.New(s.Waits.Agent),
-		Deleted: s.Deleted, DeleteForce: s.DeleteForce, DeletePersist: s.DeletePersist, DeleteAbandon: s.DeleteAbandon, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
+		Deleted: s.Deleted, DeleteForce: s.DeleteForce, DeletePersist: s.DeletePersist, DeleteAbandon: s.DeleteAbandon, DeleteRelease: s.DeleteRelease, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
 		Link: string(s.Link), WaitBoot: durationpb.New(s.Waits.Boot), Swarm: encodeSwarm(s.Swarm), DrainTimeout: durationpb.New(s.Drain),
 	}
 }
@@ -160,7 +160,7 @@ func decodeSpec(r *recordv1.MachineSpec) Spec {
 		Waits: Waits{
 			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(), Boot: r.GetWaitBoot().AsDuration(),
 		},
-		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), DeletePersist: r.GetDeletePersist(), DeleteAbandon: r.GetDeleteAbandon(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
+		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), DeletePersist: r.GetDeletePersist(), DeleteAbandon: r.GetDeleteAbandon(), DeleteRelease: r.GetDeleteRelease(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
 		Link: host.Link(r.GetLink()), Swarm: decodeSwarm(r.GetSwarm()), Drain: r.GetDrainTimeout().AsDuration(),
 	}
 }

@@ -55,9 +55,14 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 	if err != nil {
 		return err
 	}
+	_, adopts := d.(driver.Adopter)
+	if m.Spec.DeleteRelease {
+		s.report(m, "Giving the host back...")
+		return s.release(ctx, m)
+	}
 	s.report(m, "Removing the host...")
-	if adopter, ok := d.(driver.Adopter); ok {
-		if err := s.release(ctx, adopter, m); err != nil {
+	if adopts {
+		if err := s.release(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -71,14 +76,15 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 // release gives an adopted host back: over SSH where somebody has a key, the caller with a lent ssh-agent too, because then
 // it is certain that nothing is left. Else, also where the host lets nobody in or shows another key than the pinned one,
 // through its agent, if one is connected: who that is was proven otherwise.
-func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machine) error {
+func (s *Service) release(ctx context.Context, m *Machine) error {
 	if m.agentless() {
 		return nil // it was never touched
 	}
-	target, err := s.adoptedTarget(ctx, adopter, m)
+	target, err := s.target(ctx, m)
 	if err != nil {
 		return err
 	}
+	target.Wait = 0
 	ctx, cancel := context.WithTimeout(ctx, releaseLimit)
 	defer cancel()
 	observed, _ := s.config.Hosts.Observed(m.UID)

@@ -62,5 +62,5 @@ func (s *Service) notTakenOver(m *Machine) string {
 	if why := s.troubles[m.UID]; why != "" {
 		return fmt.Sprintf("not taken over yet: %s", why)
 	}
-	return ""
+	return "not taken over yet"
 }

@@ -428,6 +428,12 @@ func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return
 func (a *authorities) ImportEngine(context.Context, []byte, []byte) (string, error) {
 	return "imported-1", a.importErr
 }
+func (a *authorities) EngineKey(context.Context, string) ([]byte, error) {
+	if a.keyless {
+		return nil, nil
+	}
+	return []byte("CA key"), nil
+}
 func (a *authorities) Issues(context.Context, string, time.Duration) (bool, error) {
 	return !a.keyless, nil
 }

@@ -14,6 +14,7 @@ const defaultPort = 2376
 // chooseDriver finds the driver that the machine gets, and what that has to know. It returns false where there is none.
 func (s *subject) chooseDriver() bool {
 	own := map[string]func() bool{"generic": s.generic, "google": s.google, "none": s.none}[s.Driver]
+	s.Request.DriverConfig, s.Request.StorePath = s.config.Driver, s.old() // the way back needs it, and plugins do
 	if _, known := s.reader.Flags[s.Driver]; known && own != nil {
 		s.Becomes = s.Driver
 		s.Request.Spec.Driver = s.Driver
@@ -24,7 +25,6 @@ func (s *subject) chooseDriver() bool {
 	if file := s.reader.PluginBinary; file != "" {
 		s.Request.Spec.Driver += "@" + file
 	}
-	s.Request.DriverConfig, s.Request.StorePath = s.config.Driver, s.old()
 	s.Request.Address = s.login.IPAddress
 	return true
 }

@@ -26,7 +26,7 @@ const atOnce = 32
 
 // Commands returns the commands that bring machines along and give them back.
 func Commands(env *cli.Env) []*cobra.Command {
-	return []*cobra.Command{newImport(env)}
+	return []*cobra.Command{newImport(env), newExport(env)}
 }
 
 type importOptions struct {

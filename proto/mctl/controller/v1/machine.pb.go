@@ -865,7 +865,9 @@ type Deletion struct {
 	// Go on without end where the provider fails, instead of parking the machine.
 	Persist bool `protobuf:"varint,3,opt,name=persist,proto3" json:"persist,omitempty"`
 	// Leave provider and host as they are.
-	Abandon       bool `protobuf:"varint,4,opt,name=abandon,proto3" json:"abandon,omitempty"`
+	Abandon bool `protobuf:"varint,4,opt,name=abandon,proto3" json:"abandon,omitempty"`
+	// Give the host back as docker-machine left it; whatever its provider made stays.
+	Release       bool `protobuf:"varint,5,opt,name=release,proto3" json:"release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -924,6 +926,13 @@ func (x *Deletion) GetPersist() bool {
 func (x *Deletion) GetAbandon() bool {
 	if x != nil {
 		return x.Abandon
+	}
+	return false
+}
+
+func (x *Deletion) GetRelease() bool {
+	if x != nil {
+		return x.Release
 	}
 	return false
 }
@@ -2126,12 +2135,13 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +
 	"\aupgrade\x18\x03 \x01(\x04R\aupgrade\x12)\n" +
 	"\x10regenerate_certs\x18\x04 \x01(\x04R\x0fregenerateCerts\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\x04R\x05retry\"w\n" +
+	"\x05retry\x18\x05 \x01(\x04R\x05retry\"\x91\x01\n" +
 	"\bDeletion\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12!\n" +
 	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\x12\x18\n" +
 	"\apersist\x18\x03 \x01(\bR\apersist\x12\x18\n" +
-	"\aabandon\x18\x04 \x01(\bR\aabandon\"\xc9\x01\n" +
+	"\aabandon\x18\x04 \x01(\bR\aabandon\x12\x18\n" +
+	"\arelease\x18\x05 \x01(\bR\arelease\"\xc9\x01\n" +
 	"\x05Waits\x12+\n" +
 	"\x03ssh\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ssh\x123\n" +
 	"\ainstall\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\ainstall\x12/\n" +

@@ -135,7 +135,7 @@ func (x WatchMachinesResponse_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WatchMachinesResponse_Type.Descriptor instead.
 func (WatchMachinesResponse_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27, 0}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{29, 0}
 }
 
 // GetMachineRequest names one machine.
@@ -693,6 +693,159 @@ func (x *ImportMachineResponse) GetKnown() bool {
 	return false
 }
 
+// ExportMachineRequest names the machine to export.
+type ExportMachineRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Return keys and the driver's object, too.
+	WithSecrets bool `protobuf:"varint,2,opt,name=with_secrets,json=withSecrets,proto3" json:"with_secrets,omitempty"`
+	// Say FAILED_PRECONDITION where DeleteMachine with release would.
+	ForRelease    bool `protobuf:"varint,3,opt,name=for_release,json=forRelease,proto3" json:"for_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportMachineRequest) Reset() {
+	*x = ExportMachineRequest{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportMachineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportMachineRequest) ProtoMessage() {}
+
+func (x *ExportMachineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportMachineRequest.ProtoReflect.Descriptor instead.
+func (*ExportMachineRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ExportMachineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExportMachineRequest) GetWithSecrets() bool {
+	if x != nil {
+		return x.WithSecrets
+	}
+	return false
+}
+
+func (x *ExportMachineRequest) GetForRelease() bool {
+	if x != nil {
+		return x.ForRelease
+	}
+	return false
+}
+
+// ExportMachineResponse is what a store has of it.
+type ExportMachineResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Machine *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	// Certificate (PEM) of the authority that clients and engine have in common.
+	AuthorityCertificate []byte `protobuf:"bytes,2,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
+	// With secrets: its private key (PEM); empty where it is lost.
+	AuthorityKey []byte `protobuf:"bytes,3,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
+	// With secrets: private key to log in with; empty where there is none.
+	SshKey []byte `protobuf:"bytes,4,opt,name=ssh_key,json=sshKey,proto3" json:"ssh_key,omitempty"`
+	// With secrets: the driver's object of config.json, for a machine that was imported.
+	DriverConfig []byte `protobuf:"bytes,5,opt,name=driver_config,json=driverConfig,proto3" json:"driver_config,omitempty"`
+	// Where the store was whose paths are in driver_config.
+	StorePath     string `protobuf:"bytes,6,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportMachineResponse) Reset() {
+	*x = ExportMachineResponse{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportMachineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportMachineResponse) ProtoMessage() {}
+
+func (x *ExportMachineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportMachineResponse.ProtoReflect.Descriptor instead.
+func (*ExportMachineResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ExportMachineResponse) GetMachine() *Machine {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetAuthorityCertificate() []byte {
+	if x != nil {
+		return x.AuthorityCertificate
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetAuthorityKey() []byte {
+	if x != nil {
+		return x.AuthorityKey
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetSshKey() []byte {
+	if x != nil {
+		return x.SshKey
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetDriverConfig() []byte {
+	if x != nil {
+		return x.DriverConfig
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetStorePath() string {
+	if x != nil {
+		return x.StorePath
+	}
+	return ""
+}
+
 // DeleteMachineRequest names the machine to remove.
 type DeleteMachineRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -707,14 +860,17 @@ type DeleteMachineRequest struct {
 	// Forget the record alone: provider and host are not asked for anything, and stay as they are.
 	Abandon bool `protobuf:"varint,7,opt,name=abandon,proto3" json:"abandon,omitempty"`
 	// As for a stop.
-	DrainTimeout  *durationpb.Duration `protobuf:"bytes,10,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
+	DrainTimeout *durationpb.Duration `protobuf:"bytes,10,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
+	// Give the host back as docker-machine left it and forget the record; whatever its provider made stays. FAILED_PRECONDITION for a host
+	// that docker-machine did not make.
+	Release       bool `protobuf:"varint,8,opt,name=release,proto3" json:"release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteMachineRequest) Reset() {
 	*x = DeleteMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +882,7 @@ func (x *DeleteMachineRequest) String() string {
 func (*DeleteMachineRequest) ProtoMessage() {}
 
 func (x *DeleteMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +895,7 @@ func (x *DeleteMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMachineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{8}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteMachineRequest) GetRequestId() string {
@@ -798,6 +954,13 @@ func (x *DeleteMachineRequest) GetDrainTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *DeleteMachineRequest) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
 // DeleteMachineResponse carries the record as it is now.
 type DeleteMachineResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -808,7 +971,7 @@ type DeleteMachineResponse struct {
 
 func (x *DeleteMachineResponse) Reset() {
 	*x = DeleteMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +983,7 @@ func (x *DeleteMachineResponse) String() string {
 func (*DeleteMachineResponse) ProtoMessage() {}
 
 func (x *DeleteMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +996,7 @@ func (x *DeleteMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMachineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{9}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteMachineResponse) GetMachine() *Machine {
@@ -855,7 +1018,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1030,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1043,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{10}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StartMachineRequest) GetRequestId() string {
@@ -914,7 +1077,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1089,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1102,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{11}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StartMachineResponse) GetMachine() *Machine {
@@ -964,7 +1127,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1139,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1152,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{12}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StopMachineRequest) GetRequestId() string {
@@ -1037,7 +1200,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1212,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1225,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{13}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StopMachineResponse) GetMachine() *Machine {
@@ -1084,7 +1247,7 @@ type RestartMachineRequest struct {
 
 func (x *RestartMachineRequest) Reset() {
 	*x = RestartMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1259,7 @@ func (x *RestartMachineRequest) String() string {
 func (*RestartMachineRequest) ProtoMessage() {}
 
 func (x *RestartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1272,7 @@ func (x *RestartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachineRequest.ProtoReflect.Descriptor instead.
 func (*RestartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{14}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RestartMachineRequest) GetRequestId() string {
@@ -1143,7 +1306,7 @@ type RestartMachineResponse struct {
 
 func (x *RestartMachineResponse) Reset() {
 	*x = RestartMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1318,7 @@ func (x *RestartMachineResponse) String() string {
 func (*RestartMachineResponse) ProtoMessage() {}
 
 func (x *RestartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1331,7 @@ func (x *RestartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachineResponse.ProtoReflect.Descriptor instead.
 func (*RestartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{15}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestartMachineResponse) GetMachine() *Machine {
@@ -1190,7 +1353,7 @@ type ProvisionMachineRequest struct {
 
 func (x *ProvisionMachineRequest) Reset() {
 	*x = ProvisionMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1365,7 @@ func (x *ProvisionMachineRequest) String() string {
 func (*ProvisionMachineRequest) ProtoMessage() {}
 
 func (x *ProvisionMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1378,7 @@ func (x *ProvisionMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionMachineRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{16}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ProvisionMachineRequest) GetRequestId() string {
@@ -1249,7 +1412,7 @@ type ProvisionMachineResponse struct {
 
 func (x *ProvisionMachineResponse) Reset() {
 	*x = ProvisionMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1424,7 @@ func (x *ProvisionMachineResponse) String() string {
 func (*ProvisionMachineResponse) ProtoMessage() {}
 
 func (x *ProvisionMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1437,7 @@ func (x *ProvisionMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionMachineResponse.ProtoReflect.Descriptor instead.
 func (*ProvisionMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{17}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ProvisionMachineResponse) GetMachine() *Machine {
@@ -1296,7 +1459,7 @@ type UpgradeMachineRequest struct {
 
 func (x *UpgradeMachineRequest) Reset() {
 	*x = UpgradeMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1471,7 @@ func (x *UpgradeMachineRequest) String() string {
 func (*UpgradeMachineRequest) ProtoMessage() {}
 
 func (x *UpgradeMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1484,7 @@ func (x *UpgradeMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeMachineRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{18}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpgradeMachineRequest) GetRequestId() string {
@@ -1355,7 +1518,7 @@ type UpgradeMachineResponse struct {
 
 func (x *UpgradeMachineResponse) Reset() {
 	*x = UpgradeMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1530,7 @@ func (x *UpgradeMachineResponse) String() string {
 func (*UpgradeMachineResponse) ProtoMessage() {}
 
 func (x *UpgradeMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1543,7 @@ func (x *UpgradeMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeMachineResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{19}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpgradeMachineResponse) GetMachine() *Machine {
@@ -1402,7 +1565,7 @@ type RegenerateCertificatesRequest struct {
 
 func (x *RegenerateCertificatesRequest) Reset() {
 	*x = RegenerateCertificatesRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1577,7 @@ func (x *RegenerateCertificatesRequest) String() string {
 func (*RegenerateCertificatesRequest) ProtoMessage() {}
 
 func (x *RegenerateCertificatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1590,7 @@ func (x *RegenerateCertificatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegenerateCertificatesRequest.ProtoReflect.Descriptor instead.
 func (*RegenerateCertificatesRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{20}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RegenerateCertificatesRequest) GetRequestId() string {
@@ -1461,7 +1624,7 @@ type RegenerateCertificatesResponse struct {
 
 func (x *RegenerateCertificatesResponse) Reset() {
 	*x = RegenerateCertificatesResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1636,7 @@ func (x *RegenerateCertificatesResponse) String() string {
 func (*RegenerateCertificatesResponse) ProtoMessage() {}
 
 func (x *RegenerateCertificatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1649,7 @@ func (x *RegenerateCertificatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegenerateCertificatesResponse.ProtoReflect.Descriptor instead.
 func (*RegenerateCertificatesResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{21}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RegenerateCertificatesResponse) GetMachine() *Machine {
@@ -1508,7 +1671,7 @@ type RetryMachineRequest struct {
 
 func (x *RetryMachineRequest) Reset() {
 	*x = RetryMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1683,7 @@ func (x *RetryMachineRequest) String() string {
 func (*RetryMachineRequest) ProtoMessage() {}
 
 func (x *RetryMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1696,7 @@ func (x *RetryMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryMachineRequest.ProtoReflect.Descriptor instead.
 func (*RetryMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RetryMachineRequest) GetRequestId() string {
@@ -1567,7 +1730,7 @@ type RetryMachineResponse struct {
 
 func (x *RetryMachineResponse) Reset() {
 	*x = RetryMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1742,7 @@ func (x *RetryMachineResponse) String() string {
 func (*RetryMachineResponse) ProtoMessage() {}
 
 func (x *RetryMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1755,7 @@ func (x *RetryMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryMachineResponse.ProtoReflect.Descriptor instead.
 func (*RetryMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RetryMachineResponse) GetMachine() *Machine {
@@ -1616,7 +1779,7 @@ type UpdateLabelsRequest struct {
 
 func (x *UpdateLabelsRequest) Reset() {
 	*x = UpdateLabelsRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1791,7 @@ func (x *UpdateLabelsRequest) String() string {
 func (*UpdateLabelsRequest) ProtoMessage() {}
 
 func (x *UpdateLabelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1804,7 @@ func (x *UpdateLabelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateLabelsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateLabelsRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UpdateLabelsRequest) GetRequestId() string {
@@ -1682,7 +1845,7 @@ type UpdateLabelsResponse struct {
 
 func (x *UpdateLabelsResponse) Reset() {
 	*x = UpdateLabelsResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1857,7 @@ func (x *UpdateLabelsResponse) String() string {
 func (*UpdateLabelsResponse) ProtoMessage() {}
 
 func (x *UpdateLabelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1870,7 @@ func (x *UpdateLabelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateLabelsResponse.ProtoReflect.Descriptor instead.
 func (*UpdateLabelsResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UpdateLabelsResponse) GetMachine() *Machine {
@@ -1736,7 +1899,7 @@ type WatchMachinesRequest struct {
 
 func (x *WatchMachinesRequest) Reset() {
 	*x = WatchMachinesRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1911,7 @@ func (x *WatchMachinesRequest) String() string {
 func (*WatchMachinesRequest) ProtoMessage() {}
 
 func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1924,7 @@ func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesRequest.ProtoReflect.Descriptor instead.
 func (*WatchMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{26}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchMachinesRequest) GetName() string {
@@ -1812,7 +1975,7 @@ type WatchMachinesResponse struct {
 
 func (x *WatchMachinesResponse) Reset() {
 	*x = WatchMachinesResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +1987,7 @@ func (x *WatchMachinesResponse) String() string {
 func (*WatchMachinesResponse) ProtoMessage() {}
 
 func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +2000,7 @@ func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesResponse.ProtoReflect.Descriptor instead.
 func (*WatchMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchMachinesResponse) GetType() WatchMachinesResponse_Type {
@@ -1877,7 +2040,7 @@ type WaitMachineRequest struct {
 
 func (x *WaitMachineRequest) Reset() {
 	*x = WaitMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +2052,7 @@ func (x *WaitMachineRequest) String() string {
 func (*WaitMachineRequest) ProtoMessage() {}
 
 func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +2065,7 @@ func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineRequest.ProtoReflect.Descriptor instead.
 func (*WaitMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{28}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WaitMachineRequest) GetName() string {
@@ -1943,7 +2106,7 @@ type WaitMachineResponse struct {
 
 func (x *WaitMachineResponse) Reset() {
 	*x = WaitMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2118,7 @@ func (x *WaitMachineResponse) String() string {
 func (*WaitMachineResponse) ProtoMessage() {}
 
 func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2131,7 @@ func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineResponse.ProtoReflect.Descriptor instead.
 func (*WaitMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{29}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WaitMachineResponse) GetMachine() *Machine {
@@ -2026,7 +2189,20 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\tagentless\x18\x0e \x01(\tR\tagentless\"d\n" +
 	"\x15ImportMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x14\n" +
-	"\x05known\x18\x02 \x01(\bR\x05known\"\xa1\x02\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\"n\n" +
+	"\x14ExportMachineRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fwith_secrets\x18\x02 \x01(\bR\vwithSecrets\x12\x1f\n" +
+	"\vfor_release\x18\x03 \x01(\bR\n" +
+	"forRelease\"\x85\x02\n" +
+	"\x15ExportMachineResponse\x125\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x123\n" +
+	"\x15authority_certificate\x18\x02 \x01(\fR\x14authorityCertificate\x12#\n" +
+	"\rauthority_key\x18\x03 \x01(\fR\fauthorityKey\x12\x17\n" +
+	"\assh_key\x18\x04 \x01(\fR\x06sshKey\x12#\n" +
+	"\rdriver_config\x18\x05 \x01(\fR\fdriverConfig\x12\x1d\n" +
+	"\n" +
+	"store_path\x18\x06 \x01(\tR\tstorePath\"\xbb\x02\n" +
 	"\x14DeleteMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -2037,7 +2213,8 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\apersist\x18\x06 \x01(\bR\apersist\x12\x18\n" +
 	"\aabandon\x18\a \x01(\bR\aabandon\x12>\n" +
 	"\rdrain_timeout\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"N\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\x12\x18\n" +
+	"\arelease\x18\b \x01(\bR\arelease\"N\n" +
 	"\x15DeleteMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"s\n" +
 	"\x13StartMachineRequest\x12\x1d\n" +
@@ -2131,13 +2308,14 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x18MACHINE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12MACHINE_VIEW_BASIC\x10\x01\x12\x15\n" +
 	"\x11MACHINE_VIEW_FULL\x10\x02\x12\x15\n" +
-	"\x11MACHINE_VIEW_LIVE\x10\x032\x95\f\n" +
+	"\x11MACHINE_VIEW_LIVE\x10\x032\xfb\f\n" +
 	"\x0eMachineService\x12[\n" +
 	"\n" +
 	"GetMachine\x12%.mctl.controller.v1.GetMachineRequest\x1a&.mctl.controller.v1.GetMachineResponse\x12a\n" +
 	"\fListMachines\x12'.mctl.controller.v1.ListMachinesRequest\x1a(.mctl.controller.v1.ListMachinesResponse\x12d\n" +
 	"\rCreateMachine\x12(.mctl.controller.v1.CreateMachineRequest\x1a).mctl.controller.v1.CreateMachineResponse\x12d\n" +
 	"\rImportMachine\x12(.mctl.controller.v1.ImportMachineRequest\x1a).mctl.controller.v1.ImportMachineResponse\x12d\n" +
+	"\rExportMachine\x12(.mctl.controller.v1.ExportMachineRequest\x1a).mctl.controller.v1.ExportMachineResponse\x12d\n" +
 	"\rDeleteMachine\x12(.mctl.controller.v1.DeleteMachineRequest\x1a).mctl.controller.v1.DeleteMachineResponse\x12a\n" +
 	"\fStartMachine\x12'.mctl.controller.v1.StartMachineRequest\x1a(.mctl.controller.v1.StartMachineResponse\x12^\n" +
 	"\vStopMachine\x12&.mctl.controller.v1.StopMachineRequest\x1a'.mctl.controller.v1.StopMachineResponse\x12g\n" +
@@ -2164,7 +2342,7 @@ func file_mctl_controller_v1_machine_service_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_machine_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(MachineView)(0),                       // 0: mctl.controller.v1.MachineView
 	(WatchMachinesResponse_Type)(0),        // 1: mctl.controller.v1.WatchMachinesResponse.Type
@@ -2176,95 +2354,100 @@ var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(*CreateMachineResponse)(nil),          // 7: mctl.controller.v1.CreateMachineResponse
 	(*ImportMachineRequest)(nil),           // 8: mctl.controller.v1.ImportMachineRequest
 	(*ImportMachineResponse)(nil),          // 9: mctl.controller.v1.ImportMachineResponse
-	(*DeleteMachineRequest)(nil),           // 10: mctl.controller.v1.DeleteMachineRequest
-	(*DeleteMachineResponse)(nil),          // 11: mctl.controller.v1.DeleteMachineResponse
-	(*StartMachineRequest)(nil),            // 12: mctl.controller.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),           // 13: mctl.controller.v1.StartMachineResponse
-	(*StopMachineRequest)(nil),             // 14: mctl.controller.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),            // 15: mctl.controller.v1.StopMachineResponse
-	(*RestartMachineRequest)(nil),          // 16: mctl.controller.v1.RestartMachineRequest
-	(*RestartMachineResponse)(nil),         // 17: mctl.controller.v1.RestartMachineResponse
-	(*ProvisionMachineRequest)(nil),        // 18: mctl.controller.v1.ProvisionMachineRequest
-	(*ProvisionMachineResponse)(nil),       // 19: mctl.controller.v1.ProvisionMachineResponse
-	(*UpgradeMachineRequest)(nil),          // 20: mctl.controller.v1.UpgradeMachineRequest
-	(*UpgradeMachineResponse)(nil),         // 21: mctl.controller.v1.UpgradeMachineResponse
-	(*RegenerateCertificatesRequest)(nil),  // 22: mctl.controller.v1.RegenerateCertificatesRequest
-	(*RegenerateCertificatesResponse)(nil), // 23: mctl.controller.v1.RegenerateCertificatesResponse
-	(*RetryMachineRequest)(nil),            // 24: mctl.controller.v1.RetryMachineRequest
-	(*RetryMachineResponse)(nil),           // 25: mctl.controller.v1.RetryMachineResponse
-	(*UpdateLabelsRequest)(nil),            // 26: mctl.controller.v1.UpdateLabelsRequest
-	(*UpdateLabelsResponse)(nil),           // 27: mctl.controller.v1.UpdateLabelsResponse
-	(*WatchMachinesRequest)(nil),           // 28: mctl.controller.v1.WatchMachinesRequest
-	(*WatchMachinesResponse)(nil),          // 29: mctl.controller.v1.WatchMachinesResponse
-	(*WaitMachineRequest)(nil),             // 30: mctl.controller.v1.WaitMachineRequest
-	(*WaitMachineResponse)(nil),            // 31: mctl.controller.v1.WaitMachineResponse
-	nil,                                    // 32: mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
-	(*Machine)(nil),                        // 33: mctl.controller.v1.Machine
-	(*MachineSpec)(nil),                    // 34: mctl.controller.v1.MachineSpec
-	(*SSHEndpoint)(nil),                    // 35: mctl.controller.v1.SSHEndpoint
-	(*durationpb.Duration)(nil),            // 36: google.protobuf.Duration
+	(*ExportMachineRequest)(nil),           // 10: mctl.controller.v1.ExportMachineRequest
+	(*ExportMachineResponse)(nil),          // 11: mctl.controller.v1.ExportMachineResponse
+	(*DeleteMachineRequest)(nil),           // 12: mctl.controller.v1.DeleteMachineRequest
+	(*DeleteMachineResponse)(nil),          // 13: mctl.controller.v1.DeleteMachineResponse
+	(*StartMachineRequest)(nil),            // 14: mctl.controller.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),           // 15: mctl.controller.v1.StartMachineResponse
+	(*StopMachineRequest)(nil),             // 16: mctl.controller.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),            // 17: mctl.controller.v1.StopMachineResponse
+	(*RestartMachineRequest)(nil),          // 18: mctl.controller.v1.RestartMachineRequest
+	(*RestartMachineResponse)(nil),         // 19: mctl.controller.v1.RestartMachineResponse
+	(*ProvisionMachineRequest)(nil),        // 20: mctl.controller.v1.ProvisionMachineRequest
+	(*ProvisionMachineResponse)(nil),       // 21: mctl.controller.v1.ProvisionMachineResponse
+	(*UpgradeMachineRequest)(nil),          // 22: mctl.controller.v1.UpgradeMachineRequest
+	(*UpgradeMachineResponse)(nil),         // 23: mctl.controller.v1.UpgradeMachineResponse
+	(*RegenerateCertificatesRequest)(nil),  // 24: mctl.controller.v1.RegenerateCertificatesRequest
+	(*RegenerateCertificatesResponse)(nil), // 25: mctl.controller.v1.RegenerateCertificatesResponse
+	(*RetryMachineRequest)(nil),            // 26: mctl.controller.v1.RetryMachineRequest
+	(*RetryMachineResponse)(nil),           // 27: mctl.controller.v1.RetryMachineResponse
+	(*UpdateLabelsRequest)(nil),            // 28: mctl.controller.v1.UpdateLabelsRequest
+	(*UpdateLabelsResponse)(nil),           // 29: mctl.controller.v1.UpdateLabelsResponse
+	(*WatchMachinesRequest)(nil),           // 30: mctl.controller.v1.WatchMachinesRequest
+	(*WatchMachinesResponse)(nil),          // 31: mctl.controller.v1.WatchMachinesResponse
+	(*WaitMachineRequest)(nil),             // 32: mctl.controller.v1.WaitMachineRequest
+	(*WaitMachineResponse)(nil),            // 33: mctl.controller.v1.WaitMachineResponse
+	nil,                                    // 34: mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	(*Machine)(nil),                        // 35: mctl.controller.v1.Machine
+	(*MachineSpec)(nil),                    // 36: mctl.controller.v1.MachineSpec
+	(*SSHEndpoint)(nil),                    // 37: mctl.controller.v1.SSHEndpoint
+	(*durationpb.Duration)(nil),            // 38: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
-	33, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
 	0,  // 1: mctl.controller.v1.ListMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
-	33, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
-	34, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
-	33, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	34, // 5: mctl.controller.v1.ImportMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
-	35, // 6: mctl.controller.v1.ImportMachineRequest.ssh:type_name -> mctl.controller.v1.SSHEndpoint
-	33, // 7: mctl.controller.v1.ImportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	36, // 8: mctl.controller.v1.DeleteMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
-	33, // 9: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 10: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	36, // 11: mctl.controller.v1.StopMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
-	33, // 12: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 13: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 14: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 15: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 16: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 17: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	32, // 18: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
-	33, // 19: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
-	0,  // 20: mctl.controller.v1.WatchMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
-	1,  // 21: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
-	33, // 22: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
-	36, // 23: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
-	33, // 24: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	2,  // 25: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
-	4,  // 26: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
-	6,  // 27: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
-	8,  // 28: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
-	10, // 29: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
-	12, // 30: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
-	14, // 31: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
-	16, // 32: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
-	18, // 33: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
-	20, // 34: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
-	22, // 35: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
-	24, // 36: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
-	26, // 37: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
-	28, // 38: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
-	30, // 39: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
-	3,  // 40: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
-	5,  // 41: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
-	7,  // 42: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
-	9,  // 43: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
-	11, // 44: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
-	13, // 45: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
-	15, // 46: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
-	17, // 47: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
-	19, // 48: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
-	21, // 49: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
-	23, // 50: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
-	25, // 51: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
-	27, // 52: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
-	29, // 53: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
-	31, // 54: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
-	40, // [40:55] is the sub-list for method output_type
-	25, // [25:40] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	35, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
+	36, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	35, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	36, // 5: mctl.controller.v1.ImportMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	37, // 6: mctl.controller.v1.ImportMachineRequest.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	35, // 7: mctl.controller.v1.ImportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 8: mctl.controller.v1.ExportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	38, // 9: mctl.controller.v1.DeleteMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
+	35, // 10: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 11: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	38, // 12: mctl.controller.v1.StopMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
+	35, // 13: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 14: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 15: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 16: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 17: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 18: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	34, // 19: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	35, // 20: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
+	0,  // 21: mctl.controller.v1.WatchMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
+	1,  // 22: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
+	35, // 23: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
+	38, // 24: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 25: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	2,  // 26: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
+	4,  // 27: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
+	6,  // 28: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
+	8,  // 29: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
+	10, // 30: mctl.controller.v1.MachineService.ExportMachine:input_type -> mctl.controller.v1.ExportMachineRequest
+	12, // 31: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
+	14, // 32: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
+	16, // 33: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
+	18, // 34: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
+	20, // 35: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
+	22, // 36: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
+	24, // 37: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
+	26, // 38: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
+	28, // 39: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
+	30, // 40: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
+	32, // 41: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
+	3,  // 42: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
+	5,  // 43: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
+	7,  // 44: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
+	9,  // 45: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
+	11, // 46: mctl.controller.v1.MachineService.ExportMachine:output_type -> mctl.controller.v1.ExportMachineResponse
+	13, // 47: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
+	15, // 48: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
+	17, // 49: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
+	19, // 50: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
+	21, // 51: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
+	23, // 52: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
+	25, // 53: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
+	27, // 54: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
+	29, // 55: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
+	31, // 56: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
+	33, // 57: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
+	42, // [42:58] is the sub-list for method output_type
+	26, // [26:42] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_service_proto_init() }
@@ -2279,7 +2462,7 @@ func file_mctl_controller_v1_machine_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_service_proto_rawDesc), len(file_mctl_controller_v1_machine_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	MachineService_ListMachines_FullMethodName           = "/mctl.controller.v1.MachineService/ListMachines"
 	MachineService_CreateMachine_FullMethodName          = "/mctl.controller.v1.MachineService/CreateMachine"
 	MachineService_ImportMachine_FullMethodName          = "/mctl.controller.v1.MachineService/ImportMachine"
+	MachineService_ExportMachine_FullMethodName          = "/mctl.controller.v1.MachineService/ExportMachine"
 	MachineService_DeleteMachine_FullMethodName          = "/mctl.controller.v1.MachineService/DeleteMachine"
 	MachineService_StartMachine_FullMethodName           = "/mctl.controller.v1.MachineService/StartMachine"
 	MachineService_StopMachine_FullMethodName            = "/mctl.controller.v1.MachineService/StopMachine"
@@ -61,6 +62,10 @@ type MachineServiceClient interface {
 	ImportMachine(ctx context.Context, in *ImportMachineRequest, opts ...grpc.CallOption) (*ImportMachineResponse, error)
 	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
 	// swarm, unless with force or persist. Repeatable by request_id: when that
+	// ExportMachine returns what a docker-machine store has of a machine, and changes nothing. Secrets come when they are asked for, and
+	// over the unix socket alone (PERMISSION_DENIED). NOT_FOUND; FAILED_PRECONDITION. May be repeated.
+	ExportMachine(ctx context.Context, in *ExportMachineRequest, opts ...grpc.CallOption) (*ExportMachineResponse, error)
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(ctx context.Context, in *DeleteMachineRequest, opts ...grpc.CallOption) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
@@ -130,6 +135,16 @@ func (c *machineServiceClient) ImportMachine(ctx context.Context, in *ImportMach
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ImportMachineResponse)
 	err := c.cc.Invoke(ctx, MachineService_ImportMachine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineServiceClient) ExportMachine(ctx context.Context, in *ExportMachineRequest, opts ...grpc.CallOption) (*ExportMachineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportMachineResponse)
+	err := c.cc.Invoke(ctx, MachineService_ExportMachine_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,6 +295,10 @@ type MachineServiceServer interface {
 	ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error)
 	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
 	// swarm, unless with force or persist. Repeatable by request_id: when that
+	// ExportMachine returns what a docker-machine store has of a machine, and changes nothing. Secrets come when they are asked for, and
+	// over the unix socket alone (PERMISSION_DENIED). NOT_FOUND; FAILED_PRECONDITION. May be repeated.
+	ExportMachine(context.Context, *ExportMachineRequest) (*ExportMachineResponse, error)
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
@@ -326,6 +345,9 @@ func (UnimplementedMachineServiceServer) CreateMachine(context.Context, *CreateM
 }
 func (UnimplementedMachineServiceServer) ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ImportMachine not implemented")
+}
+func (UnimplementedMachineServiceServer) ExportMachine(context.Context, *ExportMachineRequest) (*ExportMachineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportMachine not implemented")
 }
 func (UnimplementedMachineServiceServer) DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteMachine not implemented")
@@ -449,6 +471,24 @@ func _MachineService_ImportMachine_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MachineServiceServer).ImportMachine(ctx, req.(*ImportMachineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MachineService_ExportMachine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportMachineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).ExportMachine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_ExportMachine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).ExportMachine(ctx, req.(*ExportMachineRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -666,6 +706,10 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ImportMachine",
 			Handler:    _MachineService_ImportMachine_Handler,
+		},
+		{
+			MethodName: "ExportMachine",
+			Handler:    _MachineService_ExportMachine_Handler,
 		},
 		{
 			MethodName: "DeleteMachine",

@@ -265,6 +265,7 @@ type MachineSpec struct {
 	Link          string               `protobuf:"bytes,22,opt,name=link,proto3" json:"link,omitempty"`
 	WaitBoot      *durationpb.Duration `protobuf:"bytes,23,opt,name=wait_boot,json=waitBoot,proto3" json:"wait_boot,omitempty"`
 	DeleteAbandon bool                 `protobuf:"varint,24,opt,name=delete_abandon,json=deleteAbandon,proto3" json:"delete_abandon,omitempty"`
+	DeleteRelease bool                 `protobuf:"varint,25,opt,name=delete_release,json=deleteRelease,proto3" json:"delete_release,omitempty"`
 	Swarm         *SwarmSpec           `protobuf:"bytes,30,opt,name=swarm,proto3" json:"swarm,omitempty"`
 	// Below zero for no time at all.
 	DrainTimeout  *durationpb.Duration `protobuf:"bytes,31,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
@@ -466,6 +467,13 @@ func (x *MachineSpec) GetWaitBoot() *durationpb.Duration {
 func (x *MachineSpec) GetDeleteAbandon() bool {
 	if x != nil {
 		return x.DeleteAbandon
+	}
+	return false
+}
+
+func (x *MachineSpec) GetDeleteRelease() bool {
+	if x != nil {
+		return x.DeleteRelease
 	}
 	return false
 }
@@ -1987,7 +1995,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"store_path\x18\x03 \x01(\tR\tstorePath\x12-\n" +
 	"\x12server_certificate\x18\x04 \x01(\fR\x11serverCertificate\x12*\n" +
-	"\x11sealed_server_key\x18\x05 \x01(\fR\x0fsealedServerKey\"\xfd\a\n" +
+	"\x11sealed_server_key\x18\x05 \x01(\fR\x0fsealedServerKey\"\xa4\b\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12C\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2\x1c.mctl.record.v1.DriverOptionR\rdriverOptions\x122\n" +
@@ -2016,7 +2024,8 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x0edelete_persist\x18\x15 \x01(\bR\rdeletePersist\x12\x12\n" +
 	"\x04link\x18\x16 \x01(\tR\x04link\x126\n" +
 	"\twait_boot\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\x12%\n" +
-	"\x0edelete_abandon\x18\x18 \x01(\bR\rdeleteAbandon\x12/\n" +
+	"\x0edelete_abandon\x18\x18 \x01(\bR\rdeleteAbandon\x12%\n" +
+	"\x0edelete_release\x18\x19 \x01(\bR\rdeleteRelease\x12/\n" +
 	"\x05swarm\x18\x1e \x01(\v2\x19.mctl.record.v1.SwarmSpecR\x05swarm\x12>\n" +
 	"\rdrain_timeout\x18\x1f \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"\xd6\x02\n" +
 	"\tSwarmSpec\x12\x16\n" +
