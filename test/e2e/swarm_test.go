@@ -239,3 +239,37 @@ func (s swarm) cutPowerOf(name string) {
 	}
 	s.t.Fatalf("there is no host %s", name)
 }
+
+func TestImportedAndAdoptedHostsShareASwarm(t *testing.T) {
+	t.Parallel()
+	// Its swarm was made by hand, long before it came along.
+	manager := newLegacyHost(t, "im-swarm", t.TempDir())
+	manager.run("docker swarm init --advertise-addr " + manager.address)
+	worker := newMachinesHost(t, "ad-swarm")
+	before, theirs := manager.containers(), worker.containers()
+	s := swarm{newLab(t)}
+	s.must("import", manager.store.Dir)
+	s.must("wait", "im-swarm")
+	member := []string{"--swarm", "--swarm-discovery", "mctl://im-swarm"}
+	worker.mustAdopt(s.lab, "adopted", member...)
+	s.create(append(member, "made")...)
+	nodes := func() int { return len(strings.Fields(manager.run("docker node ls -q"))) }
+	if n := nodes(); n != 3 {
+		t.Errorf("%d nodes", n)
+	}
+	for _, name := range []string{"adopted", "made"} {
+		if got := s.row(name, "{{.Swarm}}"); got != "im-swarm" {
+			t.Errorf("SWARM of %s is %q", name, got)
+		}
+	}
+	if manager.containers() != before || worker.containers() != theirs {
+		t.Error("a container was lost")
+	}
+	s.must("rm", "-y", "adopted", "made")
+	if n := nodes(); n != 1 {
+		t.Errorf("%d nodes are left", n)
+	}
+	if state := worker.run("docker info --format '{{.Swarm.LocalNodeState}}'"); state != "inactive" || worker.containers() != theirs {
+		t.Errorf("the host that was given back is %q in a swarm, its containers were %s and are %s", state, theirs, worker.containers())
+	}
+}

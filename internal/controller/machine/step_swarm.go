@@ -193,6 +193,9 @@ func (s *Service) leave(ctx context.Context, m *Machine) (left bool, out outcome
 		m.Status.Swarm = SwarmStatus{}
 		return true, outcome{}, nil
 	}
+	if err != nil && fault.HintOf(err) == "" {
+		err = fault.E("machine.leave", fault.KindOf(err), m.Name, err).WithHint(fmt.Sprintf("`mctl rm -f %s` removes it all the same", m.Name))
+	}
 	return left, out, err
 }
 

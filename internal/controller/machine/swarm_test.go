@@ -182,7 +182,7 @@ func TestAStopDrainsAndAStartTakesThatBack(t *testing.T) {
 	}
 	w.now = w.now.Add(time.Hour)
 	w.edit("w1", func(s *Spec) { s.Power = PowerOn })
-	w.step("w1")
+	w.started("w1")
 	m := w.running("w1")
 	if got := w.swarms.done(); !slices.Equal(got, []string{"active w1 by m1"}) || !m.Status.Swarm.Draining.IsZero() || m.Status.Swarm.Drained {
 		t.Errorf("done %q, %+v", got, m.Status.Swarm)
@@ -197,7 +197,7 @@ func TestADrainOfSomebodyElseIsLeftToThem(t *testing.T) {
 	w.stepUntil("w1", Stopped)
 	w.now = w.now.Add(time.Hour)
 	w.edit("w1", func(s *Spec) { s.Power = PowerOn })
-	w.step("w1")
+	w.started("w1")
 	w.running("w1")
 	if got := w.swarms.done(); len(got) != 0 {
 		t.Errorf("done %q", got)

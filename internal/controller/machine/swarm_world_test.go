@@ -236,3 +236,11 @@ func (c codec) again(t *testing.T, m *Machine) *Machine {
 	}
 	return got
 }
+
+// started steps out of stopped, where power was asked for.
+func (w *world) started(name string) {
+	w.t.Helper()
+	if m, err := w.step(name); err != nil || m.Status.Phase != Starting {
+		w.t.Fatalf("%s, %v", m.Status.Phase, err)
+	}
+}

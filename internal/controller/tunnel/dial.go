@@ -27,7 +27,7 @@ func (r *Relay) Dial(ctx context.Context, machine string) net.Conn {
 		Machine: machine, Work: &tunnelv1.Work{What: &tunnelv1.Work_Forward{Forward: &tunnelv1.Forward{Docker: true}}},
 	}}
 	unhook := context.AfterFunc(ctx, func() { far.Close() })
-	go func() {
+	go func() { //nolint:contextcheck // the stream has it
 		defer unhook()
 		err := r.Serve(stream, ourselves)
 		conn.mu.Lock()

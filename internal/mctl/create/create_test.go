@@ -473,3 +473,25 @@ func TestPluginWhoseFlagsCollideWithOursIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestADiscoveryIsCompletedByThoseThatCanBeJoined(t *testing.T) {
+	c := newWorld(t)
+	for name, machine := range map[string]func(*controllerv1.Machine){
+		"m1":    func(m *controllerv1.Machine) { m.Spec.Swarm = &controllerv1.SwarmSpec{Master: true} },
+		"m2":    func(m *controllerv1.Machine) { m.Status.Swarm = &controllerv1.SwarmStatus{Manager: true} },
+		"w1":    func(m *controllerv1.Machine) { m.Status.Swarm = &controllerv1.SwarmStatus{} },
+		"plain": func(*controllerv1.Machine) {},
+	} {
+		m := controllertest.Running(name, "10.0.0.1")
+		machine(m)
+		c.Put(m)
+	}
+	command := newCreate(c.Env())
+	command.SetContext(t.Context())
+	for _, words := range [][]string{{"--swarm", "--swarm-discovery", "mctl://m"}, {"--swarm", "--swarm-discovery=mctl://m"}} {
+		got, _ := complete(c.Env())(command, words[:len(words)-1], words[len(words)-1])
+		if lead := strings.TrimSuffix(words[len(words)-1], "mctl://m"); !slices.Equal(got, []string{lead + "mctl://m1", lead + "mctl://m2"}) {
+			t.Errorf("%q: %q", words, got)
+		}
+	}
+}
