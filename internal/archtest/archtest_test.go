@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
 	"internal/controller/handout":    {"internal/lobby"},
 	"internal/controller/sshlink":    {"internal/controller/bootstrap/login", "internal/fault"},
-	"internal/controller/swarm":      {"internal/fault", "internal/pki"},
+	"internal/controller/swarm":      {"internal/fault", "internal/host", "internal/pki"},
 	"internal/controller/agentlink":  {"internal/controller/event", "internal/host", "internal/fault", "proto/mctl/agent"},
 	"internal/controller/tunnel":     {"internal/host", "internal/fault", "proto/mctl"},
 	"internal/controller/ca":         {"internal/controller/request", "internal/controller/store", "internal/fault", "internal/pki", "proto/mctl/record"},

@@ -111,7 +111,8 @@ func (m *Machine) advertised() string {
 	return m.Address()
 }
 
-// managers are the machines that can act for a machine's swarm: managers of it whose agents are connected, itself last.
+// managers are the machines that can act for a machine's swarm: managers of it whose agents are connected. The one that it was told to
+// join is first, since what swarm the others are in is known from their own hosts; itself is last.
 func (s *Service) managers(ctx context.Context, m *Machine) ([]string, error) {
 	all, _, err := s.List(ctx)
 	if err != nil {
@@ -122,8 +123,11 @@ func (s *Service) managers(ctx context.Context, m *Machine) ([]string, error) {
 		same := other.Status.Swarm.ID != "" && other.Status.Swarm.ID == m.Status.Swarm.ID && other.Status.Swarm.Manager
 		// One that somebody made a manager by hand is known by those who joined it alone.
 		joined := m.Spec.Swarm != nil && m.Spec.Swarm.Of == other.Name
-		if other.UID != m.UID && (same || joined) && s.connected(other) {
-			names = append(names, other.Name)
+		if other.UID == m.UID || !same && !joined || !s.connected(other) {
+			continue
+		}
+		if names = append(names, other.Name); joined {
+			names[0], names[len(names)-1] = names[len(names)-1], names[0]
 		}
 	}
 	if m.Status.Swarm.Manager && s.connected(m) {

@@ -411,3 +411,45 @@ func TestWhoIsInNoSwarmIsAskedForNothing(t *testing.T) {
 		t.Errorf("the host was told %+v", wish)
 	}
 }
+
+func TestAManagerThatFailsHoldsNobodyBackForLong(t *testing.T) {
+	busy := fault.New("swarms", fault.Unavailable, "m1", "the swarm has no leader")
+	for name, c := range map[string]struct {
+		ask    func(w *world)
+		within time.Duration
+		gone   bool
+		says   string // what it is parked with; empty where it is not
+	}{
+		"a stop":              {func(w *world) { w.edit("w1", func(s *Spec) { s.Power = PowerOff }) }, defaultDrain + 5*time.Second, false, ""},
+		"a removal by force":  {func(w *world) { w.remove("w1", Deletion{Persist: true}) }, defaultDrain + forcedLeave + 5*time.Second, true, ""},
+		"a removal":           {func(w *world) { w.remove("w1", Deletion{}) }, defaultPatience + 5*time.Second, false, "the swarm has no leader"},
+		"a removal in a rush": {func(w *world) { w.remove("w1", Deletion{Force: true, Drain: -1}) }, forcedLeave + 5*time.Second, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			members(w, "m1", "w1")
+			for _, call := range []string{"nodes", "update", "tasks", "remove"} {
+				w.swarms.faults[call+" m1"] = busy
+			}
+			w.now = w.now.Add(time.Minute)
+			began := w.now
+			c.ask(w)
+			var m *Machine
+			for range 1000 {
+				if m, _ = w.step("w1"); m == nil || m.Status.Phase == Stopped || m.Status.Failure != nil {
+					break
+				}
+				w.now = w.now.Add(time.Second)
+			}
+			if took := w.now.Sub(began); took > c.within || (m == nil) != c.gone {
+				t.Errorf("it took %s, want %s; gone: %t", took, c.within, m == nil)
+			}
+			switch {
+			case c.says == "" && m != nil && m.Status.Failure != nil:
+				t.Errorf("parked: %+v", m.Status.Failure)
+			case c.says != "" && (m == nil || m.Status.Failure == nil || m.Status.Failure.Message != c.says || !strings.Contains(m.Status.Failure.Hint, "rm -f w1")):
+				t.Errorf("not parked as it should be: %+v", m)
+			}
+		})
+	}
+}

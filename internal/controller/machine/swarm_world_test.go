@@ -244,3 +244,10 @@ func (w *world) started(name string) {
 		w.t.Fatalf("%s, %v", m.Status.Phase, err)
 	}
 }
+
+func (w *world) remove(name string, how Deletion) {
+	w.t.Helper()
+	if _, err := w.service.Delete(w.t.Context(), "", name, 0, how); err != nil {
+		w.t.Fatal(err)
+	}
+}

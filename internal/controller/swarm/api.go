@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // maxAnswer is how much of an engine's answer is read, in bytes: hosts may be anybody's.
@@ -123,7 +124,7 @@ func refused(machine string, status int, content []byte) error {
 	case status >= http.StatusInternalServerError:
 		kind = fault.Unavailable
 	}
-	message := strings.TrimPrefix(strings.Join(strings.Fields(said.Message), " "), "rpc error: ")
+	message := strings.TrimPrefix(strings.Join(strings.Fields(host.Line(said.Message)), " "), "rpc error: ")
 	if code, desc, ok := strings.Cut(message, " desc = "); ok && strings.HasPrefix(code, "code = ") {
 		message = desc
 	}

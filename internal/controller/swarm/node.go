@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // Node is a member as the swarm's managers see it.
@@ -44,7 +45,7 @@ func (c *Client) Nodes(ctx context.Context, via string) ([]Node, error) {
 	nodes := make([]Node, 0, len(all))
 	for _, n := range all {
 		nodes = append(nodes, Node{
-			ID: n.ID, Name: n.Description.Hostname, Manager: n.ManagerStatus != nil || n.Spec["Role"] == Promote,
+			ID: n.ID, Name: host.Line(n.Description.Hostname), Manager: n.ManagerStatus != nil || n.Spec["Role"] == Promote,
 			Reachable: n.ManagerStatus != nil && n.ManagerStatus.Reachability == "reachable",
 			Active:    n.Spec["Availability"] == Active, Down: n.Status.State == "down",
 		})

@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
 
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // callLimit bounds one call: an engine gives a join 20 s before it goes on in the background.
@@ -18,6 +20,9 @@ const callLimit = 30 * time.Second
 
 // listen is where members are told to listen for each other.
 const listen = "0.0.0.0:2377"
+
+// mostManagers is how many addresses of managers a member is told.
+const mostManagers = 16
 
 // managerPort is where managers listen.
 const managerPort = "2377"
@@ -64,15 +69,15 @@ func (c *Client) State(ctx context.Context, machine string) (State, error) {
 	if err := c.call(ctx, machine, "GET", "/info", nil, nil, &i); err != nil {
 		return State{}, err
 	}
-	s := State{Local: i.Swarm.LocalNodeState, Node: i.Swarm.NodeID, Manager: i.Swarm.ControlAvailable, Error: i.Swarm.Error}
+	s := State{Local: i.Swarm.LocalNodeState, Node: host.Line(i.Swarm.NodeID), Manager: i.Swarm.ControlAvailable, Error: host.Line(i.Swarm.Error)}
 	if i.Swarm.Cluster != nil {
-		s.Swarm = i.Swarm.Cluster.ID
+		s.Swarm = host.Line(i.Swarm.Cluster.ID)
 	}
 	if s.Manager && i.Swarm.NodeAddr != "" {
 		s.managers = append(s.managers, net.JoinHostPort(i.Swarm.NodeAddr, managerPort))
 	}
 	for _, m := range i.Swarm.RemoteManagers {
-		if m.Addr != "" && !slices.Contains(s.managers, m.Addr) {
+		if _, err := netip.ParseAddrPort(m.Addr); err == nil && !slices.Contains(s.managers, m.Addr) && len(s.managers) < mostManagers {
 			s.managers = append(s.managers, m.Addr)
 		}
 	}

@@ -71,7 +71,7 @@ func TestWhatCannotJoinIsRefusedInASentence(t *testing.T) {
 			w.engines["w1"].failing["POST /swarm/join"] = failure{500, "--live-restore daemon configuration is incompatible with swarm mode"}
 		}, "m1", fault.Precondition, "live-restore"},
 		"at an address that is none": {func(w *world) {
-			w.engines["w1"].failing["POST /swarm/join"] = failure{400, "rpc error: code = InvalidArgument desc = advertise address\n must be an IP"}
+			w.engines["w1"].failing["POST /swarm/join"] = failure{400, "rpc error: code = InvalidArgument desc = advertise address\n\x1b must be an IP"}
 		}, "m1", fault.Precondition, `the engine of "w1" says: advertise address must be an IP`},
 		"while its engine is busy": {func(w *world) { w.engines["w1"].failing["POST /swarm/join"] = failure{503, "busy"} }, "m1", fault.Unavailable, "busy"},
 	} {
