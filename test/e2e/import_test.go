@@ -112,7 +112,7 @@ func TestAStoreIsImportedInPlaceUndoneAndImportedAgain(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	h := newLegacyHost(t, "im-place", l.state)
-	gone := legacytest.Machine{Name: "im-gone", Address: "192.0.2.9"} // nobody is there
+	gone := legacytest.Machine{Name: "im-gone", Address: legacytest.Address(8)} // nobody is there
 	if err := h.store.Add(gone); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestAStoreIsImportedInPlaceUndoneAndImportedAgain(t *testing.T) {
 		t.Errorf("env: %s", out)
 	}
 	h.usable("after mctl wrote certificates of its own there")
-	l.lsSays("im-gone", "not taken over yet: can't reach 192.0.2.9:22", 20*time.Second)
+	l.lsSays("im-gone", "not taken over yet: can't reach 127.9.0.9:9", 20*time.Second)
 	backups, err := filepath.Glob(filepath.Join(l.state, "machines.before-mctl-*"))
 	if err != nil || len(backups) != 1 {
 		t.Fatalf("backups %v, %v", backups, err)

@@ -28,6 +28,7 @@ func (w *world) arrive(t *testing.T, name, driverName string, change ...func(*Ar
 	if err != nil || known {
 		t.Fatal(known, err)
 	}
+	w.now = w.now.Add(importPause)
 	// Once more is success, and changes nothing.
 	again, known, err := w.service.Import(t.Context(), "", a)
 	if err != nil || !known || again.UID != m.UID {
@@ -64,7 +65,7 @@ func TestAnImportedMachineIsTakenOverWithItsKeyAndNeverMade(t *testing.T) {
 
 func TestAHostThatIsDownIsTakenOverWhenItIsBack(t *testing.T) {
 	w := newWorld(t)
-	w.ssh.install = fault.New("ssh", fault.Unavailable, "", "192.0.2.50 does not answer")
+	w.ssh.check = fault.New("ssh", fault.Unavailable, "", "192.0.2.50 does not answer")
 	m := w.arrive(t, "web", "plugin:gone")
 	for range 50 {
 		if _, err := w.step("web"); !fault.Is(err, fault.Unavailable) {
@@ -76,7 +77,10 @@ func TestAHostThatIsDownIsTakenOverWhenItIsBack(t *testing.T) {
 	if view := w.service.View(m); m.Status.Failure != nil || !strings.HasPrefix(view.Error, "not taken over yet: ") || !strings.Contains(view.Error, "does not answer") {
 		t.Errorf("ls says %q, failure %v", view.Error, m.Status.Failure)
 	}
-	w.ssh.install = nil
+	if len(w.rights.issued) > 0 {
+		t.Errorf("tickets for a host that is down: %v", w.rights.issued)
+	}
+	w.ssh.check = nil
 	m = w.running("web")
 	if view := w.service.View(m); view.Error != "" {
 		t.Errorf("ls still says %q", view.Error)
@@ -85,7 +89,7 @@ func TestAHostThatIsDownIsTakenOverWhenItIsBack(t *testing.T) {
 
 func TestAHostWithoutSystemdIsLeftAsItIs(t *testing.T) {
 	w := newWorld(t)
-	w.ssh.install = fault.New("ssh", fault.Precondition, "", "192.0.2.50 does not run systemd").WithReason(bootstrap.ReasonNoAgent)
+	w.ssh.check = fault.New("ssh", fault.Precondition, "", "192.0.2.50 does not run systemd").WithReason(bootstrap.ReasonNoAgent)
 	w.arrive(t, "b2d", "plugin:gone")
 	m := w.running("b2d")
 	view := w.service.View(m)

@@ -170,10 +170,10 @@ func checkWhole(t *testing.T, s *legacytest.Store, m *Machine) {
 	for _, o := range r.GetSpec().GetDriverOptions() {
 		given[o.GetName()] = strings.Join(o.GetValues(), ",") + string(o.GetContent())
 	}
-	if given["generic-ip-address"] != m.Address || given["generic-ssh-user"] != "root" || given["generic-engine-port"] != "2376" || given["generic-ssh-key"] != string(onDisk) {
+	if given["generic-ip-address"] != m.Address || given["generic-ssh-user"] != "root" || given["generic-ssh-port"] != "9" || given["generic-engine-port"] != "2376" || given["generic-ssh-key"] != string(onDisk) {
 		t.Errorf("%s: options %v", m.Name, r.GetSpec().GetDriverOptions())
 	}
-	if r.GetSsh().GetAddress() != m.Address || r.GetSsh().GetPort() != 22 || m.Becomes != "generic" || !strings.HasPrefix(m.Authority, "imported-") {
+	if r.GetSsh().GetAddress() != m.Address || r.GetSsh().GetPort() != 9 || m.Becomes != "generic" || !strings.HasPrefix(m.Authority, "imported-") {
 		t.Errorf("%s: %v, becomes %s under %s", m.Name, r.GetSsh(), m.Becomes, m.Authority)
 	}
 }
