@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"mctl/internal/mctl/legacytest"
+	"mctl/internal/mctl/legacy/sample"
 )
 
 // imported is how many machines the store has that is imported.
@@ -15,7 +15,7 @@ const imported = 1000
 // imports is how long it takes to bring along a large store, none of whose hosts is there: every check, every record, every folder.
 func (b *bench) imports() error {
 	dir := filepath.Join(b.folder, "legacy")
-	store, err := legacytest.New(dir, "/home/user/.docker/machine")
+	store, err := sample.New(dir, "/home/user/.docker/machine")
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
-// Package legacytest makes stores as docker-machine leaves them, for tests and measurements: whole ones, and machines with defects.
-package legacytest
+// Package sample makes stores as docker-machine leaves them, for tests and measurements: whole ones, and machines with defects.
+package sample
 
 import (
 	"crypto/rand"
