@@ -156,6 +156,7 @@ var large = map[string]string{
 	"internal/controller/api":           "one file a service; the converters are half of it",
 	"internal/agent":                    "the wiring of one process, and the one goroutine that brings a host to its wish",
 	"internal/controller/ca":            "one set of authorities: made or brought along, what they issue, to whom and for how long",
+	"internal/mctl/migrate":             "two verbs and an undo, a file each; they share the lock, the copies and the marks",
 	"internal/mctl/legacy":              "one file format: config.json, keys and certificates, each of its defects with a sentence",
 	"internal/agent/front":              "one process; a third of it is comment on why the sockets are treated as they are",
 	"internal/agent/link":               "one end of one stream: dial, enroll, session, outbox",

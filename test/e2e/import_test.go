@@ -11,20 +11,20 @@ import (
 	"testing"
 	"time"
 
-	"mctl/internal/mctl/legacytest"
+	"mctl/internal/mctl/legacy/sample"
 )
 
 // legacyHost is a host that docker-machine made, and the store that it is in.
 type legacyHost struct {
 	*machinesHost
-	store *legacytest.Store
+	store *sample.Store
 	name  string
 }
 
 // newLegacyHost makes a real host and a store in dir that knows it by its name.
 func newLegacyHost(t *testing.T, name, dir string) *legacyHost {
 	t.Helper()
-	store, err := legacytest.New(dir, "/home/user/.docker/machine")
+	store, err := sample.New(dir, "/home/user/.docker/machine")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func newLegacyHost(t *testing.T, name, dir string) *legacyHost {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := store.Add(legacytest.Machine{Name: name, Address: m.address, SSHKey: key, Server: &server, Labels: []string{"tier=web"}}); err != nil {
+		if err := store.Add(sample.Machine{Name: name, Address: m.address, SSHKey: key, Server: &server, Labels: []string{"tier=web"}}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -112,7 +112,7 @@ func TestAStoreIsImportedInPlaceUndoneAndImportedAgain(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	h := newLegacyHost(t, "im-place", l.state)
-	gone := legacytest.Machine{Name: "im-gone", Address: "192.0.2.9"} // nobody is there
+	gone := sample.Machine{Name: "im-gone", Address: sample.Address(8)} // nobody is there
 	if err := h.store.Add(gone); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestAStoreIsImportedInPlaceUndoneAndImportedAgain(t *testing.T) {
 		t.Errorf("env: %s", out)
 	}
 	h.usable("after mctl wrote certificates of its own there")
-	l.lsSays("im-gone", "not taken over yet: can't reach 192.0.2.9:22", 20*time.Second)
+	l.lsSays("im-gone", "not taken over yet: can't reach 127.9.0.9:9", 20*time.Second)
 	backups, err := filepath.Glob(filepath.Join(l.state, "machines.before-mctl-*"))
 	if err != nil || len(backups) != 1 {
 		t.Fatalf("backups %v, %v", backups, err)

@@ -32,25 +32,28 @@ func (c *CA) ImportEngine(ctx context.Context, certificatePEM, key []byte) (name
 	if !certificate.IsCA {
 		return "", fault.New(op, fault.Invalid, certificate.Subject.String(), "that certificate is no authority's")
 	}
-	if key != nil && !isKeyOf(key, certificate) {
-		return "", fault.New(op, fault.Invalid, certificate.Subject.String(), "the authority's key is not that of its certificate")
-	}
 	digest := sha256.Sum256(certificate.Raw)
 	name = importedPrefix + hex.EncodeToString(digest[:8])
 	known, err := c.engine(ctx, name)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return name, c.putImported(ctx, name, certificate, key, 0)
 	case err != nil:
 		return "", err
 	case known.key != nil || key == nil:
-		return name, nil
+		return name, nil // as for all but the first of a store's machines
 	}
-	item, err := c.config.Store.Get(ctx, recordKey(name))
-	if err != nil {
-		return "", err
+	var at store.Revision
+	if known != nil {
+		item, err := c.config.Store.Get(ctx, recordKey(name))
+		if err != nil {
+			return "", err
+		}
+		at = item.Revision
 	}
-	return name, c.putImported(ctx, name, certificate, key, item.Revision)
+	if key != nil && !isKeyOf(key, certificate) {
+		return "", fault.New(op, fault.Invalid, certificate.Subject.String(), "the authority's key is not that of its certificate")
+	}
+	return name, c.putImported(ctx, name, certificate, key, at)
 }
 
 // putImported stores the authority; at is the revision of a record without a key, zero for none. Whoever was quicker wins.

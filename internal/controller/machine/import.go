@@ -104,15 +104,15 @@ func (s *Service) imported(ctx context.Context, a Arrival) (*Machine, error) {
 // checkArrival checks what our own drivers can check, and fills in their defaults. A third party's may be missing.
 func (s *Service) checkArrival(a *Arrival) error {
 	const op = "machine.Import"
-	if a.Key != nil {
-		if _, err := driver.ParseKey(a.Key); err != nil {
-			return err
-		}
-	}
 	if err := checkLink(a.Spec.Link); err != nil {
 		return err
 	}
 	if strings.HasPrefix(a.Spec.Driver, thirdParty) {
+		if a.Key != nil {
+			if _, err := driver.ParseKey(a.Key); err != nil {
+				return err
+			}
+		}
 		if len(a.Spec.Options) > 0 || len(a.Import.Config) == 0 {
 			return fault.New(op, fault.Invalid, a.Name, "a third party's driver takes its JSON and no options").WithReason(fault.ReasonUsage)
 		}

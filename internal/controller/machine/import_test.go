@@ -28,6 +28,7 @@ func (w *world) arrive(t *testing.T, name, driverName string, change ...func(*Ar
 	if err != nil || known {
 		t.Fatal(known, err)
 	}
+	w.now = w.now.Add(importPause)
 	// Once more is success, and changes nothing.
 	again, known, err := w.service.Import(t.Context(), "", a)
 	if err != nil || !known || again.UID != m.UID {
@@ -64,19 +65,25 @@ func TestAnImportedMachineIsTakenOverWithItsKeyAndNeverMade(t *testing.T) {
 
 func TestAHostThatIsDownIsTakenOverWhenItIsBack(t *testing.T) {
 	w := newWorld(t)
-	w.ssh.install = fault.New("ssh", fault.Unavailable, "", "192.0.2.50 does not answer")
-	m := w.arrive(t, "web", "plugin:gone")
+	w.ssh.check = fault.New("ssh", fault.Unavailable, "", "192.0.2.50 does not answer")
+	w.arrive(t, "web", "plugin:gone")
 	for range 50 {
 		if _, err := w.step("web"); !fault.Is(err, fault.Unavailable) {
 			t.Fatalf("it is not tried again: %v", err)
 		}
 		w.now = w.now.Add(time.Hour)
 	}
-	m, _ = w.service.Get(t.Context(), "web")
+	m, err := w.service.Get(t.Context(), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if view := w.service.View(m); m.Status.Failure != nil || !strings.HasPrefix(view.Error, "not taken over yet: ") || !strings.Contains(view.Error, "does not answer") {
 		t.Errorf("ls says %q, failure %v", view.Error, m.Status.Failure)
 	}
-	w.ssh.install = nil
+	if len(w.rights.issued) > 0 {
+		t.Errorf("tickets for a host that is down: %v", w.rights.issued)
+	}
+	w.ssh.check = nil
 	m = w.running("web")
 	if view := w.service.View(m); view.Error != "" {
 		t.Errorf("ls still says %q", view.Error)
@@ -85,7 +92,7 @@ func TestAHostThatIsDownIsTakenOverWhenItIsBack(t *testing.T) {
 
 func TestAHostWithoutSystemdIsLeftAsItIs(t *testing.T) {
 	w := newWorld(t)
-	w.ssh.install = fault.New("ssh", fault.Precondition, "", "192.0.2.50 does not run systemd").WithReason(bootstrap.ReasonNoAgent)
+	w.ssh.check = fault.New("ssh", fault.Precondition, "", "192.0.2.50 does not run systemd").WithReason(bootstrap.ReasonNoAgent)
 	w.arrive(t, "b2d", "plugin:gone")
 	m := w.running("b2d")
 	view := w.service.View(m)
@@ -104,7 +111,7 @@ func TestAHostWithoutSystemdIsLeftAsItIs(t *testing.T) {
 func TestWithoutItsPluginEverythingButPowerWorks(t *testing.T) {
 	w := newWorld(t)
 	w.arrive(t, "web", "plugin:gone")
-	m := w.running("web")
+	w.running("web")
 	for verb, edit := range map[string]func(*Spec){
 		"stop": func(s *Spec) { s.Power = PowerOff }, "kill": func(s *Spec) { s.Power, s.Force = PowerOff, true }, "restart": func(s *Spec) { s.Restart++ },
 	} {
@@ -120,8 +127,8 @@ func TestWithoutItsPluginEverythingButPowerWorks(t *testing.T) {
 	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{}); err != nil {
 		t.Fatal(err)
 	}
-	w.step("web")
-	m, _ = w.step("web")
+	_, _ = w.step("web")
+	m, _ := w.step("web")
 	if m == nil || m.Status.Failure == nil || !strings.Contains(m.Status.Failure.Message, "can't remove") {
 		t.Fatalf("removed: %v", m)
 	}
@@ -168,10 +175,10 @@ func TestAHostThatIsGoneAtItsProviderParksTheMachine(t *testing.T) {
 func TestWhereTheAuthoritysKeyIsLostThePairIsServedUntilSomebodyAsksForAnother(t *testing.T) {
 	w := newWorld(t)
 	w.rights.keyless = true
-	m := w.arrive(t, "web", "plugin:gone", func(a *Arrival) {
+	w.arrive(t, "web", "plugin:gone", func(a *Arrival) {
 		a.AuthorityKey, a.Import.ServerCertificate, a.Import.ServerKey = nil, []byte("pair"), []byte("PRIVATE KEY")
 	})
-	m = w.running("web")
+	m := w.running("web")
 	front := w.hosts.wishes[m.UID].Desired.Front
 	if string(front.Certificate) != "pair" || string(front.Key) != "PRIVATE KEY" || m.Status.Authority != "imported-1" {
 		t.Errorf("it is served with %q", front.Certificate)

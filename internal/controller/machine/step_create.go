@@ -68,8 +68,10 @@ func (s *Service) creating(ctx context.Context, m *Machine) (outcome, error) {
 // driverMachine is what drivers are told of a machine. The content of a stored credential is taken as it is now.
 func (s *Service) driverMachine(ctx context.Context, m *Machine) (driver.Machine, error) {
 	keys := append([]string(nil), m.Spec.AuthorizedKeys...)
-	if line, err := authorizedKey(m.SSHKey); err == nil {
-		keys = append(keys, line)
+	if m.Import == nil { // else its key is let in already
+		if line, err := authorizedKey(m.SSHKey); err == nil {
+			keys = append(keys, line)
+		}
 	}
 	var imported *driver.Imported
 	if i := m.Import; i != nil {

@@ -12,6 +12,9 @@ import (
 // importing asks how the host is that docker-machine made, and leaves an agent there once it has power and answers, however long that
 // takes. Nothing is made, nothing is powered on. A host that can have no agent is left as it is.
 func (s *Service) importing(ctx context.Context, m *Machine) (outcome, error) {
+	if wait := importPause - s.config.Now().Sub(m.Status.PhaseTime); wait > 0 {
+		return outcome{after: wait}, nil
+	}
 	d, err := s.driver(m)
 	if err != nil {
 		return outcome{}, err
@@ -34,13 +37,27 @@ func (s *Service) importing(ctx context.Context, m *Machine) (outcome, error) {
 		s.report(m, "Waiting for the host to have power...")
 		return outcome{after: lookAgain}, nil
 	}
-	out, err := s.booting(ctx, m)
-	if fault.ReasonOf(err) == bootstrap.ReasonNoAgent {
+	if err := s.reachable(ctx, m); fault.ReasonOf(err) == bootstrap.ReasonNoAgent {
 		m.Status.Agentless = err.Error()
 		m.reached()
 		return outcome{next: Running}, nil
+	} else if err != nil {
+		return outcome{}, err
 	}
-	return out, err
+	return s.booting(ctx, m)
+}
+
+// reachable looks whether the host lets us in and can have an agent, before a ticket is made for it: of a thousand that are
+// imported many may be down.
+func (s *Service) reachable(ctx context.Context, m *Machine) error {
+	if m.agentless() || s.connected(m) {
+		return nil
+	}
+	target, err := s.target(ctx, m)
+	if err != nil {
+		return err
+	}
+	return s.config.Bootstrap.Check(ctx, target)
 }
 
 // takeUp has the driver take the host over at its provider where it has to, and asks how it is.

@@ -9,8 +9,6 @@ import (
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
-const defaultPort = 2376
-
 // chooseDriver finds the driver that the machine gets, and what that has to know. It returns false where there is none.
 func (s *subject) chooseDriver() bool {
 	own := map[string]func() bool{"generic": s.generic, "google": s.google, "none": s.none}[s.Driver]

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"mctl/internal/fault"
-	"mctl/internal/mctl/legacytest"
+	"mctl/internal/mctl/legacy/sample"
 	"mctl/internal/pki"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -58,9 +57,9 @@ func read(t *testing.T, r *Reader) map[string]*Machine {
 	return machines
 }
 
-func newStore(t *testing.T) *legacytest.Store {
+func newStore(t *testing.T) *sample.Store {
 	t.Helper()
-	s, err := legacytest.New(t.TempDir(), "/home/user/.docker/machine")
+	s, err := sample.New(t.TempDir(), "/home/user/.docker/machine")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +78,7 @@ func hash(t *testing.T, dir string) string {
 		if err != nil {
 			return err
 		}
-		io.WriteString(sum, path+info.Mode().String()+info.ModTime().String())
+		sum.Write([]byte(path + info.Mode().String() + info.ModTime().String()))
 		if !info.Mode().IsRegular() {
 			return nil
 		}
@@ -139,7 +138,7 @@ func TestEveryDefectOfAStoreOfAThousandMachinesIsFoundAndTheRestIsWhole(t *testi
 }
 
 // checkWhole holds what is sent to the controller against the files that it came from.
-func checkWhole(t *testing.T, s *legacytest.Store, m *Machine) {
+func checkWhole(t *testing.T, s *sample.Store, m *Machine) {
 	t.Helper()
 	r := m.Request
 	signer, err := ssh.ParsePrivateKey(r.GetSshKey())
@@ -170,17 +169,17 @@ func checkWhole(t *testing.T, s *legacytest.Store, m *Machine) {
 	for _, o := range r.GetSpec().GetDriverOptions() {
 		given[o.GetName()] = strings.Join(o.GetValues(), ",") + string(o.GetContent())
 	}
-	if given["generic-ip-address"] != m.Address || given["generic-ssh-user"] != "root" || given["generic-engine-port"] != "2376" || given["generic-ssh-key"] != string(onDisk) {
+	if given["generic-ip-address"] != m.Address || given["generic-ssh-user"] != "root" || given["generic-ssh-port"] != "9" || given["generic-engine-port"] != "2376" || given["generic-ssh-key"] != string(onDisk) {
 		t.Errorf("%s: options %v", m.Name, r.GetSpec().GetDriverOptions())
 	}
-	if r.GetSsh().GetAddress() != m.Address || r.GetSsh().GetPort() != 22 || m.Becomes != "generic" || !strings.HasPrefix(m.Authority, "imported-") {
+	if r.GetSsh().GetAddress() != m.Address || r.GetSsh().GetPort() != 9 || m.Becomes != "generic" || !strings.HasPrefix(m.Authority, "imported-") {
 		t.Errorf("%s: %v, becomes %s under %s", m.Name, r.GetSsh(), m.Becomes, m.Authority)
 	}
 }
 
 func TestWhereTheKeyOfTheCAIsLostTheServersPairTravels(t *testing.T) {
 	s := newStore(t)
-	if err := s.Add(legacytest.Machine{Name: "web", Address: "192.0.2.1"}); err != nil {
+	if err := s.Add(sample.Machine{Name: "web", Address: "192.0.2.1"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(s.Dir, "certs", "ca-key.pem")); err != nil {
@@ -218,7 +217,7 @@ func TestWhereTheKeyOfTheCAIsLostTheServersPairTravels(t *testing.T) {
 func TestThirdPartiesDriversKeepTheirJSONByteForByte(t *testing.T) {
 	s := newStore(t)
 	fields := map[string]any{"AccessKey": "AKIA", "SecretKey": "s3cret", "InstanceId": "i-1", "Odd": map[string]any{"b": 1.50, "a": []int{3}}}
-	if err := s.Add(legacytest.Machine{Name: "cloud", Driver: "amazonec2", Address: "192.0.2.7", Fields: fields}); err != nil {
+	if err := s.Add(sample.Machine{Name: "cloud", Driver: "amazonec2", Address: "192.0.2.7", Fields: fields}); err != nil {
 		t.Fatal(err)
 	}
 	m := read(t, reader(s.Dir))["cloud"]
@@ -241,7 +240,7 @@ func TestThirdPartiesDriversKeepTheirJSONByteForByte(t *testing.T) {
 
 func TestAGoogleMachineGoesOnWithItsInstance(t *testing.T) {
 	s := newStore(t)
-	google := legacytest.Machine{Name: "g", Driver: "google", Address: "192.0.2.8", Fields: map[string]any{
+	google := sample.Machine{Name: "g", Driver: "google", Address: "192.0.2.8", Fields: map[string]any{
 		"Project": "p", "Zone": "us-east1-b", "SSHUser": "docker-user", "OpenPorts": []string{"80", "443"}, "DiskSize": 20, "UseExisting": false,
 	}}
 	if err := s.Add(google); err != nil {
@@ -287,7 +286,7 @@ func TestAGoogleMachineGoesOnWithItsInstance(t *testing.T) {
 
 func TestTheNoneDriversAddressIsAURL(t *testing.T) {
 	s := newStore(t)
-	if err := s.Add(legacytest.Machine{Name: "n", Driver: "none", Address: "192.0.2.9:2376", Fields: map[string]any{"URL": "tcp://192.0.2.9:2376"}}); err != nil {
+	if err := s.Add(sample.Machine{Name: "n", Driver: "none", Address: "192.0.2.9:2376", Fields: map[string]any{"URL": "tcp://192.0.2.9:2376"}}); err != nil {
 		t.Fatal(err)
 	}
 	m := read(t, reader(s.Dir))["n"]
@@ -299,7 +298,7 @@ func TestTheNoneDriversAddressIsAURL(t *testing.T) {
 func TestFoldersOfOursAndHiddenOnesAreNotTheStores(t *testing.T) {
 	s := newStore(t)
 	for _, name := range []string{"theirs", "ours"} {
-		if err := s.Add(legacytest.Machine{Name: name, Address: "192.0.2.1"}); err != nil {
+		if err := s.Add(sample.Machine{Name: name, Address: "192.0.2.1"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -333,7 +332,7 @@ func TestWhatIsNoStoreIsRefusedWithAHint(t *testing.T) {
 
 func TestOldVersionsOfConfigJSONAreRead(t *testing.T) {
 	s := newStore(t)
-	if err := s.Add(legacytest.Machine{Name: "old", Address: "192.0.2.1"}); err != nil {
+	if err := s.Add(sample.Machine{Name: "old", Address: "192.0.2.1"}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(s.Folder("old"), "config.json")

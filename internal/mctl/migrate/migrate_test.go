@@ -15,7 +15,7 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/controllertest"
-	"mctl/internal/mctl/legacytest"
+	"mctl/internal/mctl/legacy/sample"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
@@ -60,14 +60,14 @@ func must(t *testing.T, c *controllertest.Controller, args ...string) string {
 }
 
 // fill makes a store with machines.
-func fill(t *testing.T, dir string, names ...string) *legacytest.Store {
+func fill(t *testing.T, dir string, names ...string) *sample.Store {
 	t.Helper()
-	s, err := legacytest.New(dir, "/home/user/.docker/machine")
+	s, err := sample.New(dir, "/home/user/.docker/machine")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if err := s.Add(legacytest.Machine{Name: name, Address: "192.0.2.1"}); err != nil {
+		if err := s.Add(sample.Machine{Name: name, Address: "192.0.2.1"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package legacytest makes stores as docker-machine leaves them, for tests and measurements: whole ones, and machines with defects.
-package legacytest
+// Package sample makes stores as docker-machine leaves them, for tests and measurements: whole ones, and machines with defects.
+package sample
 
 import (
 	"crypto/rand"
@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -168,7 +169,7 @@ func (s *Store) Folder(name string) string { return filepath.Join(s.Dir, "machin
 func (s *Store) Config(m Machine) map[string]any {
 	folder, certs := filepath.Join(s.Written, "machines", m.Name), filepath.Join(s.Written, "certs")
 	driver := map[string]any{
-		"IPAddress": m.Address, "MachineName": m.Name, "SSHUser": "root", "SSHPort": 22, "SSHKeyPath": filepath.Join(folder, "id_rsa"),
+		"IPAddress": m.Address, "MachineName": m.Name, "SSHUser": "root", "SSHPort": sshPort(m.Address), "SSHKeyPath": filepath.Join(folder, "id_rsa"),
 		"StorePath": s.Written, "SwarmMaster": false, "SwarmHost": "", "SwarmDiscovery": "",
 	}
 	if m.Driver == "generic" {
@@ -208,8 +209,16 @@ func (s *Store) Fill(prefix string, count int) error {
 	return nil
 }
 
-// Address is one of those that are for documentation, and again from the first after 254.
-func Address(i int) string { return fmt.Sprintf("192.0.2.%d", i%254+1) }
+// Address is one of this computer's own, on which nobody answers at the port that such machines are given.
+func Address(i int) string { return fmt.Sprintf("127.9.%d.%d", i/254%254, i%254+1) }
+
+// sshPort is where a host is logged in to: for one that is not there a port at which nobody listens.
+func sshPort(address string) int {
+	if strings.HasPrefix(address, "127.") {
+		return 9
+	}
+	return 22
+}
 
 // write puts files into a directory, with docker-machine's modes.
 func (s *Store) write(dir string, files map[string][]byte) error {
