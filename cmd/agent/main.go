@@ -98,6 +98,9 @@ func serve(ctx context.Context, logger hclog.Logger) error {
 	return agent.Run(ctx, agent.Config{
 		Dir: agent.StateDir, Logger: logger, Footprint: footprint.OpenJournal(""),
 		OpenFront: func(ctx context.Context) error { return footprint.OpenFront(ctx, removal(logger)) },
+		ServeSwarm: func(ctx context.Context, port uint16) error {
+			return footprint.ServeSwarm(ctx, removal(logger), port)
+		},
 		Release: func(ctx context.Context, purgeEngine bool) error {
 			return footprint.Release(ctx, removal(logger), purgeEngine)
 		},

@@ -43,6 +43,8 @@ type Config struct {
 	Footprint engine.Footprint
 	// OpenFront has systemd hold the front's port, from now on and from each boot.
 	OpenFront func(ctx context.Context) error
+	// ServeSwarm has systemd hold one more port for the front, from now on and from each boot; none with zero.
+	ServeSwarm func(ctx context.Context, port uint16) error
 	// Release takes away all that we put on the host, the agent included, after the controller knows of it.
 	Release func(ctx context.Context, purgeEngine bool) error
 }
@@ -97,6 +99,7 @@ func Run(ctx context.Context, config Config) error {
 		}),
 		Controller: connection, FrontDir: front.DefaultDir,
 		OpenFront:  config.OpenFront,
+		ServeSwarm: config.ServeSwarm,
 		Export:     func() error { return front.Export(front.DefaultDir, front.DockerDir, config.Footprint) },
 		RecordFile: filepath.Join(config.Dir, "applied.json"), LeavingFile: leavingFile,
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +82,11 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start() {
 	b.worker = newConverger(convergerConfig{
 		Logger: hclog.NewNullLogger(), Now: time.Now, Engine: b, Controller: b, FrontDir: filepath.Join(b.dir, "front"),
-		OpenFront:  func(context.Context) error { b.shown = append(b.shown, "open"); return nil },
+		OpenFront: func(context.Context) error { b.shown = append(b.shown, "open"); return nil },
+		ServeSwarm: func(_ context.Context, port uint16) error {
+			b.shown = append(b.shown, fmt.Sprintf("swarm %d", port))
+			return nil
+		},
 		Export:     func() error { b.shown = append(b.shown, "export"); return nil },
 		RecordFile: filepath.Join(b.dir, "applied.json"), LeavingFile: filepath.Join(b.dir, "leaving.json"),
 	})
@@ -216,7 +221,8 @@ func TestTheFrontStaysShutWhileTheEngineHasItsPort(t *testing.T) {
 		b.worker.turn() // before any wish
 		synctest.Wait()
 		b.awaits = "a restart"
-		if a := b.ask(b.wish(1)); a.Failure != nil || a.Digest != b.wish(1).Digest || a.Engine.AwaitsRestart != "a restart" {
+		manager := b.wish(1, func(d *host.Desired) { d.Front.SwarmPort = 3376 })
+		if a := b.ask(manager); a.Failure != nil || a.Digest != manager.Digest || a.Engine.AwaitsRestart != "a restart" {
 			t.Errorf("answered %+v", a)
 		}
 		if len(b.shown) != 0 || b.converges[0].Port != 2376 {
@@ -228,7 +234,7 @@ func TestTheFrontStaysShutWhileTheEngineHasItsPort(t *testing.T) {
 		b.awaits = ""
 		b.worker.turn()
 		synctest.Wait()
-		if a := b.last(); a.Engine.AwaitsRestart != "" || !slices.Equal(b.shown, []string{"open", "export"}) {
+		if a := b.last(); a.Engine.AwaitsRestart != "" || !slices.Equal(b.shown, []string{"open", "swarm 3376", "export"}) {
 			t.Errorf("answered %+v, done %q for the front", a, b.shown)
 		}
 		b.worker.turn()

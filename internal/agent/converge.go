@@ -32,7 +32,9 @@ type convergerConfig struct {
 	Controller controller
 	FrontDir   string
 	OpenFront  func(ctx context.Context) error // has systemd hold the front's port; nil for a test
-	Export     func() error                    // shows the front's material where docker-machine users look; nil for nowhere
+	// ServeSwarm has systemd hold one more port for the front, none with zero; nil for a test.
+	ServeSwarm func(ctx context.Context, port uint16) error
+	Export     func() error // shows the front's material where docker-machine users look; nil for nowhere
 	RecordFile string
 	// LeavingFile is where the intent to give the host back is kept.
 	LeavingFile string
@@ -243,6 +245,11 @@ func (c *converger) fulfil(ctx context.Context, wish *link.Wish) error {
 	}
 	if c.config.OpenFront != nil {
 		if err := c.config.OpenFront(ctx); err != nil {
+			return err
+		}
+	}
+	if c.config.ServeSwarm != nil {
+		if err := c.config.ServeSwarm(ctx, wish.Front.SwarmPort); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ type record struct {
 	Engine   string // digest of the engine's part
 	SANs     []string
 	Rotation uint64
+	Given    bool // the certificate came with its key, so that there is no other
 }
 
 // readRecord returns nothing for a file that is missing or damaged: then all is done once more, which is safe.
@@ -58,6 +59,9 @@ func (c *converger) serve(ctx context.Context, wish *link.Wish) error {
 		c.record.Applied.Front.Port = wish.Front.Port
 		return nil
 	}
+	if len(wish.Front.Certificate) > 0 {
+		return c.serveGiven(wish)
+	}
 	key, err := pki.NewKey()
 	if err != nil {
 		return fault.E("agent.serve", fault.Internal, "", err)
@@ -78,10 +82,24 @@ func (c *converger) serve(ctx context.Context, wish *link.Wish) error {
 	if err != nil {
 		return fault.E("agent.serve", fault.Internal, "", err)
 	}
-	if err := front.WriteMaterial(c.config.FrontDir, keyText, pki.EncodeCertificates(chain...), wish.Front.ClientCA); err != nil {
+	return c.serveWith(wish, keyText, chain)
+}
+
+// serveGiven serves with the certificate that is wished, which comes with its key: nobody can issue another that clients trust.
+func (c *converger) serveGiven(wish *link.Wish) error {
+	chain, err := pki.DecodeCertificates(wish.Front.Certificate)
+	if err != nil {
+		return fault.E("agent.serveGiven", fault.Invalid, "", err)
+	}
+	return c.serveWith(wish, wish.Front.Key, chain)
+}
+
+// serveWith hands the front its certificate (leaf first) and key (PEM), and keeps note of them.
+func (c *converger) serveWith(wish *link.Wish, key []byte, chain []*x509.Certificate) error {
+	if err := front.WriteMaterial(c.config.FrontDir, key, pki.EncodeCertificates(chain...), wish.Front.ClientCA); err != nil {
 		return err
 	}
-	c.record.SANs, c.record.Rotation = slices.Clone(wish.Front.SANs), wish.Front.Rotation
+	c.record.SANs, c.record.Rotation, c.record.Given = slices.Clone(wish.Front.SANs), wish.Front.Rotation, len(wish.Front.Certificate) > 0
 	c.record.Applied.Front = host.FrontFacts{
 		Port: wish.Front.Port, CertificateExpiry: chain[0].NotAfter.UTC(), CertificateSerial: pki.Serial(chain[0]),
 	}
@@ -91,13 +109,27 @@ func (c *converger) serve(ctx context.Context, wish *link.Wish) error {
 
 // stale reports whether what the front serves with is not what is wished, or past half of its life.
 func (c *converger) stale(m front.Material, wish *link.Wish) bool {
+	if given := wish.Front.Certificate; len(given) > 0 {
+		chain, err := pki.DecodeCertificates(given)
+		return err != nil || !chain[0].Equal(m.Leaf) || !bytes.Equal(m.ClientCA, wish.Front.ClientCA) ||
+			pki.Serial(m.Leaf) != c.record.Applied.Front.CertificateSerial
+	}
 	return pki.Serial(m.Leaf) != c.record.Applied.Front.CertificateSerial || !bytes.Equal(m.ClientCA, wish.Front.ClientCA) ||
 		c.record.Rotation != wish.Front.Rotation || !slices.Equal(c.record.SANs, wish.Front.SANs) ||
-		!c.config.Now().Before(renewAt(m.Leaf))
+		!c.config.Now().Before(renewAt(m))
 }
 
-func renewAt(leaf *x509.Certificate) time.Time {
-	return pki.RenewAt(leaf.NotBefore, leaf.NotAfter, pki.Spread(leaf))
+// endsWithAuthority reports whether another certificate would end no later.
+func endsWithAuthority(m front.Material) bool {
+	return len(m.Chain) > 1 && !m.Leaf.NotAfter.Before(m.Chain[1].NotAfter)
+}
+
+// renewAt is when a certificate is replaced: at its end where a new one would end no later.
+func renewAt(m front.Material) time.Time {
+	if endsWithAuthority(m) {
+		return m.Leaf.NotAfter
+	}
+	return pki.RenewAt(m.Leaf.NotBefore, m.Leaf.NotAfter, pki.Spread(m.Leaf))
 }
 
 // untilRenewal is how long the front's certificate may stay.
@@ -106,5 +138,9 @@ func (c *converger) untilRenewal() time.Duration {
 	if err != nil {
 		return lookAgain
 	}
-	return renewAt(m.Leaf).Sub(c.config.Now())
+	left := renewAt(m).Sub(c.config.Now())
+	if c.record.Given || left <= 0 && endsWithAuthority(m) {
+		return lookAgain
+	}
+	return left
 }

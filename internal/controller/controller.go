@@ -28,6 +28,7 @@ import (
 	"mctl/internal/controller/reconcile"
 	"mctl/internal/controller/sshlink"
 	"mctl/internal/controller/store/bolt"
+	"mctl/internal/controller/swarm"
 	"mctl/internal/controller/tunnel"
 	"mctl/internal/host"
 )
@@ -131,6 +132,11 @@ func Run(ctx context.Context, config Config) error {
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },
 	})
 	handouts := handout.New(contact, logger.Named("handout"))
+	swarms := swarm.New(swarm.Config{
+		Dial:      func(ctx context.Context, name string) net.Conn { return relay.Dial(ctx, name) },
+		Authority: func(ctx context.Context, name string) (string, error) { return authorityOf(service.Get(ctx, name)) },
+		Signer:    authorities, Now: now,
+	})
 	tunnels := sshlink.New(sshlink.Config{
 		Logger: logger.Named("sshlink"), Port: uint16(port), Changed: notify,
 		Dial: func(ctx context.Context, name string) (*login.Connection, error) {
@@ -142,7 +148,7 @@ func Run(ctx context.Context, config Config) error {
 		},
 	})
 	service, err = machine.New(machine.Config{ //nolint:contextcheck // what it asks once outlives every caller
-		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: contact, Hosts: hub, Tunnels: tunnels, Authorities: authorities, Events: journal,
+		Store: store, Sealer: sealer, Drivers: table, Credentials: credentials, Bootstrap: contact, Hosts: hub, Tunnels: tunnels, Swarms: swarms, Authorities: authorities, Events: journal,
 		Logger: logger.Named("machine"), Now: now, ControllerID: settings.GetControllerId(), ControlPort: uint16(port),
 		Advertise: advertise, ProbeRepository: probeRepository(config.RepositoryKey),
 	})

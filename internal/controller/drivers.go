@@ -13,6 +13,7 @@ import (
 	"mctl/internal/controller/driver/fake"
 	"mctl/internal/controller/driver/generic"
 	"mctl/internal/controller/driver/google"
+	"mctl/internal/controller/driver/none"
 	"mctl/internal/controller/driver/nspawn"
 	"mctl/internal/controller/driver/plugin"
 )
@@ -29,6 +30,7 @@ func newDrivers(dir, controllerID, pluginUser string, logger hclog.Logger) drive
 	table := map[string]driver.Driver{
 		"generic": generic.New(),
 		"google":  google.New(google.Config{}),
+		"none":    none.New(),
 		"nspawn":  nspawn.New(nspawn.Config{StateDir: filepath.Join(dir, "nspawn"), ControllerID: controllerID, Logger: logger.Named("nspawn")}),
 	}
 	if buildinfo.Development() {

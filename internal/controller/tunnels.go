@@ -20,6 +20,14 @@ func findFor(get func(ctx context.Context, name string) (*machine.Machine, error
 	}
 }
 
+// authorityOf is the engine authority of a machine that was asked for.
+func authorityOf(m *machine.Machine, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	return m.Status.Authority, nil
+}
+
 // tunnelEvent tells that somebody works on a host through its agent.
 func tunnelEvent(m tunnel.Machine, caller, what string, at time.Time) event.Event {
 	return event.Event{

@@ -38,6 +38,7 @@ func ParseKind(text string) Kind {
 // Reasons that clients act on beyond the kind. A fault without one is known by its kind alone.
 const (
 	ReasonUsage    = "USAGE"    // a flag or its value; exit code 2
+	ReasonNoKey    = "NO_KEY"   // an authority whose key is lost
 	ReasonPrecheck = "PRECHECK" // refused before anything was made; exit code 3
 )
 

@@ -32,6 +32,7 @@ type Engine struct {
 	AdoptRestart        AdoptRestart
 	Port                uint16 `json:"-"` // where the front serves, as Front has it
 	RepositoryReachable bool   // whether Docker's own repository answered the controller; not part of the digest
+	SwarmMember         bool   `json:",omitempty"` // or on its way to be one, which can't have live-restore
 }
 
 // Install is where Docker comes from.
@@ -62,7 +63,21 @@ type Front struct {
 	SANs     []string // names and addresses of the server certificate, sorted
 	ClientCA []byte   // PEM, the authorities whose clients are let in
 	Rotation uint64   // raised to ask for a new certificate
+	// Certificate (PEM, leaf first) and its Key are served as they are; empty for a certificate that the host asks for.
+	Certificate []byte `json:",omitempty"`
+	Key         Secret `json:",omitempty"`
+	// SwarmPort is another port to serve at, for the swarm; zero for none.
+	SwarmPort uint16 `json:",omitempty"`
 }
+
+// Secret is a text that prints as "redacted".
+type Secret []byte
+
+// String keeps the secret out of logs.
+func (Secret) String() string { return "redacted" }
+
+// GoString keeps the secret out of logs.
+func (Secret) GoString() string { return "redacted" }
 
 // Release asks for everything that we put on the host to be taken away.
 type Release struct {

@@ -211,9 +211,21 @@ func TestGoldenEnv(t *testing.T) {
 	tr.run("mctl", "env", "web", "runner")
 	tr.run("mctl", "env", "runner")
 	tr.run("mctl", "env", "--swarm", "web")
+	c := tr.c
+	c.Change("web", manages("tcp://10.128.0.2:3376"))
+	tr.run("mctl", "env", "--swarm", "--shell", "bash", "web")
+	c.Change("web", func(m *controllerv1.Machine) { m.Status.Swarm = nil })
+	tr.run("mctl", "env", "--swarm", "web")
 	tr.run("mctl", "env")
 	tr.run("docker-machine", "env", "nosuch")
 	tr.matches("env")
+}
+
+// manages makes a machine a swarm's master, served at a URL.
+func manages(url string) func(*controllerv1.Machine) {
+	return func(m *controllerv1.Machine) {
+		m.Spec.Swarm, m.Status.Swarm = &controllerv1.SwarmSpec{Master: true}, &controllerv1.SwarmStatus{Manager: true, Url: url}
+	}
 }
 
 func TestGoldenConfig(t *testing.T) {
@@ -226,6 +238,10 @@ func TestGoldenConfig(t *testing.T) {
 	tr.run("docker-machine", "config", "web", "ignored")
 	tr.run("docker-machine", "config", "db")
 	tr.run("mctl", "config", "runner")
+	tr.run("mctl", "config", "--swarm", "web")
+	c.Change("web", manages(engine))
+	tr.run("mctl", "config", "--swarm", "web")
+	c.Change("web", manages("tcp://127.0.0.1:1"))
 	tr.run("mctl", "config", "--swarm", "web")
 	tr.run("mctl", "config", "nosuch")
 	tr.run("mctl", "config")
@@ -330,7 +346,8 @@ func TestOldNameIsTheOnlyOneThatHelpSays(t *testing.T) {
 			t.Errorf("%s: code %d", name, code)
 		}
 		for line := range strings.Lines(env.Out.(*bytes.Buffer).String()) {
-			if strings.Contains(line, "mctl") && !strings.Contains(line, "MCTL_") {
+			said := strings.ReplaceAll(line, "mctl://", "") // a scheme, whatever the program is called
+			if strings.Contains(said, "mctl") && !strings.Contains(said, "MCTL_") {
 				t.Errorf("docker-machine %s --help says %q", name, line)
 			}
 		}

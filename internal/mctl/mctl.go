@@ -27,6 +27,7 @@ import (
 	"mctl/internal/mctl/logs"
 	"mctl/internal/mctl/machine"
 	"mctl/internal/mctl/manual"
+	"mctl/internal/mctl/migrate"
 	"mctl/internal/mctl/orphans"
 	"mctl/internal/mctl/power"
 	"mctl/internal/mctl/shell"
@@ -93,7 +94,7 @@ func newRoot(env *cli.Env) *cobra.Command {
 	root.SetHelpCommand(newHelp(env))
 	for _, commands := range [][]*cobra.Command{
 		create.Commands(env), machine.Commands(env), power.Commands(env), engine.Commands(env), use.Commands(env), shell.Commands(env),
-		transfer.Commands(env), forward.Commands(env), logs.Commands(env), top.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), manual.Commands(env), {newVersion(env), newCompletion(env)},
+		transfer.Commands(env), forward.Commands(env), logs.Commands(env), top.Commands(env), controller.Commands(env), contexts.Commands(env), dockercontext.Commands(env), credentials.Commands(env), orphans.Commands(env), migrate.Commands(env), manual.Commands(env), {newVersion(env), newCompletion(env)},
 	} {
 		root.AddCommand(commands...)
 	}

@@ -68,7 +68,7 @@ func (b *bench) measure(named []string) error {
 	for _, part := range []struct {
 		name string
 		take func() error
-	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"commands", b.commands}, {"silent", b.silent}, {"front", b.front}, {"events", b.events}, {"tunnels", b.tunnels}} {
+	}{{"sizes", b.sizes}, {"adopt", b.adopt}, {"create", b.create}, {"list", b.list}, {"commands", b.commands}, {"silent", b.silent}, {"front", b.front}, {"events", b.events}, {"tunnels", b.tunnels}, {"import", b.imports}} {
 		if len(named) > 0 && !slices.Contains(named, part.name) {
 			continue
 		}

@@ -22,7 +22,7 @@ import (
 //	virtualbox/certs-checksum  "certificates"
 //	virtualbox/pause-save-start, custom-mem-disk, guards, upgrade, amazonec2/*: questions about one driver, asked in its tests
 //	core/crashreport, virtualbox/create-with-upgrading, dns: about what is no more (crash reports, boot2docker's ISO)
-//	core/swarm-options     about legacy Swarm, which is refused
+//	core/swarm-options     in swarm_test.go, for swarm mode
 //
 // All but the power is asked on both an nspawn host and one that was there before.
 

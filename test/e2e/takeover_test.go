@@ -33,6 +33,12 @@ const machinesDropInPath = "/etc/systemd/system/docker.service.d/10-machine.conf
 
 func newMachinesHost(t *testing.T, name string) *machinesHost {
 	t.Helper()
+	return newCertifiedHost(t, name, (*machinesHost).certify)
+}
+
+// newCertifiedHost is newMachinesHost with certificates of somebody's choice.
+func newCertifiedHost(t *testing.T, name string, certify func(*machinesHost)) *machinesHost {
+	t.Helper()
 	image, err := dockerImage()
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +46,7 @@ func newMachinesHost(t *testing.T, name string) *machinesHost {
 	h := &machinesHost{newBareHost(t, name, image), t.TempDir()}
 	h.run("systemctl is-system-running --wait; systemctl is-active docker")
 	h.run("ln -s /usr/sbin/dockerd /usr/bin/dockerd; mkdir -p /etc/docker " + filepath.Dir(machinesDropInPath)) // where Docker's own packages have it
-	h.certify()
+	certify(h)
 	h.write(machinesDropInPath, machinesDropIn)
 	h.run("systemctl -f stop docker && systemctl daemon-reload && systemctl -f start docker && systemctl -f enable docker")
 	archive := exec.Command("ssh", h.sshArgs("docker import - busybox:latest")...)

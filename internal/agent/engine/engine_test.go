@@ -197,6 +197,35 @@ func TestOnlyWhatNeedsARestartRestarts(t *testing.T) {
 	}
 }
 
+func TestLiveRestoreGoesOffForASwarmsMemberAndComesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		document string
+		options  []string
+	}{"of the user's own": {"{\"live-restore\": true}", nil}, "asked for": {"", []string{"live-restore"}}, "nobody's": {"", nil}} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			if c.document != "" {
+				h.put(daemonJSON, c.document)
+			}
+			h.withDocker()
+			want := wish()
+			want.Options = c.options
+			converge(t, h, want)
+			before, pid := h.loaded["live-restore"], h.pid
+			want.SwarmMember = true
+			converge(t, h, want)
+			if h.loaded["live-restore"] != false {
+				t.Errorf("a member has live-restore: %v", h.loaded["live-restore"])
+			}
+			want.SwarmMember = false
+			converge(t, h, want)
+			if h.loaded["live-restore"] != before && (before != nil || h.loaded["live-restore"] != false) || h.pid != pid {
+				t.Errorf("live-restore was %v and is %v", before, h.loaded["live-restore"])
+			}
+		})
+	}
+}
+
 func TestFlagsOfTheUnitAreNeverKeys(t *testing.T) {
 	h := newHost(t)
 	h.put("/etc/default/docker", `DOCKER_OPTS="--label old=1 --log-driver json-file --mtu 1300"`)

@@ -68,7 +68,7 @@ func (c Config) startFront(ctx context.Context, port uint16, newSocket, newFront
 // openSocket has systemd hold the port.
 func (c Config) openSocket(ctx context.Context, port uint16) error {
 	if err := c.systemctl(ctx, "start", frontSocket); err != nil {
-		return fault.E("footprint.openSocket", fault.Precondition, frontSocket, fmt.Errorf("port %d can't be opened: %w", port, c.why(ctx, err))).
+		return fault.E("footprint.openSocket", fault.Precondition, frontSocket, fmt.Errorf("port %d can't be opened: %w", port, c.why(ctx, frontSocket, err))).
 			WithHint(fmt.Sprintf("see what holds it: ss -ltnp sport = :%d", port))
 	}
 	return nil
@@ -96,8 +96,8 @@ func OpenFront(ctx context.Context, config Config) error {
 }
 
 // why finds systemd's own words for a socket that did not open.
-func (c Config) why(ctx context.Context, err error) error {
-	said, failed := c.Runner.Run(ctx, "journalctl", "-u", frontSocket, "-n", "20", "--no-pager", "-o", "cat")
+func (c Config) why(ctx context.Context, socket string, err error) error {
+	said, failed := c.Runner.Run(ctx, "journalctl", "-u", socket, "-n", "20", "--no-pager", "-o", "cat")
 	if failed == nil && strings.Contains(said, "Address already in use") {
 		return fmt.Errorf("another program holds it")
 	}

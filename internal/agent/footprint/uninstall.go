@@ -121,7 +121,7 @@ func (c Config) alone(ctx context.Context) (unlock func(), err error) {
 
 // units are those of ours that are there.
 func (c Config) units() []string {
-	return slices.DeleteFunc([]string{agentUnit, frontSocket, frontUnit}, func(name string) bool { return !exists(c.at(unitDir + name)) })
+	return slices.DeleteFunc([]string{agentUnit, frontSocket, swarmSocket, frontUnit}, func(name string) bool { return !exists(c.at(unitDir + name)) })
 }
 
 // stopUnits ends whatever runs of ours.
@@ -132,14 +132,19 @@ func (c Config) stopUnits(ctx context.Context, units []string) error {
 	if err := c.systemctl(ctx, append([]string{"stop"}, units...)...); err != nil {
 		return err
 	}
-	if slices.Contains(units, frontSocket) {
+	for _, socket := range []string{frontSocket, swarmSocket} {
+		if !slices.Contains(units, socket) {
+			continue
+		}
 		// Not at the next boot either: whoever had the port before us may have it back by then.
-		if err := c.systemctl(ctx, "--no-reload", "disable", frontSocket); err != nil {
+		if err := c.systemctl(ctx, "--no-reload", "disable", socket); err != nil {
 			return err
 		}
 	}
-	// Fronts that drain would do so until their last client goes. There may be none, which is an error to systemctl.
-	_, _ = c.Runner.Run(ctx, "systemctl", "kill", "-s", "KILL", frontUnit)
+	if slices.Contains(units, frontUnit) {
+		// Fronts that drain would do so until their last client goes. There may be none, which is an error to systemctl.
+		_, _ = c.Runner.Run(ctx, "systemctl", "kill", "-s", "KILL", frontUnit)
+	}
 	return nil
 }
 

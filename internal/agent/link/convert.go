@@ -20,8 +20,12 @@ func desiredOf(m *agentv1.Desired) host.Desired {
 			Labels: e.GetLabels(), Env: e.GetEnv(), InsecureRegistries: e.GetInsecureRegistries(),
 			RegistryMirrors: e.GetRegistryMirrors(), Options: e.GetOptions(), Upgrade: e.GetUpgrade(),
 			Provision: e.GetProvision(), RepositoryReachable: e.GetDockerRepositoryReachable(), AdoptRestart: host.AdoptRestart(e.GetAdoptRestart()),
+			SwarmMember: e.GetSwarmMember(),
 		},
-		Front: host.Front{Port: uint16(min(f.GetPort(), math.MaxUint16)), SANs: f.GetSans(), ClientCA: f.GetClientCa(), Rotation: f.GetRotation()},
+		Front: host.Front{
+			Port: uint16(min(f.GetPort(), math.MaxUint16)), SANs: f.GetSans(), ClientCA: f.GetClientCa(), Rotation: f.GetRotation(),
+			SwarmPort: uint16(min(f.GetSwarmPort(), math.MaxUint16)), Certificate: f.GetServerCertificate(), Key: f.GetServerKey(),
+		},
 	}
 	if r := m.GetRelease(); r != nil {
 		wish.Release = &host.Release{PurgeEngine: r.GetPurgeEngine()}

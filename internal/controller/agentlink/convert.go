@@ -19,10 +19,12 @@ func desiredMessage(d host.Desired) *agentv1.Desired {
 			Install: string(e.Install), InstallUrl: e.InstallURL, StorageDriver: e.StorageDriver, Labels: e.Labels, Env: e.Env,
 			InsecureRegistries: e.InsecureRegistries, RegistryMirrors: e.RegistryMirrors, Options: e.Options,
 			Upgrade: e.Upgrade, Provision: e.Provision, DockerRepositoryReachable: e.RepositoryReachable,
-			AdoptRestart: string(e.AdoptRestart),
+			AdoptRestart: string(e.AdoptRestart), SwarmMember: e.SwarmMember,
 		},
 		Front: &agentv1.FrontDesired{
 			Port: uint32(d.Front.Port), Sans: d.Front.SANs, ClientCa: d.Front.ClientCA, Rotation: d.Front.Rotation,
+			ServerCertificate: d.Front.Certificate, ServerKey: d.Front.Key,
+			SwarmPort: uint32(d.Front.SwarmPort),
 		},
 	}
 	if d.Release != nil {

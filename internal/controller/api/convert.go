@@ -48,7 +48,7 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 	if size := proto.Size(m); size > maxSpec {
 		return machines.Spec{}, usage(fmt.Sprintf("the options have %d bytes together, and %d are the limit", size, maxSpec))
 	}
-	e := m.GetEngine()
+	e, err := m.GetEngine(), error(nil)
 	install, ok := installs[e.GetInstall()]
 	if !ok {
 		return machines.Spec{}, usage("unknown way to install the engine")
@@ -72,12 +72,16 @@ func specOf(m *controllerv1.MachineSpec) (machines.Spec, error) {
 			SSH: m.GetWaits().GetSsh().AsDuration(), Install: m.GetWaits().GetInstall().AsDuration(), Agent: m.GetWaits().GetAgent().AsDuration(), Boot: m.GetWaits().GetBoot().AsDuration(),
 		},
 	}
+	if spec.Swarm, err = swarmOf(m.GetSwarm()); err != nil {
+		return machines.Spec{}, err
+	}
 	if spec.Link, ok = links[m.GetLink()]; !ok {
 		return machines.Spec{}, usage("unknown link mode")
 	}
 	lists := [][]string{
 		spec.TLSSANs, spec.AuthorizedKeys, spec.Engine.Labels, spec.Engine.Env, spec.Engine.InsecureRegistries,
-		spec.Engine.RegistryMirrors, spec.Engine.Options, {spec.Driver, spec.Credential, spec.Engine.InstallURL, spec.Engine.StorageDriver},
+		spec.Engine.RegistryMirrors, spec.Engine.Options, m.GetSwarm().GetOptions(), m.GetSwarm().GetJoinOptions(),
+		{m.GetSwarm().GetImage(), m.GetSwarm().GetHost()}, {spec.Driver, spec.Credential, spec.Engine.InstallURL, spec.Engine.StorageDriver},
 	}
 	for _, option := range m.GetDriverOptions() {
 		if err := checkTexts([][]string{{option.GetName()}}); err != nil {
@@ -156,6 +160,6 @@ func checkLabels(labels map[string]string) error {
 	return nil
 }
 
-func usage(sentence string) error {
+func usage(sentence string) *fault.Error {
 	return fault.New("api.specOf", fault.Invalid, "", sentence).WithReason(fault.ReasonUsage)
 }

@@ -97,8 +97,12 @@ func (m *machineService) DeleteMachine(ctx context.Context, r *controllerv1.Dele
 	if err != nil {
 		return nil, err
 	}
+	drain, err := drainOf(r.GetDrainTimeout())
+	if err != nil {
+		return nil, err
+	}
 	deleted, err := m.machines().Delete(ctx, r.GetRequestId(), r.GetName(), at, machines.Deletion{
-		Force: r.GetForce(), Persist: r.GetPersist(), Purge: r.GetPurgeEngine(),
+		Force: r.GetForce(), Persist: r.GetPersist(), Abandon: r.GetAbandon(), Release: r.GetRelease(), Purge: r.GetPurgeEngine(), Drain: drain,
 	})
 	if err != nil {
 		return nil, err
@@ -112,7 +116,11 @@ func (m *machineService) StartMachine(ctx context.Context, r *controllerv1.Start
 }
 
 func (m *machineService) StopMachine(ctx context.Context, r *controllerv1.StopMachineRequest) (*controllerv1.StopMachineResponse, error) {
-	edited, err := m.edit(ctx, r, "stop", func(s *machines.Spec) { s.Power, s.Force = machines.PowerOff, r.GetForce() })
+	drain, err := drainOf(r.GetDrainTimeout())
+	if err != nil {
+		return nil, err
+	}
+	edited, err := m.edit(ctx, r, "stop", func(s *machines.Spec) { s.Power, s.Force, s.Drain = machines.PowerOff, r.GetForce(), drain })
 	return &controllerv1.StopMachineResponse{Machine: edited}, err
 }
 

@@ -21,6 +21,7 @@ var phases = map[machines.Phase]controllerv1.Phase{
 	machines.Installing: controllerv1.Phase_PHASE_INSTALLING, machines.Running: controllerv1.Phase_PHASE_RUNNING,
 	machines.Stopping: controllerv1.Phase_PHASE_STOPPING, machines.Stopped: controllerv1.Phase_PHASE_STOPPED,
 	machines.Starting: controllerv1.Phase_PHASE_STARTING, machines.Deleting: controllerv1.Phase_PHASE_DELETING,
+	machines.Importing: controllerv1.Phase_PHASE_IMPORTING,
 }
 
 // message is a machine as callers see it: record and live facts, without secrets.
@@ -55,10 +56,11 @@ func (m *machineService) inView(view controllerv1.MachineView, found *machines.M
 func (m *machineService) basic(found *machines.Machine, view machines.View) *controllerv1.Machine {
 	return &controllerv1.Machine{
 		Name: found.Name, Uid: found.UID, Generation: found.Generation,
-		Spec: &controllerv1.MachineSpec{Driver: found.Spec.Driver, Engine: engineMessage(found.Spec)},
+		Spec: &controllerv1.MachineSpec{Driver: found.Spec.Driver, Engine: engineMessage(found.Spec), Swarm: swarmMessage(found.Spec.Swarm)},
 		Status: &controllerv1.MachineStatus{
 			Phase: phases[found.Status.Phase], ObservedGeneration: found.Status.ObservedGeneration, State: view.State, Progress: view.Progress,
 			Error: view.Error, Address: found.Address(), Url: urlOf(found), Engine: &controllerv1.EngineStatus{Version: found.Status.Engine.Version},
+			Swarm: swarmStatus(found),
 		},
 	}
 }
@@ -70,7 +72,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		Counters: &controllerv1.Counters{
 			Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		},
-		Engine: engineMessage(s), Link: controllerv1.LinkMode_LINK_MODE_AUTO,
+		Engine: engineMessage(s), Link: controllerv1.LinkMode_LINK_MODE_AUTO, Swarm: swarmMessage(s.Swarm), DrainTimeout: drainMessage(s.Drain),
 	}
 	for wire, link := range links {
 		if link == s.Link && wire != controllerv1.LinkMode_LINK_MODE_UNSPECIFIED {
@@ -81,7 +83,7 @@ func specMessage(s machines.Spec) *controllerv1.MachineSpec {
 		message.Power = controllerv1.PowerState_POWER_STATE_STOPPED
 	}
 	if s.Deleted {
-		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, Persist: s.DeletePersist, PurgeEngine: s.PurgeEngine}
+		message.Deletion = &controllerv1.Deletion{Force: s.DeleteForce, Persist: s.DeletePersist, Abandon: s.DeleteAbandon, Release: s.DeleteRelease, PurgeEngine: s.PurgeEngine}
 	}
 	if s.Waits != (machines.Waits{}) {
 		message.Waits = &controllerv1.Waits{
@@ -137,7 +139,10 @@ func statusMessage(m *machines.Machine, view machines.View) *controllerv1.Machin
 			CertificateExpireTime: timestamp(s.Front.CertificateExpiry), CertificateSerial: s.Front.CertificateSerial,
 			AwaitsRestart: s.Engine.AwaitsRestart,
 		},
-		Link: linkMessage(m, view),
+		Link: linkMessage(m, view), Agentless: s.Agentless, Swarm: swarmStatus(m),
+	}
+	if m.Import != nil {
+		message.ImportSource = m.Import.Source
 	}
 	if f := s.Failure; f != nil {
 		message.Failure = &controllerv1.Failure{Kind: f.Kind, Message: f.Message, Hint: f.Hint, Time: timestamp(f.Time)}

@@ -23,18 +23,24 @@ func installable(id string) bool {
 	return false
 }
 
+// ReasonNoAgent is the reason of a fault that says that a host has no room for an agent, today or ever.
+const ReasonNoAgent = "NO_AGENT"
+
 // refusal says why a host can't be taken for a machine; nil when it can. The order is that of what a person would mend first.
 func refusal(f survey.Facts, target Target, machineUID string) error {
 	refuse := func(sentence, hint string) error {
 		return fault.E("bootstrap.refusal", fault.Precondition, target.Machine, errors.New(sentence)).WithHint(hint)
 	}
 	at := login.Clean(target.SSH.Address)
+	noAgent := func(sentence, hint string) error {
+		return fault.E("bootstrap.refusal", fault.Precondition, target.Machine, errors.New(sentence)).WithHint(hint).WithReason(ReasonNoAgent)
+	}
 	switch {
 	case f.Arch == "":
-		return refuse(fmt.Sprintf("%s has the architecture %s, and mctl has agents for amd64 and arm64 alone", at, f.Machine),
+		return noAgent(fmt.Sprintf("%s has the architecture %s, and mctl has agents for amd64 and arm64 alone", at, f.Machine),
 			"use a host of one of those")
 	case !f.Systemd:
-		return refuse(fmt.Sprintf("%s does not run systemd", at), "use a distribution that boots with systemd")
+		return noAgent(fmt.Sprintf("%s does not run systemd", at), "use a distribution that boots with systemd")
 	case f.AgentUID != "" && f.AgentUID != machineUID:
 		return refuse(fmt.Sprintf("%s already serves another machine of mctl (%s)", at, f.AgentUID),
 			"remove it where it was created with `mctl rm`, or run `mctl-agent uninstall` on the host")

@@ -77,7 +77,7 @@ type CA struct {
 type authority struct {
 	certificates []*x509.Certificate // all to trust, oldest first
 	current      *x509.Certificate
-	key          crypto.Signer
+	key          crypto.Signer // nil where it is lost
 }
 
 // Open reads the authorities, and makes those that every store has.
@@ -150,6 +150,10 @@ func (c *CA) read(ctx context.Context, name string) (*authority, error) {
 		if uint32(i) != record.GetCurrent() {
 			continue
 		}
+		a.current = certificate
+		if len(generation.GetSealedKey()) == 0 {
+			continue // an import brought the certificate alone
+		}
 		pem, err := c.config.Sealer.Open(recordKey(name), generation.GetSealedKey())
 		if err != nil {
 			return nil, err
@@ -157,7 +161,6 @@ func (c *CA) read(ctx context.Context, name string) (*authority, error) {
 		if a.key, err = pki.DecodeKey(pem); err != nil {
 			return nil, fault.E("ca.read", fault.Internal, name, err)
 		}
-		a.current = certificate
 	}
 	if a.current == nil {
 		return nil, fault.E("ca.read", fault.Internal, name, fmt.Errorf("authority %s has no current key", name))

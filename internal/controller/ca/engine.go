@@ -3,6 +3,7 @@ package ca
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"time"
 
 	"mctl/internal/fault"
@@ -60,6 +61,10 @@ func (c *CA) signEngine(ctx context.Context, name string, csr []byte, leaf pki.L
 	a, err := c.engine(ctx, name)
 	if err != nil {
 		return nil, nil, err
+	}
+	if a.key == nil {
+		return nil, nil, fault.E("ca.signEngine", fault.Precondition, name, fmt.Errorf("the key of the authority %s is lost, so that it signs nothing", name)).
+			WithHint("`mctl regenerate-certs` moves a machine to an authority of mctl's own").WithReason(fault.ReasonNoKey)
 	}
 	now := c.issuing()
 	leaf.NotBefore, leaf.NotAfter = now.Add(-pki.Backdate), now.Add(life)

@@ -74,11 +74,22 @@ type Machine struct {
 	Options      Options   // flags as the caller resolved them, with defaults filled in
 	PublicKeys   []string  // authorized_keys lines that shall be able to log in
 	State        []byte    // what the driver returned last as Instance.State; nil at first
+	Imported     *Imported // what docker-machine knew of the host; nil for one that was made here
 	UserData     *UserData // for a UserDataBooter: what the host shall run as it boots; nil for a host that is logged in to
+	Swarm        Swarm     // the swarm that it is a member of; the zero value for none
 	Progress     Progress  // tells people what is going on; never nil
 	// Keep stores a state while a Create is still under way, as Instance.State is stored at its end: before it returns, what was made
 	// can be found again. It is called by the goroutine that runs Create; nil where nobody stores.
 	Keep func(state []byte) error
+}
+
+// Swarm is what a driver that opens firewalls is told of a machine's swarm. Members reach each other at 2377/tcp, 7946/tcp and udp,
+// 4789/udp.
+type Swarm struct {
+	Member  bool
+	Manager uint16 // TCP port at which clients reach a manager; zero for none
+	// As docker-machine's drivers know them.
+	Host, Discovery string
 }
 
 // Progress takes one line for people, such as "building the base image".

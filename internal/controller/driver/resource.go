@@ -42,7 +42,7 @@ func Abilities(d Driver) []string {
 		name string
 		has  bool
 	}{
-		{"adopt", is[Adopter](d)}, {"list", is[Lister](d)}, {"remove orphans", is[Remover](d)}, {"plan", is[Planner](d)}, {"restart", is[Restarter](d)}, {"label", is[Labeler](d)},
+		{"adopt", is[Adopter](d)}, {"list", is[Lister](d)}, {"remove orphans", is[Remover](d)}, {"plan", is[Planner](d)}, {"restart", is[Restarter](d)}, {"label", is[Labeler](d)}, {"import", is[Importer](d)},
 	} {
 		if ability.has {
 			names = append(names, ability.name)

@@ -14,10 +14,8 @@ import (
 // stored. With validateOnly nothing is stored in any case. The same request id again returns the machine that it made.
 func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec, validateOnly bool) (*Machine, error) {
 	const op = "machine.Create"
-	if len(name) > maxName || !namePattern.MatchString(name) {
-		return nil, fault.New(op, fault.Invalid, name,
-			"Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
-			WithHint("use at most 63 of them; the name and each part between dots begin and end with a letter or digit")
+	if err := checkName(name); err != nil {
+		return nil, err
 	}
 	if m, err := s.made(ctx, requestID, name); m != nil || err != nil {
 		return m, err
@@ -45,6 +43,9 @@ func (s *Service) Create(ctx context.Context, requestID, name string, spec Spec,
 	}
 	m.Spec.Power = PowerOn
 	m.requests = m.requests.With(requestID, "create", now)
+	if err := s.checkSwarm(ctx, m); err != nil {
+		return nil, err
+	}
 	if err := s.check(ctx, d, m); err != nil {
 		return nil, reasoned(op, name, fault.ReasonPrecheck, err)
 	}

@@ -38,7 +38,11 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name)).
 				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone", name))
 		}
+		before := m.Spec
 		edit(&m.Spec)
+		if err := s.powerless(m, before); err != nil {
+			return false, err
+		}
 		if m.Spec.Power == PowerOff && s.adopted(m) {
 			verb := "stop"
 			if m.Spec.Force {
@@ -60,9 +64,12 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 
 // Deletion is how a machine shall go.
 type Deletion struct {
-	Force   bool // forget the record even where the host can't be removed
-	Persist bool // where the provider fails, go on without end; a host that was adopted is given up then
-	Purge   bool // on an adopted host, also remove a Docker that we installed
+	Force   bool          // forget the record even where the host can't be removed
+	Persist bool          // where the provider fails, go on without end; a host that was adopted is given up then
+	Release bool          // give the host back as docker-machine left it, and leave what its provider made
+	Abandon bool          // forget the record, and leave provider and host as they are
+	Purge   bool          // on an adopted host, also remove a Docker that we installed
+	Drain   time.Duration // as Spec has it
 }
 
 // Delete asks for a machine and all that was made for it to go, and ends the step that it is in. It may be repeated; what
@@ -72,12 +79,24 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 	if uid, err := s.doneBefore(ctx, name, requestID, "delete"); uid != "" || err != nil {
 		return &Machine{UID: uid, Name: name, Spec: Spec{Deleted: true}, Status: Status{Phase: Deleting}}, err
 	}
+	if !how.Force && !how.Persist && !how.Abandon {
+		if err := s.checkLastManager(ctx, name); err != nil {
+			return nil, err
+		}
+	}
 	m, err := s.write(ctx, name, at, func(m *Machine) (bool, error) {
 		if known, err := m.requests.Knows(requestID, "delete"); known || err != nil {
 			return false, err
 		}
-		m.Spec.Deleted = true
+		m.Spec.Deleted, m.Spec.Drain = true, how.Drain
 		m.Spec.DeleteForce = m.Spec.DeleteForce || how.Force || how.Persist && s.adopted(m)
+		if how.Release {
+			if err := m.releasable(); err != nil {
+				return false, err
+			}
+		}
+		m.Spec.DeleteRelease = m.Spec.DeleteRelease || how.Release
+		m.Spec.DeleteAbandon = m.Spec.DeleteAbandon || how.Abandon
 		m.Spec.DeletePersist = m.Spec.DeletePersist || how.Persist
 		m.Spec.PurgeEngine = m.Spec.PurgeEngine || how.Purge
 		m.Generation++
@@ -125,7 +144,7 @@ func (s *Service) write(ctx context.Context, name string, at store.Revision, cha
 
 // adopted reports whether the machine's host was there before, so that its power is not ours.
 func (s *Service) adopted(m *Machine) bool {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	_, adopts := d.(driver.Adopter)
 	return err == nil && adopts
 }

@@ -81,7 +81,7 @@ func (m *Machine) withLabels(more map[string]string) (map[string]string, error) 
 }
 
 func (s *Service) labelHost(ctx context.Context, m *Machine, labels map[string]string) error {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return err
 	}

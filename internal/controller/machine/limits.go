@@ -17,6 +17,8 @@ const (
 	defaultPatience = 3 * time.Minute
 	// lookAgain is how often a host that does not report is asked for at its provider.
 	lookAgain = 15 * time.Second
+	// importPause is how long an imported machine's host is left alone at first: it comes with many others, whose notes are taken before.
+	importPause = 2 * time.Second
 	// engineGrace is how long dockerd may take to start after the host did all that was asked; one that a user stopped
 	// keeps nobody waiting for longer.
 	engineGrace = 15 * time.Second
@@ -48,9 +50,13 @@ func (s *Service) patience(m *Machine) time.Duration {
 		return orDefault(m.Spec.Waits.Agent, defaultWaitAgent)
 	case Installing:
 		return orDefault(m.Spec.Waits.Install, defaultWaitInstall)
-	case Running, Stopped:
+	case Running, Stopped, Importing:
 		return math.MaxInt64 // nothing is under way that could come too late
-	case Pending, Creating, Stopping, Deleting:
+	case Stopping, Deleting:
+		if m.Status.Swarm.Node != "" {
+			return defaultPatience + max(m.Spec.Drain, 0)
+		}
+	case Pending, Creating:
 	}
 	return defaultPatience
 }

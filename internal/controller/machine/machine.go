@@ -22,6 +22,7 @@ type Machine struct {
 	Status     Status
 	SSHKey     Secret            // PEM, PKCS #8: the controller's own key to hosts that it makes
 	BootTicket Secret            // in the user data of a host that has not joined yet
+	Import     *Import           // what it brought along from docker-machine; nil for one that was made here
 	Labels     map[string]string // notes of the callers, which nothing here reads
 	Revision   store.Revision
 	Size       int // of the record, in bytes
@@ -46,11 +47,15 @@ type Spec struct {
 	Waits          Waits
 	Deleted        bool
 	DeleteForce    bool // forget the record in any case
+	DeleteAbandon  bool // leave provider and host as they are
+	DeleteRelease  bool // give the host back as docker-machine left it
 	DeletePersist  bool // never park, go on
 	PurgeEngine    bool
 	Rollback       bool
-	Credential     string    // name of a stored one, in place of the driver's credential flag
-	Link           host.Link // which ways the agent's session may come; empty for auto
+	Credential     string        // name of a stored one, in place of the driver's credential flag
+	Swarm          *Swarm        // nil for none
+	Drain          time.Duration // how long a swarm's member that goes may take to hand over its tasks; zero for 60 s, below for no time
+	Link           host.Link     // which ways the agent's session may come; empty for auto
 }
 
 // Power is the power that a machine shall have.
@@ -93,7 +98,9 @@ type Status struct {
 	AppliedDigest      string
 	HostGone           bool     // removed, or given back
 	Link               host.Way // that the agent's last session came, or is expected to come
+	Agentless          string   // why the host has no agent and gets none, a sentence
 	BootWritten        bool     // the provider was handed the boot ticket
+	Swarm              SwarmStatus
 }
 
 // Failure is why a machine is parked. A later edit of the spec unparks it.

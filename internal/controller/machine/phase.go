@@ -17,6 +17,7 @@ const (
 	Stopped    Phase = "stopped"
 	Starting   Phase = "starting"
 	Deleting   Phase = "deleting"
+	Importing  Phase = "importing"
 )
 
 // moves is the one table of allowed moves. Every phase may also move to Deleting, and none leaves it.
@@ -31,6 +32,7 @@ var moves = map[Phase][]Phase{
 	Stopped:    {Starting},
 	Starting:   {Installing, Booting, Stopping},
 	Deleting:   {},
+	Importing:  {Joining, Running, Stopping, Starting},
 }
 
 // CanMove reports whether a machine may move from one phase to another.

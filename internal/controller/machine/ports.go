@@ -9,6 +9,7 @@ import (
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/event"
 	"mctl/internal/controller/sshlink"
+	"mctl/internal/controller/swarm"
 	"mctl/internal/host"
 	"mctl/internal/pki"
 )
@@ -59,6 +60,31 @@ type Tunnels interface {
 	State(uid string) sshlink.State
 }
 
+// Swarms is swarm mode by the engines' own API; machines go by their names. Unavailable where an engine can't be asked.
+type Swarms interface {
+	// State tells how a machine's engine stands to swarms.
+	State(ctx context.Context, machine string) (swarm.State, error)
+	// Start makes a swarm; a manager has done so. Precondition for a worker of some swarm.
+	Start(ctx context.Context, machine, advertise string) (swarm.State, error)
+	// Join has a machine join the swarm of another. A member of it is let be; Precondition for one of another swarm.
+	Join(ctx context.Context, machine, of, advertise string, manager bool) (swarm.State, error)
+	// Leave has a machine leave its swarm, by force if it is a manager. One that is in none is success.
+	Leave(ctx context.Context, machine string, force bool) error
+	SwarmNodes
+}
+
+// SwarmNodes is what a manager of a swarm can tell and do about its members.
+type SwarmNodes interface {
+	// Nodes lists the members.
+	Nodes(ctx context.Context, via string) ([]swarm.Node, error)
+	// Update changes one; one that is so already is let be. NotFound where there is none.
+	Update(ctx context.Context, via, node string, change swarm.Change) error
+	// Tasks counts those of a member that have not ended.
+	Tasks(ctx context.Context, via, node string) (int, error)
+	// Remove has the swarm forget one; none is success.
+	Remove(ctx context.Context, via, node string) error
+}
+
 // Authorities makes tickets and knows whom engines let in.
 type Authorities interface {
 	// IssueTicket makes a single-use ticket and the right to enroll for a subject; older tickets of it are void. Zero means that
@@ -68,6 +94,12 @@ type Authorities interface {
 	ControlCA() []byte
 	// EngineCA returns the certificates (PEM) of an engine authority.
 	EngineCA(ctx context.Context, authority string) ([]byte, error)
+	// ImportEngine takes up an engine authority (PEM) and returns its name; key is nil where it is lost. It may be repeated.
+	ImportEngine(ctx context.Context, certificate, key []byte) (name string, err error)
+	// EngineKey returns the private key (PEM) of an engine authority; nil where it is lost.
+	EngineKey(ctx context.Context, authority string) ([]byte, error)
+	// Issues reports whether an engine authority can sign, and will not end within a time.
+	Issues(ctx context.Context, authority string, within time.Duration) (bool, error)
 	// Ends returns when the control authority and an engine authority end, each zero where that is not known. It asks nobody.
 	Ends(authority string) (control, engine time.Time)
 	// Revoke takes a subject's right away; a subject without any is success.

@@ -36,6 +36,10 @@ func (c codec) encode(m *Machine) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	brought, err := c.encodeImport(key, m.Import)
+	if err != nil {
+		return nil, err
+	}
 	state, err := c.seal(key, m.Status.ProviderState)
 	if err != nil {
 		return nil, err
@@ -55,6 +59,7 @@ func (c codec) encode(m *Machine) ([]byte, error) {
 	record := &recordv1.Machine{
 		Uid: m.UID, Name: m.Name, Generation: m.Generation, CreateTime: timestamppb.New(m.Created),
 		Spec: spec, Status: status, SealedSshKey: sealedKey, SealedBootTicket: ticket, Requests: m.requests.Encode(), Labels: m.Labels,
+		Import: brought,
 	}
 	return proto.Marshal(record)
 }
@@ -89,10 +94,14 @@ func (c codec) decode(item store.Item, open bool) (*Machine, error) {
 		}
 		m.Spec.Options[o.GetName()] = option
 	}
+	m.Import = decodeImport(record.GetImport())
 	if !open {
 		return m, nil
 	}
-	var err error
+	err := c.openImport(item.Key, record.GetImport(), m.Import)
+	if err != nil {
+		return nil, err
+	}
 	if m.SSHKey, err = c.open(item.Key, record.GetSealedSshKey()); err != nil {
 		return nil, err
 	}
@@ -130,8 +139,8 @@ func encodeSpec(s Spec) *recordv1.MachineSpec {
 		Restart: s.Restart, Provision: s.Provision, Upgrade: s.Upgrade, RegenerateCerts: s.Regenerate, Retry: s.Retry,
 		TlsSans: s.TLSSANs, SshAuthorizedKeys: s.AuthorizedKeys,
 		WaitSsh: durationpb.New(s.Waits.SSH), WaitInstall: durationpb.New(s.Waits.Install), WaitAgent: durationpb.New(s.Waits.Agent),
-		Deleted: s.Deleted, DeleteForce: s.DeleteForce, DeletePersist: s.DeletePersist, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
-		Link: string(s.Link), WaitBoot: durationpb.New(s.Waits.Boot),
+		Deleted: s.Deleted, DeleteForce: s.DeleteForce, DeletePersist: s.DeletePersist, DeleteAbandon: s.DeleteAbandon, DeleteRelease: s.DeleteRelease, PurgeEngine: s.PurgeEngine, Rollback: s.Rollback, Credential: s.Credential,
+		Link: string(s.Link), WaitBoot: durationpb.New(s.Waits.Boot), Swarm: encodeSwarm(s.Swarm), DrainTimeout: durationpb.New(s.Drain),
 	}
 }
 
@@ -151,7 +160,7 @@ func decodeSpec(r *recordv1.MachineSpec) Spec {
 		Waits: Waits{
 			SSH: r.GetWaitSsh().AsDuration(), Install: r.GetWaitInstall().AsDuration(), Agent: r.GetWaitAgent().AsDuration(), Boot: r.GetWaitBoot().AsDuration(),
 		},
-		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), DeletePersist: r.GetDeletePersist(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
-		Link: host.Link(r.GetLink()),
+		Deleted: r.GetDeleted(), DeleteForce: r.GetDeleteForce(), DeletePersist: r.GetDeletePersist(), DeleteAbandon: r.GetDeleteAbandon(), DeleteRelease: r.GetDeleteRelease(), PurgeEngine: r.GetPurgeEngine(), Rollback: r.GetRollback(), Credential: r.GetCredential(),
+		Link: host.Link(r.GetLink()), Swarm: decodeSwarm(r.GetSwarm()), Drain: r.GetDrainTimeout().AsDuration(),
 	}
 }

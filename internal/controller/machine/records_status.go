@@ -26,7 +26,12 @@ func encodeStatus(s Status) *recordv1.MachineStatus {
 		},
 		Authority: s.Authority, AgentVersion: s.AgentVersion, ControllerEndpoints: s.Endpoints,
 		DoneRestart: s.DoneRestart, DoneProvision: s.DoneProvision, AppliedDigest: s.AppliedDigest, HostGone: s.HostGone,
-		Link: string(s.Link), BootWritten: s.BootWritten,
+		Link: string(s.Link), BootWritten: s.BootWritten, Agentless: s.Agentless,
+	}
+	if s.Swarm != (SwarmStatus{}) {
+		record.Swarm = &recordv1.SwarmStatus{
+			Id: s.Swarm.ID, NodeId: s.Swarm.Node, Manager: s.Swarm.Manager, DrainTime: timestamp(s.Swarm.Draining), Drained: s.Swarm.Drained,
+		}
 	}
 	if f := s.Failure; f != nil {
 		record.Failure = &recordv1.Failure{
@@ -56,7 +61,11 @@ func decodeStatus(r *recordv1.MachineStatus) Status {
 		},
 		Authority: r.GetAuthority(), AgentVersion: r.GetAgentVersion(), Endpoints: r.GetControllerEndpoints(),
 		DoneRestart: r.GetDoneRestart(), DoneProvision: r.GetDoneProvision(), AppliedDigest: r.GetAppliedDigest(), HostGone: r.GetHostGone(),
-		Link: host.Way(r.GetLink()), BootWritten: r.GetBootWritten(),
+		Link: host.Way(r.GetLink()), BootWritten: r.GetBootWritten(), Agentless: r.GetAgentless(),
+		Swarm: SwarmStatus{
+			ID: r.GetSwarm().GetId(), Node: r.GetSwarm().GetNodeId(), Manager: r.GetSwarm().GetManager(),
+			Draining: moment(r.GetSwarm().GetDrainTime()), Drained: r.GetSwarm().GetDrained(),
+		},
 	}
 	if f := r.GetFailure(); f != nil {
 		status.Failure = &Failure{

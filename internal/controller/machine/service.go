@@ -26,6 +26,7 @@ type Config struct {
 	Bootstrap    Bootstrapper
 	Hosts        Hosts
 	Tunnels      Tunnels
+	Swarms       Swarms
 	Authorities  Authorities
 	Events       Events
 	Logger       hclog.Logger
@@ -49,7 +50,7 @@ type Service struct {
 	steps    map[string]context.CancelFunc // the step under way, by name
 	progress map[string]string             // what is waited for now, by name
 	settled  map[string]time.Time          // since when a host is known to have done what was asked, by uid
-	troubles map[string]string             // why the removal did not come to its end, by uid
+	troubles map[string]string             // why the removal or import did not come to its end, by uid
 	listed   map[string]*Machine           // by name, as List decoded it last
 	swept    time.Time                     // when sweepGone looked last
 	removed  request.Memory                // of orphans

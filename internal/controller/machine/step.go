@@ -29,7 +29,7 @@ type step func(ctx context.Context, m *Machine) (outcome, error)
 func (s *Service) stepOf(phase Phase) step {
 	return map[Phase]step{
 		Pending: s.pending, Creating: s.creating, Booting: s.booting, Joining: s.joining, Installing: s.installing,
-		Running: s.running, Stopping: s.stopping, Stopped: s.stopped, Starting: s.starting, Deleting: s.deleting,
+		Running: s.running, Stopping: s.stopping, Stopped: s.stopped, Starting: s.starting, Deleting: s.deleting, Importing: s.importing,
 	}[phase]
 }
 
@@ -87,7 +87,7 @@ func (s *Service) stepLoaded(ctx, stepCtx context.Context, m *Machine) (reconcil
 // has used up its time; any other parks the machine.
 func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr error) (reconcile.Result, error) {
 	from := m.Status.Phase
-	if from == Deleting && stepErr != nil {
+	if (from == Deleting || from == Importing) && stepErr != nil {
 		s.note(m, stepErr) // parked or not: somebody may ask for it again, and then be told what was known
 	}
 	switch {
@@ -119,6 +119,9 @@ func (s *Service) settle(ctx context.Context, m *Machine, out outcome, stepErr e
 		return s.rollback(ctx, m)
 	}
 	if m.Status.Phase != from {
+		if from == Importing {
+			s.note(m, nil)
+		}
 		s.config.Logger.Info("machine moved", "machine", m.Name, "uid", m.UID, "from", from, "to", m.Status.Phase)
 		s.emit(m, event.PhaseChanged, string(m.Status.Phase))
 		return reconcile.Result{Again: true}, nil
@@ -219,10 +222,14 @@ func (s *Service) report(m *Machine, line string) {
 	}
 }
 
-// note keeps why the removal does not come to its end.
+// note keeps why a removal or an import does not come to its end.
 func (s *Service) note(m *Machine, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.troubles, m.UID)
+		return
+	}
 	s.troubles[m.UID] = err.Error()
 }
 

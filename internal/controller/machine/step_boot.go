@@ -17,8 +17,8 @@ func (s *Service) booting(ctx context.Context, m *Machine) (outcome, error) {
 	if booter, joins := s.booter(m); joins {
 		return s.bootingByUserData(ctx, booter, m)
 	}
-	if m.Status.SSH.Address == "" {
-		// A host without a login has no room for an agent: power and address are all that there is.
+	if m.agentless() {
+		// Power and address are all that there is.
 		m.Status.ObservedGeneration = m.Generation
 		return outcome{next: Running}, nil
 	}
@@ -106,7 +106,7 @@ func (s *Service) Target(ctx context.Context, name string) (bootstrap.Target, er
 
 // target is how to log in to a machine's host.
 func (s *Service) target(ctx context.Context, m *Machine) (bootstrap.Target, error) {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return bootstrap.Target{}, err
 	}
@@ -119,7 +119,7 @@ func (s *Service) target(ctx context.Context, m *Machine) (bootstrap.Target, err
 			return bootstrap.Target{}, err
 		}
 	}
-	if holder, ok := d.(driver.Keyholder); ok {
+	if holder, ok := d.(driver.Keyholder); ok && (m.Import == nil || m.SSHKey == nil) {
 		told, err := s.driverMachine(ctx, m)
 		if err != nil {
 			return bootstrap.Target{}, err
@@ -129,7 +129,12 @@ func (s *Service) target(ctx context.Context, m *Machine) (bootstrap.Target, err
 		}
 		target.Authorize = m.Spec.AuthorizedKeys
 	}
-	target.Wait = s.remaining(m)
+	if m.Import != nil {
+		target.Adopted, target.OwnEngine = true, true // its Docker is there, and others may count on all of it
+	}
+	if m.Status.Phase != Importing { // which looks again and again
+		target.Wait = s.remaining(m)
+	}
 	return target, nil
 }
 

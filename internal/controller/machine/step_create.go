@@ -43,7 +43,7 @@ func (s *Service) pending(ctx context.Context, m *Machine) (outcome, error) {
 
 // creating has the driver make the host, or find the one that it made before a crash.
 func (s *Service) creating(ctx context.Context, m *Machine) (outcome, error) {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -68,13 +68,19 @@ func (s *Service) creating(ctx context.Context, m *Machine) (outcome, error) {
 // driverMachine is what drivers are told of a machine. The content of a stored credential is taken as it is now.
 func (s *Service) driverMachine(ctx context.Context, m *Machine) (driver.Machine, error) {
 	keys := append([]string(nil), m.Spec.AuthorizedKeys...)
-	if line, err := authorizedKey(m.SSHKey); err == nil {
-		keys = append(keys, line)
+	if m.Import == nil { // else its key is let in already
+		if line, err := authorizedKey(m.SSHKey); err == nil {
+			keys = append(keys, line)
+		}
+	}
+	var imported *driver.Imported
+	if i := m.Import; i != nil {
+		imported = &driver.Imported{Config: i.Config, StorePath: i.StorePath, Key: m.SSHKey}
 	}
 	options, err := s.withCredential(ctx, m.Spec.Driver, m.Spec.Options, m.Spec.Credential)
 	return driver.Machine{
 		ControllerID: s.config.ControllerID, UID: m.UID, Name: m.Name, Options: options,
-		PublicKeys: keys, State: m.Status.ProviderState, Progress: s.reporter(m),
+		PublicKeys: keys, State: m.Status.ProviderState, Imported: imported, Progress: s.reporter(m), Swarm: m.driverSwarm(),
 		Keep: func(state []byte) error {
 			m.Status.ProviderState = state
 			return s.save(context.WithoutCancel(ctx), m)

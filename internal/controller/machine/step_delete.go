@@ -20,7 +20,10 @@ const releaseLimit = 2 * time.Minute
 // from a crash has no agent any more that could give a host back twice. The record goes last, so that a crash before leaves
 // something to go on from.
 func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
-	if !m.Status.HostGone {
+	if !m.Status.HostGone && !m.Spec.DeleteAbandon {
+		if left, out, err := s.leave(ctx, m); err != nil || !left {
+			return out, err
+		}
 		if err := s.deleteHost(ctx, m); err != nil {
 			if !m.Spec.DeleteForce {
 				return outcome{}, err
@@ -48,13 +51,18 @@ func (s *Service) deleting(ctx context.Context, m *Machine) (outcome, error) {
 }
 
 func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return err
 	}
+	_, adopts := d.(driver.Adopter)
+	if m.Spec.DeleteRelease {
+		s.report(m, "Giving the host back...")
+		return s.release(ctx, m)
+	}
 	s.report(m, "Removing the host...")
-	if adopter, ok := d.(driver.Adopter); ok {
-		if err := s.release(ctx, adopter, m); err != nil {
+	if adopts {
+		if err := s.release(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -68,14 +76,15 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 // release gives an adopted host back: over SSH where somebody has a key, the caller with a lent ssh-agent too, because then
 // it is certain that nothing is left. Else, also where the host lets nobody in or shows another key than the pinned one,
 // through its agent, if one is connected: who that is was proven otherwise.
-func (s *Service) release(ctx context.Context, adopter driver.Adopter, m *Machine) error {
-	if m.Status.SSH.Address == "" {
+func (s *Service) release(ctx context.Context, m *Machine) error {
+	if m.agentless() {
 		return nil // it was never touched
 	}
-	target, err := s.adoptedTarget(ctx, adopter, m)
+	target, err := s.target(ctx, m)
 	if err != nil {
 		return err
 	}
+	target.Wait = 0
 	ctx, cancel := context.WithTimeout(ctx, releaseLimit)
 	defer cancel()
 	observed, _ := s.config.Hosts.Observed(m.UID)

@@ -31,8 +31,12 @@ func (s *Service) installing(ctx context.Context, m *Machine) (outcome, error) {
 			s.report(m, "Checking connection to Docker...")
 			return outcome{after: starting}, nil
 		}
-		s.settledSince(m, false)
+		// Here, so that it is known also while the swarm is waited for.
 		s.learnHost(m, observed)
+		if attached, out, err := s.attach(ctx, m); !attached {
+			return out, err
+		}
+		s.settledSince(m, false)
 		m.reached()
 		return outcome{next: Running}, nil
 	case observed.Connected && applied.Digest == wish.Desired.Digest() && !passing(applied.Failure):
@@ -88,6 +92,9 @@ func (s *Service) installTimeout(m *Machine, observed host.Observed) error {
 
 // wish is what the host shall be, made of spec and status alone, so that it is the same after a restart.
 func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) {
+	if err := s.leaveAuthority(ctx, m); err != nil {
+		return agentlink.Wish{}, err
+	}
 	ca, err := s.config.Authorities.EngineCA(ctx, m.Status.Authority)
 	if err != nil {
 		return agentlink.Wish{}, err
@@ -95,6 +102,7 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 	engine := m.Spec.Engine
 	engine.Labels = append(slices.Clone(engine.Labels), "provider="+m.Spec.Driver)
 	engine.Upgrade, engine.Provision = m.Spec.Upgrade, m.Spec.Provision
+	engine.SwarmMember = m.Spec.Swarm != nil
 	engine.RepositoryReachable = asksRepository(m) && s.repository()
 	endpoints := m.Status.Endpoints
 	switch {
@@ -103,13 +111,13 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 	case len(s.config.Advertise) > 0: // the controller may have moved since the host was told
 		endpoints = s.config.Advertise
 	}
+	front := host.Front{Port: m.EnginePort(), SANs: sans(m), ClientCA: ca, Rotation: m.Spec.Regenerate, SwarmPort: m.SwarmPort()}
+	if m.keepsPair() {
+		front.Certificate, front.Key = m.Import.ServerCertificate, host.Secret(m.Import.ServerKey)
+	}
 	return agentlink.Wish{
 		Name: m.Name, Authority: m.Status.Authority, Endpoints: endpoints,
-		Desired: host.Desired{
-			Generation: m.Generation,
-			Engine:     engine,
-			Front:      host.Front{Port: m.EnginePort(), SANs: sans(m), ClientCA: ca, Rotation: m.Spec.Regenerate},
-		},
+		Desired: host.Desired{Generation: m.Generation, Engine: engine, Front: front},
 	}, nil
 }
 

@@ -20,7 +20,12 @@ func (s *Service) stopping(ctx context.Context, m *Machine) (outcome, error) {
 	default:
 		return outcome{next: Starting}, nil
 	}
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	if !m.Spec.Force {
+		if done, out := s.drain(ctx, m); !done {
+			return out, nil
+		}
+	}
+	d, err := s.driver(m)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -51,7 +56,7 @@ func (s *Service) stopped(_ context.Context, m *Machine) (outcome, error) {
 // starting has the driver power the host on, or reboot it, and waits for its agent. The address may be another one then;
 // installing has the certificate follow it.
 func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -65,7 +70,7 @@ func (s *Service) starting(ctx context.Context, m *Machine) (outcome, error) {
 	}
 	m.learnInstance(instance)
 	m.Status.Power = driver.Running
-	if m.Status.SSH.Address == "" || m.Status.AppliedDigest == "" {
+	if m.agentless() || m.Status.AppliedDigest == "" {
 		// It has no login, or was stopped before it was ever ready.
 		return outcome{next: Booting}, nil
 	}

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"context"
-	"fmt"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
@@ -18,7 +17,7 @@ func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 			m.Status.Host.BootID = observed.Facts.BootID
 		}
 		return outcome{next: Starting}, nil
-	case m.Status.SSH.Address == "":
+	case m.agentless():
 		return s.runningAgentless(ctx, m)
 	case observed.Connected && (m.bootedAnew(observed) || m.Address() == ""):
 		if out, err := s.runningAgain(ctx, m, observed); err != nil || out.after > 0 {
@@ -34,7 +33,8 @@ func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 		return s.runningUnseen(ctx, m, observed)
 	}
 	m.Status.Power = driver.Running // whatever the provider said while the agent was away
-	if wish.Desired.Digest() != m.Status.AppliedDigest {
+	if wish.Desired.Digest() != m.Status.AppliedDigest || m.outside() ||
+		m.Spec.Swarm != nil && m.Spec.Provision > m.Status.DoneProvision {
 		return outcome{next: Installing}, nil
 	}
 	m.reached()
@@ -79,8 +79,7 @@ func (s *Service) runningUnseen(ctx context.Context, m *Machine, observed host.O
 	instance, err := s.inspect(ctx, m)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return outcome{}, fault.E("machine.running", fault.NotFound, m.Name, fmt.Errorf("the host of %q is gone at its provider", m.Name)).
-			WithHint(fmt.Sprintf("`mctl rm %s` removes what is left", m.Name))
+		return outcome{}, hostGone("machine.running", m)
 	case err != nil: // as often as it is asked; ls says that the agent is lost
 		s.config.Logger.Debug("inspect failed", "machine", m.Name, "error", err)
 	default:
@@ -107,7 +106,7 @@ func (s *Service) runningAgentless(ctx context.Context, m *Machine) (outcome, er
 }
 
 func (s *Service) inspect(ctx context.Context, m *Machine) (driver.Instance, error) {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return driver.Instance{}, err
 	}

@@ -45,7 +45,7 @@ func (s *Service) steer(m *Machine) time.Duration {
 // that way last, and where it has been lost for some seconds. A session that goes directly needs none.
 func (s *Service) needsTunnel(m *Machine, observed host.Observed, known bool) (needed bool, wait time.Duration) {
 	switch {
-	case m.Spec.Link == host.LinkDirect, m.Status.SSH.Address == "", m.Status.HostGone, !m.mayHaveAgent():
+	case m.Spec.Link == host.LinkDirect, m.agentless(), m.Status.HostGone, !m.mayHaveAgent():
 		return false, 0
 	case m.Spec.Link == host.LinkSSH:
 		return true, 0
@@ -78,7 +78,7 @@ func (m *Machine) mayHaveAgent() bool {
 		return powerState(m.Status.Power) == stateRunning
 	case Deleting: // one that is adopted gives itself back
 		return m.Status.AppliedDigest != "" && m.Status.Power != driver.Stopped
-	case Pending, Creating, Booting, Stopping, Stopped:
+	case Pending, Creating, Booting, Stopping, Stopped, Importing:
 	}
 	return false
 }

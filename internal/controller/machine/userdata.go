@@ -13,7 +13,7 @@ import (
 
 // booter returns the driver of a machine whose host joins by its user data; false for any other.
 func (s *Service) booter(m *Machine) (driver.UserDataBooter, bool) {
-	d, err := s.config.Drivers.Driver(m.Spec.Driver)
+	d, err := s.driver(m)
 	if err != nil {
 		return nil, false
 	}

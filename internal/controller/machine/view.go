@@ -65,6 +65,11 @@ func state(m *Machine) string {
 		return stateStopping
 	case Stopped:
 		return stateStopped
+	case Importing:
+		if m.Status.Power == driver.Unknown {
+			return stateError
+		}
+		return powerState(m.Status.Power)
 	case Pending, Creating, Starting:
 	}
 	return stateStarting
@@ -102,7 +107,11 @@ func (s *Service) expiries(m *Machine) []string {
 	front := m.Status.Front.CertificateExpiry
 	texts := []string{s.expiry("the engine authority "+m.Status.Authority, engine), s.expiry("the control authority", control)}
 	if texts[0] == "" || front.Before(engine) {
-		texts = append([]string{s.expiry("the engine's certificate", front)}, texts...)
+		own := s.expiry("the engine's certificate", front)
+		if own != "" && m.Import != nil && m.Status.Authority != DefaultAuthority {
+			own += ", and `mctl regenerate-certs " + m.Name + "` moves it to an authority of mctl's own"
+		}
+		texts = append([]string{own}, texts...)
 	}
 	return texts
 }
@@ -127,7 +136,13 @@ func (s *Service) trouble(m *Machine, view View) string {
 		defer s.mu.Unlock()
 		return s.troubles[m.UID]
 	}
-	if m.Status.Phase != Running || view.State != stateRunning || m.Status.SSH.Address == "" {
+	if m.Status.Phase == Importing {
+		return s.notTakenOver(m)
+	}
+	if m.Status.Phase == Running && m.Status.Agentless != "" {
+		return "no agent: " + m.Status.Agentless
+	}
+	if m.Status.Phase != Running || view.State != stateRunning || m.agentless() {
 		return ""
 	}
 	if !view.Observed.Connected {

@@ -35,6 +35,7 @@ type world struct {
 	hosts   *mailbox
 	rights  *authorities
 	tunnels *tunnels
+	swarms  *swarms
 	events  []event.Event
 	service *Service
 	mu      sync.Mutex
@@ -52,6 +53,7 @@ func newWorld(t *testing.T) *world {
 	w.hosts = &mailbox{wishes: map[string]agentlink.Wish{}, observed: map[string]host.Observed{}}
 	w.rights = &authorities{}
 	w.tunnels = &tunnels{kept: map[string]sshlink.State{}}
+	w.swarms = newSwarms()
 	w.restart()
 	return w
 }
@@ -63,7 +65,7 @@ func (w *world) restart() {
 	service, err := New(Config{
 		Store: w.store, Sealer: plainSealer{}, Bootstrap: w.ssh,
 		Drivers: table, Credentials: w.purse,
-		Hosts: w.hosts, Tunnels: w.tunnels, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
+		Hosts: w.hosts, Tunnels: w.tunnels, Swarms: w.swarms, Authorities: w.rights, Events: w, Logger: hclog.NewNullLogger(), Now: func() time.Time { return w.now },
 		ControllerID: "c1", ControlPort: 4000, Advertise: w.advertise, ProbeRepository: func(context.Context) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -411,6 +413,8 @@ type authorities struct {
 	life            time.Duration // of the last ticket
 	issued, revoked []string
 	err             error     // of Revoke
+	importErr       error     // of ImportEngine
+	keyless         bool      // an imported one, whose key is lost
 	control, engine time.Time // when they end
 }
 
@@ -421,6 +425,18 @@ func (a *authorities) IssueTicket(_ context.Context, subject string, life time.D
 func (a *authorities) ControlCA() []byte                                { return []byte("control CA") }
 func (a *authorities) Ends(string) (control, engine time.Time)          { return a.control, a.engine }
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
+func (a *authorities) ImportEngine(context.Context, []byte, []byte) (string, error) {
+	return "imported-1", a.importErr
+}
+func (a *authorities) EngineKey(context.Context, string) ([]byte, error) {
+	if a.keyless {
+		return nil, nil
+	}
+	return []byte("CA key"), nil
+}
+func (a *authorities) Issues(context.Context, string, time.Duration) (bool, error) {
+	return !a.keyless, nil
+}
 func (a *authorities) Revoke(_ context.Context, subject string) error {
 	a.revoked = append(a.revoked, subject)
 	return a.err

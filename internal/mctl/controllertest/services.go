@@ -103,6 +103,36 @@ func (c *Controller) CreateMachine(_ context.Context, r *controllerv1.CreateMach
 	return &controllerv1.CreateMachineResponse{Machine: m}, c.act("CreateMachine", m.GetName())
 }
 
+// ImportMachine takes note of a machine that runs at once; the same source once more is known.
+func (c *Controller) ImportMachine(_ context.Context, r *controllerv1.ImportMachineRequest) (*controllerv1.ImportMachineResponse, error) {
+	c.mu.Lock()
+	known, there := c.machines[r.GetName()]
+	c.mu.Unlock()
+	switch {
+	case there && known.GetStatus().GetImportSource() == r.GetSource():
+		return &controllerv1.ImportMachineResponse{Machine: known, Known: true}, nil
+	case there:
+		return nil, fault.New("controllertest", fault.Exists, r.GetName(), `Docker machine "`+r.GetName()+`" already exists`)
+	}
+	m := Running(r.GetName(), r.GetAddress())
+	m.Spec, m.Status.ImportSource = r.GetSpec(), r.GetSource()
+	c.Put(m)
+	return &controllerv1.ImportMachineResponse{Machine: m}, c.act("ImportMachine", m.GetName())
+}
+
+// ExportMachine knows no secrets but the machine's name.
+func (c *Controller) ExportMachine(_ context.Context, r *controllerv1.ExportMachineRequest) (*controllerv1.ExportMachineResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, err := c.find(r.GetName())
+	response := &controllerv1.ExportMachineResponse{Machine: m, AuthorityCertificate: []byte("authority")}
+	if r.GetWithSecrets() {
+		response.AuthorityKey, response.SshKey = []byte("authority's key"), []byte("key to "+r.GetName())
+		response.DriverConfig, response.StorePath = []byte(`{"Token":"hunter2","StorePath":"/old","SSHKeyPath":"/elsewhere/key"}`), "/old"
+	}
+	return response, err
+}
+
 func (c *Controller) DeleteMachine(_ context.Context, r *controllerv1.DeleteMachineRequest) (*controllerv1.DeleteMachineResponse, error) {
 	m, err := c.edit("DeleteMachine", r.GetName(), func(m *controllerv1.Machine) {
 		m.Spec.Deletion = &controllerv1.Deletion{

@@ -95,9 +95,6 @@ func run(ctx context.Context, env *cli.Env, command *cobra.Command, args []strin
 	case len(names) > 1:
 		return cli.Failf("Invalid command line. Found extra arguments %s", names[1:]).WithHint("one create makes one machine; a value with spaces needs quotes")
 	}
-	if err := refuseSwarm(flags); err != nil {
-		return err
-	}
 	if err := checkName(names[0]); err != nil {
 		return err
 	}

@@ -22,6 +22,12 @@ func complete(env *cli.Env) cli.Complete {
 	return func(command *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(command.Context(), completeLimit)
 		defer cancel()
+		if assigned, value, ok := strings.Cut(prefix, "="); ok && strings.TrimLeft(assigned, "-") == "swarm-discovery" {
+			return matching(managers(ctx, env), value, assigned+"="), cobra.ShellCompDirectiveNoFileComp
+		}
+		if last := len(args) - 1; last >= 0 && strings.TrimLeft(args[last], "-") == "swarm-discovery" {
+			return matching(managers(ctx, env), prefix, ""), cobra.ShellCompDirectiveNoFileComp
+		}
 		drivers := running(ctx, env)
 		if assigned, value, ok := strings.Cut(prefix, "="); ok && strings.TrimLeft(assigned, "-") == "driver" {
 			return matching(named(drivers), value, assigned+"="), cobra.ShellCompDirectiveNoFileComp
@@ -63,6 +69,25 @@ func running(ctx context.Context, env *cli.Env) []*controllerv1.Driver {
 		return nil
 	}
 	return response.GetDrivers()
+}
+
+// managers are the discovery URLs of those machines whose swarms can be joined.
+func managers(ctx context.Context, env *cli.Env) []string {
+	client, err := env.RunningClient(ctx)
+	if err != nil {
+		return nil
+	}
+	response, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{View: controllerv1.MachineView_MACHINE_VIEW_BASIC})
+	if err != nil {
+		return nil
+	}
+	var urls []string
+	for _, m := range response.GetMachines() {
+		if m.GetSpec().GetSwarm().GetMaster() || m.GetStatus().GetSwarm().GetManager() {
+			urls = append(urls, "mctl://"+m.GetName())
+		}
+	}
+	return urls
 }
 
 func named(drivers []*controllerv1.Driver) []string {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
@@ -318,22 +319,40 @@ func TestEngineFlagsBecomeTheWish(t *testing.T) {
 	}
 }
 
-func TestLegacySwarmIsRefusedWhereItIsAskedForAndNowhereElse(t *testing.T) {
-	for text, refused := range map[string]bool{
-		"--swarm": true, "-swarm-master": true, "--swarm-discovery token://x": true, "--swarm --swarm-master --swarm-discovery bad": true,
-		"--swarm=false": false, "--swarm-image x --swarm-opt a --swarm-join-opt b --swarm-host h --swarm-addr a --swarm-strategy s --swarm-experimental": false,
+func TestASwarmIsAskedForWhole(t *testing.T) {
+	for text, says := range map[string]string{
+		"--swarm": "--swarm needs --swarm-master or --swarm-discovery", "--swarm-discovery mctl://m1": "--swarm-discovery needs --swarm",
 	} {
 		c := newWorld(t)
 		env := c.Env()
 		out, err := call(t.Context(), env, append([]string{"--driver", "cloud", "web"}, strings.Fields(text)...)...)
-		if !refused && err != nil {
-			t.Errorf("%s: %v", text, err)
-		}
-		if refused && (err == nil || !strings.Contains(err.Error(), "asks for the legacy Swarm of Docker Machine") || strings.Contains(err.Error(), "\n") || env.Report("mctl create", err) != 2 || out != "") {
+		if err == nil || err.Error() != says || env.Report("mctl create", err) != 2 || out != "" || slices.Contains(c.Calls(), "CreateMachine") {
 			t.Errorf("%s: %q, %v", text, out, err)
 		}
-		if refused && slices.Contains(c.Calls(), "CreateMachine") {
-			t.Errorf("%s: it was asked for", text)
+	}
+	usual := &controllerv1.SwarmSpec{Host: "tcp://0.0.0.0:3376", Strategy: "spread", Image: "swarm:latest"}
+	for text, change := range map[string]func(*controllerv1.SwarmSpec){
+		"--swarm=false --swarm-image x --swarm-opt a --swarm-strategy s --swarm-experimental": nil,
+		"--swarm-master": func(s *controllerv1.SwarmSpec) { s.Master = true },
+		"--swarm --swarm-discovery mctl://m1 --swarm-opt manager": func(s *controllerv1.SwarmSpec) {
+			s.Discovery, s.Options = "mctl://m1", []string{"manager"}
+		},
+		"--swarm --swarm-master --swarm-image x --swarm-join-opt b --swarm-host tcp://:4 --swarm-addr a --swarm-strategy s --swarm-experimental": func(s *controllerv1.SwarmSpec) {
+			s.Master, s.Image, s.JoinOptions, s.Host, s.Address, s.Strategy, s.Experimental = true, "x", []string{"b"}, "tcp://:4", "a", "s", true
+		},
+	} {
+		flags := newFlags()
+		if err := flags.Parse(strings.Fields(text)); err != nil {
+			t.Fatal(err)
+		}
+		var want *controllerv1.SwarmSpec
+		if change != nil {
+			want = proto.CloneOf(usual)
+			change(want)
+		}
+		got, err := readSwarm(newWorld(t).Env(), flags)
+		if err != nil || !proto.Equal(got, want) {
+			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
 }
@@ -467,6 +486,28 @@ func TestPluginWhoseFlagsCollideWithOursIsRefused(t *testing.T) {
 		_, err := call(t.Context(), c.Env(), "--driver", "odd", "web")
 		if fault.ReasonOf(err) != fault.ReasonPrecheck || !strings.Contains(err.Error(), "has a flag --"+taken+", which mctl has itself") || fault.HintOf(err) == "" {
 			t.Errorf("%v, hint %q", err, fault.HintOf(err))
+		}
+	}
+}
+
+func TestADiscoveryIsCompletedByThoseThatCanBeJoined(t *testing.T) {
+	c := newWorld(t)
+	for name, machine := range map[string]func(*controllerv1.Machine){
+		"m1":    func(m *controllerv1.Machine) { m.Spec.Swarm = &controllerv1.SwarmSpec{Master: true} },
+		"m2":    func(m *controllerv1.Machine) { m.Status.Swarm = &controllerv1.SwarmStatus{Manager: true} },
+		"w1":    func(m *controllerv1.Machine) { m.Status.Swarm = &controllerv1.SwarmStatus{} },
+		"plain": func(*controllerv1.Machine) {},
+	} {
+		m := controllertest.Running(name, "10.0.0.1")
+		machine(m)
+		c.Put(m)
+	}
+	command := newCreate(c.Env())
+	command.SetContext(t.Context())
+	for _, words := range [][]string{{"--swarm", "--swarm-discovery", "mctl://m"}, {"--swarm", "--swarm-discovery=mctl://m"}} {
+		got, _ := complete(c.Env())(command, words[:len(words)-1], words[len(words)-1])
+		if lead := strings.TrimSuffix(words[len(words)-1], "mctl://m"); !slices.Equal(got, []string{lead + "mctl://m1", lead + "mctl://m2"}) {
+			t.Errorf("%q: %q", words, got)
 		}
 	}
 }

@@ -30,6 +30,7 @@ func newFlags() *pflag.FlagSet {
 	flags.StringArray("engine-label", nil, "Specify labels for the created engine")
 	flags.String("engine-storage-driver", "", "Specify a storage driver to use with the engine")
 	flags.StringArray("engine-env", nil, "Specify environment variables to set in the engine")
+	addSwarmFlags(flags)
 	flags.StringArray("tls-san", nil, "Support extra SANs for TLS certs")
 	flags.Duration("wait-ssh", 5*time.Minute, "How long the host may take until it can be logged in to")
 	flags.Duration("wait-install", 10*time.Minute, "How long the installation of Docker may take")
@@ -43,33 +44,11 @@ func newFlags() *pflag.FlagSet {
 	for name, variable := range map[string]string{
 		"driver": "MACHINE_DRIVER", "engine-install": "MCTL_ENGINE_INSTALL",
 		"engine-install-url": "MACHINE_DOCKER_INSTALL_URL", "engine-registry-mirror": "ENGINE_REGISTRY_MIRROR",
+		"swarm-image": "MACHINE_SWARM_IMAGE",
 	} {
 		argv.FromEnv(flags, name, variable)
 	}
-	// Legacy Swarm's flags are known so that those which ask for one are refused in a sentence. The others only ever said how
-	// a swarm should be.
-	for _, name := range []string{"swarm", "swarm-master", "swarm-experimental"} {
-		flags.Bool(name, false, "")
-	}
-	for _, name := range []string{"swarm-image", "swarm-discovery", "swarm-strategy", "swarm-host", "swarm-addr"} {
-		flags.String(name, "", "")
-	}
-	for _, name := range []string{"swarm-opt", "swarm-join-opt"} {
-		flags.StringArray(name, nil, "")
-	}
-	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = strings.HasPrefix(f.Name, "swarm") })
 	return flags
-}
-
-// refuseSwarm refuses the flags that ask for a legacy Swarm.
-func refuseSwarm(flags *pflag.FlagSet) error {
-	for _, name := range []string{"swarm", "swarm-master", "swarm-discovery"} {
-		if value := flags.Lookup(name).Value.String(); value != "false" && value != "" {
-			return cli.Usagef("--%s asks for the legacy Swarm of Docker Machine, which is not made any more", name).
-				WithHint("leave it out; `docker swarm init` on a machine makes a swarm of today")
-		}
-	}
-	return nil
 }
 
 // readSpec makes the wish of flags and environment.
@@ -100,6 +79,9 @@ func readSpec(env *cli.Env, flags *pflag.FlagSet, driver *controllerv1.Driver) (
 		"auto": controllerv1.LinkMode_LINK_MODE_AUTO, "direct": controllerv1.LinkMode_LINK_MODE_DIRECT, "ssh": controllerv1.LinkMode_LINK_MODE_SSH,
 	}[link]; !ok {
 		return nil, cli.Usagef("invalid value %q for flag -link: it is auto, direct or ssh", link).WithHint("leave it out for auto")
+	}
+	if spec.Swarm, err = readSwarm(env, flags); err != nil {
+		return nil, err
 	}
 	spec.Credential, _ = flags.GetString("credential")
 	if spec.DriverOptions, err = driverflags.Read(env, flags, driver, spec.GetCredential()); err != nil {

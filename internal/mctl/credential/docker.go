@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -25,6 +26,25 @@ const (
 	certFile = "cert.pem"
 	keyFile  = "key.pem"
 )
+
+// Material is a client's key and certificates, PEM; the key is PKCS #8.
+type Material struct{ CA, Certificate, Key []byte }
+
+// Bring keeps credentials of an authority that were issued elsewhere, unless there are others already.
+func (d Docker) Bring(authority string, m Material) error {
+	source := filepath.Join(d.Dir.Certs(), authority)
+	if d.valid(source) {
+		return nil
+	}
+	if err := os.MkdirAll(source, 0o700); err != nil {
+		return state.Trouble(source, err)
+	}
+	return errors.Join(
+		state.WriteFile(filepath.Join(source, keyFile), m.Key, 0o600),
+		state.WriteFile(filepath.Join(source, caFile), m.CA, 0o644),
+		state.WriteFile(filepath.Join(source, certFile), m.Certificate, 0o644),
+	)
+}
 
 // Signer signs requests, as controllerv1.AccessServiceClient does.
 type Signer func(ctx context.Context, machine string, csr []byte) (*controllerv1.IssueClientCertificateResponse, error)
@@ -51,7 +71,8 @@ func (d Docker) Ensure(ctx context.Context, m *controllerv1.Machine, force bool)
 	}
 	source := filepath.Join(d.Dir.Certs(), authority)
 	if force || !d.fresh(source) {
-		if err := d.issue(ctx, m.GetName(), source); err != nil {
+		err := d.issue(ctx, m.GetName(), source)
+		if err != nil && (fault.ReasonOf(err) != fault.ReasonNoKey || !d.valid(source)) {
 			return folder, err
 		}
 	}
@@ -69,12 +90,22 @@ func (d Docker) Ensure(ctx context.Context, m *controllerv1.Machine, force bool)
 
 // fresh reports whether the credentials in a folder belong together and have more than half of their life before them.
 func (d Docker) fresh(source string) bool {
+	return d.good(source, func(c *x509.Certificate) time.Time { return pki.RenewAt(c.NotBefore, c.NotAfter, 0.5) })
+}
+
+// valid reports whether they belong together and have not ended: nobody issues others where an authority's key is lost.
+func (d Docker) valid(source string) bool {
+	return d.good(source, func(c *x509.Certificate) time.Time { return c.NotAfter })
+}
+
+// good reports whether the credentials in a folder belong together, and it is before the time that until says.
+func (d Docker) good(source string, until func(*x509.Certificate) time.Time) bool {
 	text, err := os.ReadFile(filepath.Join(source, certFile))
 	if err != nil {
 		return false
 	}
 	chain, err := pki.DecodeCertificates(text)
-	if err != nil || !d.Now().Before(pki.RenewAt(chain[0].NotBefore, chain[0].NotAfter, 0.5)) {
+	if err != nil || !d.Now().Before(until(chain[0])) {
 		return false
 	}
 	key, err := readKey(filepath.Join(source, keyFile))

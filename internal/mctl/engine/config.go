@@ -34,12 +34,14 @@ func config(ctx context.Context, env *cli.Env, args []string, swarm bool, via tu
 	if err != nil {
 		return err
 	}
-	if swarm {
-		return errNoSwarm(m.GetName())
-	}
 	url, socket, err := Endpoint(ctx, env, m, via)
 	if err != nil {
 		return cli.Wrap(err, "Error running connection boilerplate: %w")
+	}
+	if swarm {
+		if url, socket, err = swarmEndpoint(m, url, socket); err != nil {
+			return err
+		}
 	}
 	if socket {
 		return socketConfig(ctx, env, m.GetName(), url)
@@ -53,6 +55,10 @@ func config(ctx context.Context, env *cli.Env, args []string, swarm bool, via tu
 			"Error running connection boilerplate: Error checking and/or regenerating the certs: There was an error validating certificates for host %q: %w\n"+ //nolint:staticcheck // docker-machine's words
 				"You can attempt to regenerate them using '%s regenerate-certs [name]'.",
 			strings.TrimPrefix(url, "tcp://"), unreached, env.App())).WithHint("`mctl status --output json " + m.GetName() + "` shows how the host is")
+	}
+	if swarm && Check(ctx, folder, url) != nil {
+		return fault.New("engine.config", fault.Unavailable, m.GetName(), "Connection to Swarm cannot be checked but the certs are valid. Maybe swarm is not started").
+			WithHint("`mctl provision " + m.GetName() + "` has the host look at that")
 	}
 	if env.JSON() {
 		return env.Result(map[string]string{

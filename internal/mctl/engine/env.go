@@ -6,8 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/tunnel"
+	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
 // Commands returns the commands about a machine's engine.
@@ -55,12 +57,14 @@ func setEnv(ctx context.Context, env *cli.Env, args []string, opts envOptions) e
 	if err != nil {
 		return err
 	}
-	if opts.swarm {
-		return errNoSwarm(m.GetName())
-	}
 	url, socket, err := Endpoint(ctx, env, m, opts.via)
 	if err != nil {
 		return cli.Wrap(err, "Error checking TLS connection: %w")
+	}
+	if opts.swarm {
+		if url, socket, err = swarmEndpoint(m, url, socket); err != nil {
+			return err
+		}
 	}
 	folder, err := env.WriteFiles(ctx, m, false)
 	if err != nil {
@@ -131,10 +135,21 @@ func proxyVariable(env *cli.Env) (name, value string) {
 	return "NO_PROXY", env.Getenv("NO_PROXY")
 }
 
-// errNoSwarm is docker-machine's sentence for a machine that is no legacy Swarm master, which none of ours is.
-func errNoSwarm(name string) error {
-	return cli.Failf("%q is not a swarm master. The --swarm flag is intended for use with swarm masters", name).
-		WithHint("leave --swarm out")
+// swarmEndpoint is where the docker CLI finds a manager's engine for its swarm. Through the agent there is one way for both.
+// Others than managers are refused in docker-machine's words.
+func swarmEndpoint(m *controllerv1.Machine, url string, socket bool) (string, bool, error) {
+	swarm := m.GetStatus().GetSwarm().GetUrl()
+	switch {
+	case swarm == "" && m.GetSpec().GetSwarm().GetMaster():
+		return "", false, fault.New("engine.swarm", fault.Precondition, m.GetName(), "the swarm of \""+m.GetName()+"\" is not made yet").
+			WithHint("`mctl wait " + m.GetName() + "` waits until it is")
+	case swarm == "":
+		return "", false, cli.Failf("%q is not a swarm master. The --swarm flag is intended for use with swarm masters", m.GetName()).
+			WithHint("leave --swarm out; `mctl ls` shows the masters in the column SWARM")
+	case socket:
+		return url, true, nil
+	}
+	return swarm, false, nil
 }
 
 // PrintEnv prints what a shell evaluates to use the machine that the arguments name, or, with unset, none.

@@ -114,7 +114,7 @@ func active(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	for _, m := range machines {
-		if isActive(env, m) {
+		if host, swarm := isActive(env, m); host || swarm {
 			if env.JSON() {
 				return env.Result(map[string]string{"name": m.GetName()})
 			}

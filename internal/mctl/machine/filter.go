@@ -48,7 +48,7 @@ func parseFilters(texts []string) (filter, error) {
 }
 
 func (f filter) matches(m *controllerv1.Machine) bool {
-	return len(f.swarm) == 0 && // there are no legacy Swarm masters
+	return anyFold(f.swarm, m.GetSpec().GetSwarm().GetMasterName()) &&
 		anyFold(f.drivers, state.DriverName(m.GetSpec())) && anyFold(f.states, m.GetStatus().GetState()) && f.matchesName(m) && f.matchesLabel(m)
 }
 

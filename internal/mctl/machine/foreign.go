@@ -51,7 +51,7 @@ func (f foreign) items(ctx context.Context, env *cli.Env) []Item {
 		}
 		items = append(items, Item{
 			Name: output.Line(name), DriverName: output.Line(driver), State: "Error", DockerVersion: "Unknown", Error: "not imported",
-			SwarmOptions: state.NewSwarmOptions(), EngineOptions: state.NewEngineOptions(nil),
+			SwarmOptions: state.NewSwarmOptions(nil), EngineOptions: state.NewEngineOptions(nil),
 		})
 	}
 	return items

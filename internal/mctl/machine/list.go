@@ -144,7 +144,7 @@ func itemOf(env *cli.Env, m *controllerv1.Machine, options bool) Item {
 		DockerVersion: "Unknown", Error: output.Line(status.GetError()),
 	}
 	if options {
-		item.SwarmOptions, item.EngineOptions = state.NewSwarmOptions(), state.NewEngineOptions(m.GetSpec().GetEngine())
+		item.SwarmOptions, item.EngineOptions = state.NewSwarmOptions(m.GetSpec().GetSwarm()), state.NewEngineOptions(m.GetSpec().GetEngine())
 	}
 	if url, err := engine.URL(m); err == nil {
 		item.URL = output.Line(url)
@@ -152,14 +152,23 @@ func itemOf(env *cli.Env, m *controllerv1.Machine, options bool) Item {
 			item.DockerVersion = "v" + output.Line(version)
 		}
 	}
-	if isActive(env, m) {
+	if item.Swarm = output.Line(m.GetSpec().GetSwarm().GetMasterName()); m.GetSpec().GetSwarm().GetMaster() {
+		item.Swarm += " (master)"
+	}
+	switch host, swarm := isActive(env, m); {
+	case swarm:
+		item.Active, item.ActiveSwarm = "* (swarm)", true
+	case host:
 		item.Active, item.ActiveHost = "*", true
 	}
 	return item
 }
 
-// isActive reports whether the caller's DOCKER_HOST is the machine's engine.
-func isActive(env *cli.Env, m *controllerv1.Machine) bool {
-	host := env.Getenv("DOCKER_HOST")
-	return host != "" && m.GetStatus().GetState() == "Running" && m.GetStatus().GetUrl() == host
+// isActive reports whether the caller's DOCKER_HOST is the machine's engine, or where a manager serves it for its swarm.
+func isActive(env *cli.Env, m *controllerv1.Machine) (host, swarm bool) {
+	url := env.Getenv("DOCKER_HOST")
+	if url == "" || m.GetStatus().GetState() != "Running" {
+		return false, false
+	}
+	return m.GetStatus().GetUrl() == url, m.GetStatus().GetSwarm().GetUrl() == url
 }

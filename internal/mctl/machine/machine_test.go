@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestFiltersKeepWhatTheyNamed(t *testing.T) {
 	m := controllertest.Running("web-1", "10.0.0.1")
-	m.Spec.Driver = "Generic"
+	m.Spec.Driver, m.Spec.Swarm = "Generic", &controllerv1.SwarmSpec{MasterName: "M1"}
 	m.Spec.Engine = &controllerv1.EngineSpec{Labels: []string{"tier=web", "bare", "a=b=c"}}
 	for filters, want := range map[string]bool{
 		"":                                  true,
@@ -43,11 +43,12 @@ func TestFiltersKeepWhatTheyNamed(t *testing.T) {
 		"label=bare":                        true,
 		"label=a=b=c":                       true,
 		"swarm=x":                           false,
+		"swarm=x swarm=m1":                  true,
 		"label=x=y label=tier=web driver=x": false,
 	} {
 		f, err := parseFilters(strings.Fields(filters))
 		if err != nil || f.matches(m) != want {
-			t.Errorf("%q: %v, %v", filters, f.matches(m), err)
+			t.Errorf("%q: not %t, %v", filters, want, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
@@ -29,7 +30,7 @@ const defaultWaitDelete = 2 * time.Minute
 
 type removeOptions struct {
 	force, yes, purge, forget bool
-	waitDelete                time.Duration
+	waitDelete, drain         time.Duration
 }
 
 func newRemove(env *cli.Env) *cobra.Command {
@@ -41,6 +42,9 @@ func newRemove(env *cli.Env) *cobra.Command {
 			if opts.waitDelete < 0 {
 				return cli.Usagef("invalid value %q for flag -wait-delete", opts.waitDelete).WithHint("give a time such as 90s or 5m; 0 does not wait")
 			}
+			if err := cli.CheckDrain(opts.drain); err != nil {
+				return err
+			}
 			return remove(command.Context(), env, cli.Unique(args), opts)
 		},
 	}
@@ -48,6 +52,7 @@ func newRemove(env *cli.Env) *cobra.Command {
 	flags.BoolVarP(&opts.force, "force", "f", false, "Remove even what the provider does not remove at once, by trying for as long as it takes; also implies an automatic yes (`-y`)")
 	flags.BoolVarP(&opts.yes, "yes", "y", false, "Assumes automatic yes to proceed with remove, without prompting further user confirmation")
 	flags.DurationVar(&opts.waitDelete, "wait-delete", defaultWaitDelete, "With --force: how long to wait until the machine is gone, before the controller is left to it")
+	cli.AddDrain(flags, &opts.drain)
 	flags.BoolVar(&opts.forget, "forget", false, "Forget the machine even if its host can't be removed; the command orphans finds what is left then")
 	flags.BoolVar(&opts.purge, "purge-engine", false, "On an adopted host, also remove a Docker that was installed for the machine, with its data")
 	return command
@@ -176,6 +181,7 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 	asked := env.Now()
 	response, err := client.Machines.DeleteMachine(ctx, &controllerv1.DeleteMachineRequest{
 		RequestId: cli.RequestID(), Name: name, Force: opts.forget, Persist: opts.force, PurgeEngine: opts.purge,
+		DrainTimeout: durationpb.New(opts.drain),
 	})
 	switch {
 	case fault.Is(err, fault.NotFound): // it went between two calls

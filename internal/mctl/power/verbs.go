@@ -3,8 +3,10 @@ package power
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
@@ -32,14 +34,20 @@ func newStart(env *cli.Env) *cobra.Command {
 }
 
 func newStop(env *cli.Env) *cobra.Command {
-	return &cobra.Command{
+	var drain time.Duration
+	command := &cobra.Command{
 		Use: "stop [arg...]", Short: "Stop a machine", Example: "mctl stop web db", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
+			if err := cli.CheckDrain(drain); err != nil {
+				return err
+			}
 			return batch(command.Context(), env, args, act{
-				check: notYet("Stopped", "stopped"), before: say("Stopping %q..."), ask: stop(false), after: end("Machine %q was stopped."),
+				check: notYet("Stopped", "stopped"), before: say("Stopping %q..."), ask: stop(false, drain), after: end("Machine %q was stopped."),
 			})
 		},
 	}
+	cli.AddDrain(command.Flags(), &drain)
+	return command
 }
 
 func newKill(env *cli.Env) *cobra.Command {
@@ -47,7 +55,7 @@ func newKill(env *cli.Env) *cobra.Command {
 		Use: "kill [arg...]", Short: "Kill a machine", Example: "mctl kill web", ValidArgsFunction: cli.CompleteMachines(env),
 		RunE: func(command *cobra.Command, args []string) error {
 			return batch(command.Context(), env, args, act{
-				check: notYet("Stopped", "stopped"), before: say("Killing %q..."), ask: stop(true), after: end("Machine %q was killed."),
+				check: notYet("Stopped", "stopped"), before: say("Killing %q..."), ask: stop(true, 0), after: end("Machine %q was killed."),
 			})
 		},
 	}
@@ -119,9 +127,9 @@ func newUpgrade(env *cli.Env) *cobra.Command {
 	}
 }
 
-func stop(force bool) func(context.Context, *dial.Client, string, string) (*controllerv1.Machine, error) {
+func stop(force bool, drain time.Duration) func(context.Context, *dial.Client, string, string) (*controllerv1.Machine, error) {
 	return func(ctx context.Context, c *dial.Client, id, name string) (*controllerv1.Machine, error) {
-		r, err := c.Machines.StopMachine(ctx, &controllerv1.StopMachineRequest{RequestId: id, Name: name, Force: force})
+		r, err := c.Machines.StopMachine(ctx, &controllerv1.StopMachineRequest{RequestId: id, Name: name, Force: force, DrainTimeout: durationpb.New(drain)})
 		return r.GetMachine(), err
 	}
 }

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -65,6 +66,9 @@ func driverView(m *controllerv1.Machine, d Dir, flags []*controllerv1.DriverFlag
 	view := Driver{
 		IPAddress: m.GetStatus().GetAddress(), MachineName: m.GetName(), SSHUser: ssh.GetUser(), SSHPort: ssh.GetPort(), StorePath: d.Root,
 		fields: fieldsOf(m.GetSpec(), flags),
+	}
+	if swarm := m.GetSpec().GetSwarm(); swarm != nil {
+		view.SwarmMaster, view.SwarmHost, view.SwarmDiscovery = swarm.GetMaster(), cmp.Or(swarm.GetHost(), swarmHost), swarm.GetDiscovery()
 	}
 	if folder.HasKey() {
 		view.SSHKeyPath = folder.Key()

@@ -126,6 +126,14 @@ func (f Folder) Claim(uid string) error {
 	return f.writeMark(Mark{UID: uid})
 }
 
+// Adopt makes a foreign folder that of the machine with a uid, and leaves all that is in it. May be repeated.
+func (f Folder) Adopt(uid string) error {
+	if !f.isLocal() {
+		return fault.New("state.Adopt", fault.Invalid, f.Name, fmt.Sprintf("%q can't name a machine's folder", f.Name))
+	}
+	return f.writeMark(Mark{UID: uid})
+}
+
 func (f Folder) writeMark(mark Mark) error {
 	text, err := json.Marshal(mark)
 	if err != nil {
@@ -227,8 +235,11 @@ func exists(path string) bool {
 // maxFile bounds what is read of a file that another program may have made: the largest config.json seen has about 4 kB.
 const maxFile = 1 << 20
 
-// readBounded reads a regular file. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
-// flags are more of open's, such as O_NOFOLLOW.
+// ReadBounded reads a regular file of another program's, up to a mebibyte. Anything else, such as a pipe that nobody writes into, is
+// an error and not waited for.
+func ReadBounded(path string) ([]byte, error) { return readBounded(path, 0) }
+
+// readBounded is ReadBounded with more of open's flags, such as O_NOFOLLOW.
 func readBounded(path string, flags int) ([]byte, error) {
 	file, err := openRegular(path, flags)
 	if err != nil {

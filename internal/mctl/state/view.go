@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"path/filepath"
 
@@ -47,7 +48,7 @@ type EngineOptions struct {
 	InstallURL       string
 }
 
-// SwarmOptions are those of legacy Swarm, which there is none of.
+// SwarmOptions are those of the machine's swarm.
 type SwarmOptions struct {
 	IsSwarm            bool
 	Address            string
@@ -74,10 +75,15 @@ func NewEngineOptions(engine *controllerv1.EngineSpec) *EngineOptions {
 	}
 }
 
-// NewSwarmOptions are docker-machine's for a machine that is in no swarm.
-func NewSwarmOptions() *SwarmOptions {
+// swarmHost is docker-machine's default for where a manager is served.
+const swarmHost = "tcp://0.0.0.0:3376"
+
+// NewSwarmOptions are docker-machine's for a wish; nil is a machine that is in no swarm.
+func NewSwarmOptions(swarm *controllerv1.SwarmSpec) *SwarmOptions {
 	return &SwarmOptions{
-		Host: "tcp://0.0.0.0:3376", Image: "swarm:latest", Strategy: "spread", ArbitraryFlags: []string{}, ArbitraryJoinFlags: []string{},
+		IsSwarm: swarm != nil, Agent: swarm != nil, Master: swarm.GetMaster(), Address: swarm.GetAddress(), Discovery: swarm.GetDiscovery(),
+		Host: cmp.Or(swarm.GetHost(), swarmHost), Image: cmp.Or(swarm.GetImage(), "swarm:latest"), Strategy: cmp.Or(swarm.GetStrategy(), "spread"),
+		ArbitraryFlags: list(swarm.GetOptions()), ArbitraryJoinFlags: list(swarm.GetJoinOptions()), IsExperimental: swarm.GetExperimental(),
 	}
 }
 
@@ -110,7 +116,7 @@ func ViewOf(m *controllerv1.Machine, d Dir, flags []*controllerv1.DriverFlag) Vi
 		Name:          m.GetName(),
 		HostOptions: HostOptions{
 			EngineOptions: *NewEngineOptions(spec.GetEngine()),
-			SwarmOptions:  *NewSwarmOptions(),
+			SwarmOptions:  *NewSwarmOptions(spec.GetSwarm()),
 			AuthOptions: AuthOptions{
 				CertDir: certs, CaCertPath: filepath.Join(certs, "ca.pem"), CaPrivateKeyPath: filepath.Join(certs, "ca-key.pem"),
 				ServerCertPath: folder.File("server.pem"), ServerKeyPath: folder.File("server-key.pem"),
@@ -157,7 +163,7 @@ func (f Folder) WriteView(view View) error {
 
 // ForeignDriver tells the driver of a foreign folder, as its config.json has it, or nothing.
 func (f Folder) ForeignDriver() string {
-	text, err := readBounded(f.File(configFile), 0)
+	text, err := ReadBounded(f.File(configFile))
 	if err != nil {
 		return ""
 	}

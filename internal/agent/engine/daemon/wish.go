@@ -47,7 +47,18 @@ func Wish(want host.Engine, notice func(string)) ([]Option, error) {
 		if err != nil {
 			return nil, err
 		}
+		if want.SwarmMember && o.Flag == "live-restore" {
+			if o.Value != "false" {
+				notice("live-restore is left out, since a swarm's member can't have it")
+			}
+			continue
+		}
 		options = append(options, o)
+	}
+	if want.SwarmMember { // whoever switched it on
+		if err := add("live-restore", "false"); err != nil {
+			return nil, err
+		}
 	}
 	// Refuses wrong values before anything is touched.
 	_, err := Translate(options, nil)

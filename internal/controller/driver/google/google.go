@@ -68,6 +68,7 @@ func (d *Driver) call(ctx context.Context, m driver.Machine) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.OpenSwarm(m.Swarm.Manager)
 	client, err := d.pool.Client(ctx, s.Place)
 	if err != nil {
 		return nil, err

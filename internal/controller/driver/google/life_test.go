@@ -283,6 +283,37 @@ func TestAnInstanceThatIsThereIsTakenOver(t *testing.T) {
 	}
 }
 
+func TestAnInstanceOfDockerMachinesIsTakenOverAsItIsAndNeverStarted(t *testing.T) {
+	s := newStub(t)
+	s.set(zone+"instances/old", object{
+		"status": "TERMINATED", "labels": map[string]any{"team": "a"}, "labelFingerprint": "0", "tags": object{"items": []string{"docker-machine"}, "fingerprint": "t"},
+		"metadata":          object{"fingerprint": "m", "items": []object{{"key": "ssh-keys", "value": "docker-user:ssh-rsa OLD"}}},
+		"networkInterfaces": []any{object{"networkIP": "10.0.0.9", "network": s.link("global/networks/default"), "accessConfigs": []any{object{}}}},
+	})
+	d, m := New(quick(t)), machineOn(t, s, "old", "google-use-existing", "true")
+	for range 2 {
+		found, err := d.Import(t.Context(), m)
+		if err != nil || found.Power != driver.Stopped {
+			t.Fatalf("%+v, %v", found, err)
+		}
+	}
+	got := fmt.Sprint(s.get(zone + "instances/old"))
+	for _, want := range []string{"team:a", "mctl-machine:uid-old", "docker-machine", "docker-user:ssh-rsa OLD", "status:TERMINATED"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("want %s in %s", want, got)
+		}
+	}
+	if found, err := d.Start(t.Context(), m); err != nil || found.Power != driver.Running {
+		t.Errorf("its power is ours: %+v, %v", found, err)
+	}
+	if _, err := d.Import(t.Context(), machineOn(t, s, "nope", "google-use-existing", "true")); !fault.Is(err, fault.NotFound) {
+		t.Errorf("one that is gone: %v", err)
+	}
+	if n := s.asked(func(r string) bool { return strings.HasPrefix(r, "POST ") && strings.HasSuffix(r, "/instances") }); n != 0 {
+		t.Errorf("%d instances were made", n)
+	}
+}
+
 func TestWhatSomebodyElseMadeIsNeverTouched(t *testing.T) {
 	s := newStub(t)
 	s.set(zone+"instances/web", object{"status": "RUNNING", "labels": map[string]any{"mctl-controller": "ffffffff", "mctl-machine": "uid-web"}})

@@ -382,10 +382,10 @@ func TestAListOfSecretsIsSealedAsOneSecretIs(t *testing.T) {
 		t.Errorf("%+v, %+v", tokens, tags)
 	}
 	options := driver.Options{"x-api-tokens": {Content: []byte("hunter2\x00swordfish")}}
-	if got := valuesOf("x", flags, options, nil); !slices.Equal(got["x-api-tokens"].([]string), []string{"hunter2", "swordfish"}) {
+	if got := valuesOf("x", driver.Swarm{}, flags, options, nil); !slices.Equal(got["x-api-tokens"].([]string), []string{"hunter2", "swordfish"}) {
 		t.Errorf("the plugin gets %v", got["x-api-tokens"])
 	}
-	if got := valuesOf("x", flags, nil, nil); !slices.Equal(got["x-api-tokens"].([]string), []string{"default"}) {
+	if got := valuesOf("x", driver.Swarm{}, flags, nil, nil); !slices.Equal(got["x-api-tokens"].([]string), []string{"default"}) {
 		t.Errorf("where none is given it gets %v", got["x-api-tokens"])
 	}
 	if said := secretsOf(schema, options).hide("no swordfish, no hunter2"); said != "no (redacted), no (redacted)" {

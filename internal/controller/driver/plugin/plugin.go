@@ -131,7 +131,7 @@ func (s *session) prepare(ctx context.Context, m driver.Machine) error {
 	if err != nil {
 		return s.trouble("upload", err)
 	}
-	values := valuesOf(s.d.plugin.name, s.d.flags, m.Options, files)
+	values := valuesOf(s.d.plugin.name, m.Swarm, s.d.flags, m.Options, files)
 	err = s.within(ctx, min(s.limit, quickLimit), "SetConfigFromFlags", func(ctx context.Context) error { return s.client.SetFlags(ctx, values) })
 	err = s.trouble("SetConfigFromFlags", err)
 	if fault.Is(err, fault.Precondition) {
@@ -147,6 +147,9 @@ func (d *Driver) Key(m driver.Machine) ([]byte, error) {
 	known, err := memory.Recall(m.State)
 	if err != nil {
 		return nil, err
+	}
+	if len(m.State) == 0 && m.Imported != nil {
+		known.Key = m.Imported.Key
 	}
 	if len(known.Key) == 0 {
 		return nil, fault.New("plugin.Key", fault.Precondition, m.Name, "the plugin "+d.plugin.label()+" names no SSH key for the host").

@@ -62,7 +62,7 @@ func (d *Driver) Delete(ctx context.Context, m driver.Machine) error {
 	if err != nil {
 		return err
 	}
-	if known.Begun {
+	if known = recall(m, dir, known); known.Begun {
 		if err := d.remove(ctx, m, dir, known); err != nil {
 			dir.Close()
 			return err
@@ -102,7 +102,7 @@ func (d *Driver) with(ctx context.Context, m driver.Machine, op string, act func
 	if err != nil {
 		return driver.Instance{}, err
 	}
-	if !known.Begun {
+	if !known.Begun && m.Imported == nil {
 		return driver.Instance{}, notThere(op, m.Name)
 	}
 	dir, err := folder.Open(d.plugins.config.ownFolders(), d.account, m.UID, m.Name)
@@ -110,6 +110,7 @@ func (d *Driver) with(ctx context.Context, m driver.Machine, op string, act func
 		return driver.Instance{}, err
 	}
 	defer dir.Close()
+	known = recall(m, dir, known)
 	s, err := d.open(ctx, dir, m)
 	if err != nil {
 		return driver.Instance{}, err

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -112,18 +113,18 @@ func flagOf(flag wire.Flag) driver.Flag {
 }
 
 // shared are the create flags of docker-machine that every driver reads, besides its own, as it sends them when nobody gives
-// any. Its swarm is not ours.
-func shared(name string) map[string]any {
+// any. A driver opens the swarm's port for a master, which every manager of ours is to it.
+func shared(name string, swarm driver.Swarm) map[string]any {
 	return map[string]any{
 		"driver": name, "engine-install-url": "https://get.docker.com", "engine-storage-driver": "",
-		"swarm": false, "swarm-master": false, "swarm-experimental": false, "swarm-addr": "", "swarm-discovery": "",
-		"swarm-host": "tcp://0.0.0.0:3376", "swarm-image": "swarm:latest", "swarm-strategy": "spread",
+		"swarm": swarm.Member, "swarm-master": swarm.Manager != 0, "swarm-experimental": false, "swarm-addr": "", "swarm-discovery": swarm.Discovery,
+		"swarm-host": cmp.Or(swarm.Host, "tcp://0.0.0.0:3376"), "swarm-image": "swarm:latest", "swarm-strategy": "spread",
 	}
 }
 
 // valuesOf gives every flag of a plugin its value. Files were uploaded to the paths given.
-func valuesOf(name string, flags []wire.Flag, options driver.Options, files map[string]string) map[string]any {
-	values := shared(name)
+func valuesOf(name string, swarm driver.Swarm, flags []wire.Flag, options driver.Options, files map[string]string) map[string]any {
+	values := shared(name, swarm)
 	for _, flag := range flags {
 		option, given := options[flag.String()]
 		value := flag.Default()

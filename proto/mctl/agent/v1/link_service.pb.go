@@ -678,7 +678,9 @@ type EngineDesired struct {
 	// Whether Docker's own repository answered the controller's question.
 	DockerRepositoryReachable bool `protobuf:"varint,11,opt,name=docker_repository_reachable,json=dockerRepositoryReachable,proto3" json:"docker_repository_reachable,omitempty"`
 	// never, live, now: whether a dockerd that has the front's port itself is restarted for it.
-	AdoptRestart  string `protobuf:"bytes,12,opt,name=adopt_restart,json=adoptRestart,proto3" json:"adopt_restart,omitempty"`
+	AdoptRestart string `protobuf:"bytes,12,opt,name=adopt_restart,json=adoptRestart,proto3" json:"adopt_restart,omitempty"`
+	// It is to be a swarm's member, whose engine can't have live-restore.
+	SwarmMember   bool `protobuf:"varint,13,opt,name=swarm_member,json=swarmMember,proto3" json:"swarm_member,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,6 +799,13 @@ func (x *EngineDesired) GetAdoptRestart() string {
 	return ""
 }
 
+func (x *EngineDesired) GetSwarmMember() bool {
+	if x != nil {
+		return x.SwarmMember
+	}
+	return false
+}
+
 // FrontDesired is how the engine shall be served.
 type FrontDesired struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -806,7 +815,12 @@ type FrontDesired struct {
 	// PEM, the authorities whose clients are let in.
 	ClientCa []byte `protobuf:"bytes,3,opt,name=client_ca,json=clientCa,proto3" json:"client_ca,omitempty"`
 	// Raised to ask for a new certificate.
-	Rotation      uint64 `protobuf:"varint,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	Rotation uint64 `protobuf:"varint,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	// PEM, leaf first: served in place of one that the agent asks for, until it ends. Its key is in server_key (PEM).
+	ServerCertificate []byte `protobuf:"bytes,5,opt,name=server_certificate,json=serverCertificate,proto3" json:"server_certificate,omitempty"`
+	ServerKey         []byte `protobuf:"bytes,6,opt,name=server_key,json=serverKey,proto3" json:"server_key,omitempty"`
+	// Another port to serve the engine at, for the swarm; zero for none.
+	SwarmPort     uint32 `protobuf:"varint,10,opt,name=swarm_port,json=swarmPort,proto3" json:"swarm_port,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -865,6 +879,27 @@ func (x *FrontDesired) GetClientCa() []byte {
 func (x *FrontDesired) GetRotation() uint64 {
 	if x != nil {
 		return x.Rotation
+	}
+	return 0
+}
+
+func (x *FrontDesired) GetServerCertificate() []byte {
+	if x != nil {
+		return x.ServerCertificate
+	}
+	return nil
+}
+
+func (x *FrontDesired) GetServerKey() []byte {
+	if x != nil {
+		return x.ServerKey
+	}
+	return nil
+}
+
+func (x *FrontDesired) GetSwarmPort() uint32 {
+	if x != nil {
+		return x.SwarmPort
 	}
 	return 0
 }
@@ -1617,7 +1652,7 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x124\n" +
 	"\x06engine\x18\x03 \x01(\v2\x1c.mctl.agent.v1.EngineDesiredR\x06engine\x121\n" +
 	"\x05front\x18\x04 \x01(\v2\x1b.mctl.agent.v1.FrontDesiredR\x05front\x120\n" +
-	"\arelease\x18\x05 \x01(\v2\x16.mctl.agent.v1.ReleaseR\arelease\"\xae\x03\n" +
+	"\arelease\x18\x05 \x01(\v2\x16.mctl.agent.v1.ReleaseR\arelease\"\xd1\x03\n" +
 	"\rEngineDesired\x12\x18\n" +
 	"\ainstall\x18\x01 \x01(\tR\ainstall\x12\x1f\n" +
 	"\vinstall_url\x18\x02 \x01(\tR\n" +
@@ -1632,12 +1667,19 @@ const file_mctl_agent_v1_link_service_proto_rawDesc = "" +
 	"\tprovision\x18\n" +
 	" \x01(\x04R\tprovision\x12>\n" +
 	"\x1bdocker_repository_reachable\x18\v \x01(\bR\x19dockerRepositoryReachable\x12#\n" +
-	"\radopt_restart\x18\f \x01(\tR\fadoptRestart\"o\n" +
+	"\radopt_restart\x18\f \x01(\tR\fadoptRestart\x12!\n" +
+	"\fswarm_member\x18\r \x01(\bR\vswarmMember\"\xdc\x01\n" +
 	"\fFrontDesired\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
 	"\x04sans\x18\x02 \x03(\tR\x04sans\x12\x1b\n" +
 	"\tclient_ca\x18\x03 \x01(\fR\bclientCa\x12\x1a\n" +
-	"\brotation\x18\x04 \x01(\x04R\brotation\",\n" +
+	"\brotation\x18\x04 \x01(\x04R\brotation\x12-\n" +
+	"\x12server_certificate\x18\x05 \x01(\fR\x11serverCertificate\x12\x1d\n" +
+	"\n" +
+	"server_key\x18\x06 \x01(\fR\tserverKey\x12\x1d\n" +
+	"\n" +
+	"swarm_port\x18\n" +
+	" \x01(\rR\tswarmPort\",\n" +
 	"\aRelease\x12!\n" +
 	"\fpurge_engine\x18\x01 \x01(\bR\vpurgeEngine\"\xf4\x01\n" +
 	"\aApplied\x12\x1e\n" +

@@ -264,6 +264,8 @@ const (
 	Phase_PHASE_STOPPED     Phase = 8
 	Phase_PHASE_STARTING    Phase = 9
 	Phase_PHASE_DELETING    Phase = 10
+	// It was imported, and its host is not taken over yet.
+	Phase_PHASE_IMPORTING Phase = 11
 )
 
 // Enum value maps for Phase.
@@ -280,6 +282,7 @@ var (
 		8:  "PHASE_STOPPED",
 		9:  "PHASE_STARTING",
 		10: "PHASE_DELETING",
+		11: "PHASE_IMPORTING",
 	}
 	Phase_value = map[string]int32{
 		"PHASE_UNSPECIFIED": 0,
@@ -293,6 +296,7 @@ var (
 		"PHASE_STOPPED":     8,
 		"PHASE_STARTING":    9,
 		"PHASE_DELETING":    10,
+		"PHASE_IMPORTING":   11,
 	}
 )
 
@@ -503,7 +507,12 @@ type MachineSpec struct {
 	// Name of a stored credential, in place of the driver's credential flag.
 	Credential string `protobuf:"bytes,12,opt,name=credential,proto3" json:"credential,omitempty"`
 	// Which way the agent's session goes. Unspecified means AUTO.
-	Link          LinkMode `protobuf:"varint,13,opt,name=link,proto3,enum=mctl.controller.v1.LinkMode" json:"link,omitempty"`
+	Link LinkMode `protobuf:"varint,13,opt,name=link,proto3,enum=mctl.controller.v1.LinkMode" json:"link,omitempty"`
+	// The swarm it is a member of; absent for none.
+	Swarm *SwarmSpec `protobuf:"bytes,14,opt,name=swarm,proto3" json:"swarm,omitempty"`
+	// With power STOPPED and without force, and for a deletion: how long a swarm's member may take to hand over its tasks. Absent
+	// means 60 s, zero that they are not waited for.
+	DrainTimeout  *durationpb.Duration `protobuf:"bytes,15,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -629,6 +638,146 @@ func (x *MachineSpec) GetLink() LinkMode {
 	return LinkMode_LINK_MODE_UNSPECIFIED
 }
 
+func (x *MachineSpec) GetSwarm() *SwarmSpec {
+	if x != nil {
+		return x.Swarm
+	}
+	return nil
+}
+
+func (x *MachineSpec) GetDrainTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.DrainTimeout
+	}
+	return nil
+}
+
+// SwarmSpec makes a machine's engine a member of a swarm: swarm mode, through the engines' own API.
+type SwarmSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The swarm is called after it. Without a discovery it makes the swarm; with one it joins as a manager.
+	Master bool `protobuf:"varint,1,opt,name=master,proto3" json:"master,omitempty"`
+	// mctl://MACHINE of a manager of the swarm to join.
+	Discovery string `protobuf:"bytes,2,opt,name=discovery,proto3" json:"discovery,omitempty"`
+	// tcp://0.0.0.0:PORT where a manager serves the engine once more, for the swarm. Empty means port 3376.
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// The IP address, with or without a port, that the other members find it at. Empty means the machine's own: a private one where
+	// it has any.
+	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	// "spread", which is also what empty means: swarm mode knows no other.
+	Strategy string `protobuf:"bytes,5,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// "manager" makes it a manager. Others are kept, since docker-machine kept them, and mean nothing.
+	Options     []string `protobuf:"bytes,6,rep,name=options,proto3" json:"options,omitempty"`
+	JoinOptions []string `protobuf:"bytes,7,rep,name=join_options,json=joinOptions,proto3" json:"join_options,omitempty"`
+	// Kept since docker-machine kept it: swarm mode needs no image.
+	Image        string `protobuf:"bytes,8,opt,name=image,proto3" json:"image,omitempty"`
+	Experimental bool   `protobuf:"varint,9,opt,name=experimental,proto3" json:"experimental,omitempty"`
+	// What the swarm is called: the machine that is its master, or was. Only ever answered.
+	MasterName    string `protobuf:"bytes,10,opt,name=master_name,json=masterName,proto3" json:"master_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmSpec) Reset() {
+	*x = SwarmSpec{}
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmSpec) ProtoMessage() {}
+
+func (x *SwarmSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmSpec.ProtoReflect.Descriptor instead.
+func (*SwarmSpec) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SwarmSpec) GetMaster() bool {
+	if x != nil {
+		return x.Master
+	}
+	return false
+}
+
+func (x *SwarmSpec) GetDiscovery() string {
+	if x != nil {
+		return x.Discovery
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetOptions() []string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *SwarmSpec) GetJoinOptions() []string {
+	if x != nil {
+		return x.JoinOptions
+	}
+	return nil
+}
+
+func (x *SwarmSpec) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetExperimental() bool {
+	if x != nil {
+		return x.Experimental
+	}
+	return false
+}
+
+func (x *SwarmSpec) GetMasterName() string {
+	if x != nil {
+		return x.MasterName
+	}
+	return ""
+}
+
 // Counters ask for an act that leaves no other trace in spec. Each is raised by its RPC.
 type Counters struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -643,7 +792,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[2]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +804,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[2]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +817,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{2}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Counters) GetRestart() uint64 {
@@ -714,14 +863,18 @@ type Deletion struct {
 	// On an adopted host, also remove a Docker that we installed, with its data.
 	PurgeEngine bool `protobuf:"varint,2,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
 	// Go on without end where the provider fails, instead of parking the machine.
-	Persist       bool `protobuf:"varint,3,opt,name=persist,proto3" json:"persist,omitempty"`
+	Persist bool `protobuf:"varint,3,opt,name=persist,proto3" json:"persist,omitempty"`
+	// Leave provider and host as they are.
+	Abandon bool `protobuf:"varint,4,opt,name=abandon,proto3" json:"abandon,omitempty"`
+	// Give the host back as docker-machine left it; whatever its provider made stays.
+	Release       bool `protobuf:"varint,5,opt,name=release,proto3" json:"release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[3]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +886,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[3]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +899,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{3}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Deletion) GetForce() bool {
@@ -770,6 +923,20 @@ func (x *Deletion) GetPersist() bool {
 	return false
 }
 
+func (x *Deletion) GetAbandon() bool {
+	if x != nil {
+		return x.Abandon
+	}
+	return false
+}
+
+func (x *Deletion) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
 // Waits bound what a creation waits for. Zero means the controller's default.
 type Waits struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -784,7 +951,7 @@ type Waits struct {
 
 func (x *Waits) Reset() {
 	*x = Waits{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[4]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +963,7 @@ func (x *Waits) String() string {
 func (*Waits) ProtoMessage() {}
 
 func (x *Waits) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[4]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +976,7 @@ func (x *Waits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Waits.ProtoReflect.Descriptor instead.
 func (*Waits) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{4}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Waits) GetSsh() *durationpb.Duration {
@@ -855,7 +1022,7 @@ type DriverOption struct {
 
 func (x *DriverOption) Reset() {
 	*x = DriverOption{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[5]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1034,7 @@ func (x *DriverOption) String() string {
 func (*DriverOption) ProtoMessage() {}
 
 func (x *DriverOption) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[5]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1047,7 @@ func (x *DriverOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriverOption.ProtoReflect.Descriptor instead.
 func (*DriverOption) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{5}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DriverOption) GetName() string {
@@ -929,7 +1096,7 @@ type EngineSpec struct {
 
 func (x *EngineSpec) Reset() {
 	*x = EngineSpec{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[6]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1108,7 @@ func (x *EngineSpec) String() string {
 func (*EngineSpec) ProtoMessage() {}
 
 func (x *EngineSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[6]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1121,7 @@ func (x *EngineSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineSpec.ProtoReflect.Descriptor instead.
 func (*EngineSpec) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{6}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EngineSpec) GetInstall() EngineInstall {
@@ -1052,15 +1219,21 @@ type MachineStatus struct {
 	// What the ERRORS column says: the failure, else what is wrong now. One sentence.
 	Error string `protobuf:"bytes,14,opt,name=error,proto3" json:"error,omitempty"`
 	// The engine authority that the machine's certificates come from.
-	Authority     string `protobuf:"bytes,15,opt,name=authority,proto3" json:"authority,omitempty"`
-	ProviderId    string `protobuf:"bytes,16,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	Authority  string `protobuf:"bytes,15,opt,name=authority,proto3" json:"authority,omitempty"`
+	ProviderId string `protobuf:"bytes,16,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	// Why the host has no agent and gets none; empty for any other. One sentence.
+	Agentless string `protobuf:"bytes,17,opt,name=agentless,proto3" json:"agentless,omitempty"`
+	// What it was imported from, as ImportMachine was told; empty for any other.
+	ImportSource string `protobuf:"bytes,18,opt,name=import_source,json=importSource,proto3" json:"import_source,omitempty"`
+	// Absent while it is in no swarm that we know of.
+	Swarm         *SwarmStatus `protobuf:"bytes,20,opt,name=swarm,proto3" json:"swarm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MachineStatus) Reset() {
 	*x = MachineStatus{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[7]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1245,7 @@ func (x *MachineStatus) String() string {
 func (*MachineStatus) ProtoMessage() {}
 
 func (x *MachineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[7]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1258,7 @@ func (x *MachineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineStatus.ProtoReflect.Descriptor instead.
 func (*MachineStatus) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{7}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MachineStatus) GetPhase() Phase {
@@ -1200,6 +1373,108 @@ func (x *MachineStatus) GetProviderId() string {
 	return ""
 }
 
+func (x *MachineStatus) GetAgentless() string {
+	if x != nil {
+		return x.Agentless
+	}
+	return ""
+}
+
+func (x *MachineStatus) GetImportSource() string {
+	if x != nil {
+		return x.ImportSource
+	}
+	return ""
+}
+
+func (x *MachineStatus) GetSwarm() *SwarmStatus {
+	if x != nil {
+		return x.Swarm
+	}
+	return nil
+}
+
+// SwarmStatus is a machine's place in its swarm.
+type SwarmStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The swarm's own id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The node's id in it.
+	NodeId  string `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Manager bool   `protobuf:"varint,3,opt,name=manager,proto3" json:"manager,omitempty"`
+	// tcp://ADDRESS:PORT where a manager serves the engine for the swarm; empty for others.
+	Url string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
+	// We drained it, and a start makes it active again.
+	Drained       bool `protobuf:"varint,5,opt,name=drained,proto3" json:"drained,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmStatus) Reset() {
+	*x = SwarmStatus{}
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmStatus) ProtoMessage() {}
+
+func (x *SwarmStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmStatus.ProtoReflect.Descriptor instead.
+func (*SwarmStatus) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SwarmStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SwarmStatus) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *SwarmStatus) GetManager() bool {
+	if x != nil {
+		return x.Manager
+	}
+	return false
+}
+
+func (x *SwarmStatus) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *SwarmStatus) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
 // Failure is why a machine is parked.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1214,7 +1489,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1501,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1514,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{8}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Failure) GetKind() string {
@@ -1284,7 +1559,7 @@ type SSHEndpoint struct {
 
 func (x *SSHEndpoint) Reset() {
 	*x = SSHEndpoint{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1571,7 @@ func (x *SSHEndpoint) String() string {
 func (*SSHEndpoint) ProtoMessage() {}
 
 func (x *SSHEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1584,7 @@ func (x *SSHEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SSHEndpoint.ProtoReflect.Descriptor instead.
 func (*SSHEndpoint) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{9}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SSHEndpoint) GetAddress() string {
@@ -1357,7 +1632,7 @@ type HostStatus struct {
 
 func (x *HostStatus) Reset() {
 	*x = HostStatus{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1644,7 @@ func (x *HostStatus) String() string {
 func (*HostStatus) ProtoMessage() {}
 
 func (x *HostStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1657,7 @@ func (x *HostStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostStatus.ProtoReflect.Descriptor instead.
 func (*HostStatus) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{10}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HostStatus) GetHostname() string {
@@ -1452,7 +1727,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1739,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1752,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{11}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EngineStatus) GetVersion() string {
@@ -1545,7 +1820,7 @@ type LinkStatus struct {
 
 func (x *LinkStatus) Reset() {
 	*x = LinkStatus{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1832,7 @@ func (x *LinkStatus) String() string {
 func (*LinkStatus) ProtoMessage() {}
 
 func (x *LinkStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1845,7 @@ func (x *LinkStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStatus.ProtoReflect.Descriptor instead.
 func (*LinkStatus) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{12}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LinkStatus) GetConnected() bool {
@@ -1623,7 +1898,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1910,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1923,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{13}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Health) GetTime() *timestamppb.Timestamp {
@@ -1754,7 +2029,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +2041,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +2054,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{14}
+	return file_mctl_controller_v1_machine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiskUsage) GetPath() string {
@@ -1822,7 +2097,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x06labels\x18\b \x03(\v2'.mctl.controller.v1.Machine.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd0\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x05\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2 .mctl.controller.v1.DriverOptionR\rdriverOptions\x126\n" +
@@ -1839,17 +2114,34 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\f \x01(\tR\n" +
 	"credential\x120\n" +
-	"\x04link\x18\r \x01(\x0e2\x1c.mctl.controller.v1.LinkModeR\x04link\"\x9d\x01\n" +
+	"\x04link\x18\r \x01(\x0e2\x1c.mctl.controller.v1.LinkModeR\x04link\x123\n" +
+	"\x05swarm\x18\x0e \x01(\v2\x1d.mctl.controller.v1.SwarmSpecR\x05swarm\x12>\n" +
+	"\rdrain_timeout\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"\xa3\x02\n" +
+	"\tSwarmSpec\x12\x16\n" +
+	"\x06master\x18\x01 \x01(\bR\x06master\x12\x1c\n" +
+	"\tdiscovery\x18\x02 \x01(\tR\tdiscovery\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x1a\n" +
+	"\bstrategy\x18\x05 \x01(\tR\bstrategy\x12\x18\n" +
+	"\aoptions\x18\x06 \x03(\tR\aoptions\x12!\n" +
+	"\fjoin_options\x18\a \x03(\tR\vjoinOptions\x12\x14\n" +
+	"\x05image\x18\b \x01(\tR\x05image\x12\"\n" +
+	"\fexperimental\x18\t \x01(\bR\fexperimental\x12\x1f\n" +
+	"\vmaster_name\x18\n" +
+	" \x01(\tR\n" +
+	"masterName\"\x9d\x01\n" +
 	"\bCounters\x12\x18\n" +
 	"\arestart\x18\x01 \x01(\x04R\arestart\x12\x1c\n" +
 	"\tprovision\x18\x02 \x01(\x04R\tprovision\x12\x18\n" +
 	"\aupgrade\x18\x03 \x01(\x04R\aupgrade\x12)\n" +
 	"\x10regenerate_certs\x18\x04 \x01(\x04R\x0fregenerateCerts\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\x04R\x05retry\"]\n" +
+	"\x05retry\x18\x05 \x01(\x04R\x05retry\"\x91\x01\n" +
 	"\bDeletion\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12!\n" +
 	"\fpurge_engine\x18\x02 \x01(\bR\vpurgeEngine\x12\x18\n" +
-	"\apersist\x18\x03 \x01(\bR\apersist\"\xc9\x01\n" +
+	"\apersist\x18\x03 \x01(\bR\apersist\x12\x18\n" +
+	"\aabandon\x18\x04 \x01(\bR\aabandon\x12\x18\n" +
+	"\arelease\x18\x05 \x01(\bR\arelease\"\xc9\x01\n" +
 	"\x05Waits\x12+\n" +
 	"\x03ssh\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ssh\x123\n" +
 	"\ainstall\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\ainstall\x12/\n" +
@@ -1872,7 +2164,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
 	"\x04port\x18\t \x01(\rR\x04port\x12E\n" +
 	"\radopt_restart\x18\n" +
-	" \x01(\x0e2 .mctl.controller.v1.AdoptRestartR\fadoptRestart\"\x9f\x05\n" +
+	" \x01(\x0e2 .mctl.controller.v1.AdoptRestartR\fadoptRestart\"\x99\x06\n" +
 	"\rMachineStatus\x12/\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x19.mctl.controller.v1.PhaseR\x05phase\x129\n" +
 	"\n" +
@@ -1892,7 +2184,16 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\x05error\x18\x0e \x01(\tR\x05error\x12\x1c\n" +
 	"\tauthority\x18\x0f \x01(\tR\tauthority\x12\x1f\n" +
 	"\vprovider_id\x18\x10 \x01(\tR\n" +
-	"providerId\"{\n" +
+	"providerId\x12\x1c\n" +
+	"\tagentless\x18\x11 \x01(\tR\tagentless\x12#\n" +
+	"\rimport_source\x18\x12 \x01(\tR\fimportSource\x125\n" +
+	"\x05swarm\x18\x14 \x01(\v2\x1f.mctl.controller.v1.SwarmStatusR\x05swarm\"|\n" +
+	"\vSwarmStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x18\n" +
+	"\amanager\x18\x03 \x01(\bR\amanager\x12\x10\n" +
+	"\x03url\x18\x04 \x01(\tR\x03url\x12\x18\n" +
+	"\adrained\x18\x05 \x01(\bR\adrained\"{\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1969,7 +2270,7 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"PowerState\x12\x1b\n" +
 	"\x17POWER_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13POWER_STATE_RUNNING\x10\x01\x12\x17\n" +
-	"\x13POWER_STATE_STOPPED\x10\x02*\xe3\x01\n" +
+	"\x13POWER_STATE_STOPPED\x10\x02*\xf8\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_PENDING\x10\x01\x12\x12\n" +
@@ -1982,7 +2283,8 @@ const file_mctl_controller_v1_machine_proto_rawDesc = "" +
 	"\rPHASE_STOPPED\x10\b\x12\x12\n" +
 	"\x0ePHASE_STARTING\x10\t\x12\x12\n" +
 	"\x0ePHASE_DELETING\x10\n" +
-	"*J\n" +
+	"\x12\x13\n" +
+	"\x0fPHASE_IMPORTING\x10\v*J\n" +
 	"\aLinkWay\x12\x18\n" +
 	"\x14LINK_WAY_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fLINK_WAY_DIRECT\x10\x01\x12\x10\n" +
@@ -2002,7 +2304,7 @@ func file_mctl_controller_v1_machine_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_machine_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_mctl_controller_v1_machine_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_mctl_controller_v1_machine_proto_goTypes = []any{
 	(LinkMode)(0),                 // 0: mctl.controller.v1.LinkMode
 	(AdoptRestart)(0),             // 1: mctl.controller.v1.AdoptRestart
@@ -2012,62 +2314,67 @@ var file_mctl_controller_v1_machine_proto_goTypes = []any{
 	(LinkWay)(0),                  // 5: mctl.controller.v1.LinkWay
 	(*Machine)(nil),               // 6: mctl.controller.v1.Machine
 	(*MachineSpec)(nil),           // 7: mctl.controller.v1.MachineSpec
-	(*Counters)(nil),              // 8: mctl.controller.v1.Counters
-	(*Deletion)(nil),              // 9: mctl.controller.v1.Deletion
-	(*Waits)(nil),                 // 10: mctl.controller.v1.Waits
-	(*DriverOption)(nil),          // 11: mctl.controller.v1.DriverOption
-	(*EngineSpec)(nil),            // 12: mctl.controller.v1.EngineSpec
-	(*MachineStatus)(nil),         // 13: mctl.controller.v1.MachineStatus
-	(*Failure)(nil),               // 14: mctl.controller.v1.Failure
-	(*SSHEndpoint)(nil),           // 15: mctl.controller.v1.SSHEndpoint
-	(*HostStatus)(nil),            // 16: mctl.controller.v1.HostStatus
-	(*EngineStatus)(nil),          // 17: mctl.controller.v1.EngineStatus
-	(*LinkStatus)(nil),            // 18: mctl.controller.v1.LinkStatus
-	(*Health)(nil),                // 19: mctl.controller.v1.Health
-	(*DiskUsage)(nil),             // 20: mctl.controller.v1.DiskUsage
-	nil,                           // 21: mctl.controller.v1.Machine.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*SwarmSpec)(nil),             // 8: mctl.controller.v1.SwarmSpec
+	(*Counters)(nil),              // 9: mctl.controller.v1.Counters
+	(*Deletion)(nil),              // 10: mctl.controller.v1.Deletion
+	(*Waits)(nil),                 // 11: mctl.controller.v1.Waits
+	(*DriverOption)(nil),          // 12: mctl.controller.v1.DriverOption
+	(*EngineSpec)(nil),            // 13: mctl.controller.v1.EngineSpec
+	(*MachineStatus)(nil),         // 14: mctl.controller.v1.MachineStatus
+	(*SwarmStatus)(nil),           // 15: mctl.controller.v1.SwarmStatus
+	(*Failure)(nil),               // 16: mctl.controller.v1.Failure
+	(*SSHEndpoint)(nil),           // 17: mctl.controller.v1.SSHEndpoint
+	(*HostStatus)(nil),            // 18: mctl.controller.v1.HostStatus
+	(*EngineStatus)(nil),          // 19: mctl.controller.v1.EngineStatus
+	(*LinkStatus)(nil),            // 20: mctl.controller.v1.LinkStatus
+	(*Health)(nil),                // 21: mctl.controller.v1.Health
+	(*DiskUsage)(nil),             // 22: mctl.controller.v1.DiskUsage
+	nil,                           // 23: mctl.controller.v1.Machine.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_proto_depIdxs = []int32{
-	22, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	24, // 0: mctl.controller.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
 	7,  // 1: mctl.controller.v1.Machine.spec:type_name -> mctl.controller.v1.MachineSpec
-	13, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
-	21, // 3: mctl.controller.v1.Machine.labels:type_name -> mctl.controller.v1.Machine.LabelsEntry
-	11, // 4: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
-	12, // 5: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
+	14, // 2: mctl.controller.v1.Machine.status:type_name -> mctl.controller.v1.MachineStatus
+	23, // 3: mctl.controller.v1.Machine.labels:type_name -> mctl.controller.v1.Machine.LabelsEntry
+	12, // 4: mctl.controller.v1.MachineSpec.driver_options:type_name -> mctl.controller.v1.DriverOption
+	13, // 5: mctl.controller.v1.MachineSpec.engine:type_name -> mctl.controller.v1.EngineSpec
 	3,  // 6: mctl.controller.v1.MachineSpec.power:type_name -> mctl.controller.v1.PowerState
-	8,  // 7: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
-	10, // 8: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
-	9,  // 9: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
+	9,  // 7: mctl.controller.v1.MachineSpec.counters:type_name -> mctl.controller.v1.Counters
+	11, // 8: mctl.controller.v1.MachineSpec.waits:type_name -> mctl.controller.v1.Waits
+	10, // 9: mctl.controller.v1.MachineSpec.deletion:type_name -> mctl.controller.v1.Deletion
 	0,  // 10: mctl.controller.v1.MachineSpec.link:type_name -> mctl.controller.v1.LinkMode
-	23, // 11: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
-	23, // 12: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
-	23, // 13: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
-	23, // 14: mctl.controller.v1.Waits.boot:type_name -> google.protobuf.Duration
-	2,  // 15: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
-	1,  // 16: mctl.controller.v1.EngineSpec.adopt_restart:type_name -> mctl.controller.v1.AdoptRestart
-	4,  // 17: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
-	22, // 18: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	14, // 19: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
-	15, // 20: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
-	16, // 21: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
-	17, // 22: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
-	18, // 23: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
-	19, // 24: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
-	22, // 25: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	22, // 26: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	22, // 27: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
-	5,  // 28: mctl.controller.v1.LinkStatus.way:type_name -> mctl.controller.v1.LinkWay
-	22, // 29: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
-	20, // 30: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
-	23, // 31: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
-	23, // 32: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	8,  // 11: mctl.controller.v1.MachineSpec.swarm:type_name -> mctl.controller.v1.SwarmSpec
+	25, // 12: mctl.controller.v1.MachineSpec.drain_timeout:type_name -> google.protobuf.Duration
+	25, // 13: mctl.controller.v1.Waits.ssh:type_name -> google.protobuf.Duration
+	25, // 14: mctl.controller.v1.Waits.install:type_name -> google.protobuf.Duration
+	25, // 15: mctl.controller.v1.Waits.agent:type_name -> google.protobuf.Duration
+	25, // 16: mctl.controller.v1.Waits.boot:type_name -> google.protobuf.Duration
+	2,  // 17: mctl.controller.v1.EngineSpec.install:type_name -> mctl.controller.v1.EngineInstall
+	1,  // 18: mctl.controller.v1.EngineSpec.adopt_restart:type_name -> mctl.controller.v1.AdoptRestart
+	4,  // 19: mctl.controller.v1.MachineStatus.phase:type_name -> mctl.controller.v1.Phase
+	24, // 20: mctl.controller.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	16, // 21: mctl.controller.v1.MachineStatus.failure:type_name -> mctl.controller.v1.Failure
+	17, // 22: mctl.controller.v1.MachineStatus.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	18, // 23: mctl.controller.v1.MachineStatus.host:type_name -> mctl.controller.v1.HostStatus
+	19, // 24: mctl.controller.v1.MachineStatus.engine:type_name -> mctl.controller.v1.EngineStatus
+	20, // 25: mctl.controller.v1.MachineStatus.link:type_name -> mctl.controller.v1.LinkStatus
+	21, // 26: mctl.controller.v1.MachineStatus.health:type_name -> mctl.controller.v1.Health
+	15, // 27: mctl.controller.v1.MachineStatus.swarm:type_name -> mctl.controller.v1.SwarmStatus
+	24, // 28: mctl.controller.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	24, // 29: mctl.controller.v1.EngineStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	24, // 30: mctl.controller.v1.LinkStatus.time:type_name -> google.protobuf.Timestamp
+	5,  // 31: mctl.controller.v1.LinkStatus.way:type_name -> mctl.controller.v1.LinkWay
+	24, // 32: mctl.controller.v1.Health.time:type_name -> google.protobuf.Timestamp
+	22, // 33: mctl.controller.v1.Health.disks:type_name -> mctl.controller.v1.DiskUsage
+	25, // 34: mctl.controller.v1.Health.uptime:type_name -> google.protobuf.Duration
+	25, // 35: mctl.controller.v1.Health.engine_ping:type_name -> google.protobuf.Duration
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_proto_init() }
@@ -2081,7 +2388,7 @@ func file_mctl_controller_v1_machine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_proto_rawDesc), len(file_mctl_controller_v1_machine_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -28,8 +28,8 @@ type MachineView int32
 const (
 	// Means FULL.
 	MachineView_MACHINE_VIEW_UNSPECIFIED MachineView = 0
-	// What a list shows: name, uid, generation, driver, engine options; of the status phase, state, progress, error, address,
-	// url and the engine's version.
+	// What a list shows: name, uid, generation, driver, engine options, swarm; of the status phase, state, progress, error, address,
+	// url, the engine's version and the swarm.
 	MachineView_MACHINE_VIEW_BASIC MachineView = 1
 	// Everything.
 	MachineView_MACHINE_VIEW_FULL MachineView = 2
@@ -135,7 +135,7 @@ func (x WatchMachinesResponse_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WatchMachinesResponse_Type.Descriptor instead.
 func (WatchMachinesResponse_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25, 0}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{29, 0}
 }
 
 // GetMachineRequest names one machine.
@@ -478,6 +478,374 @@ func (x *CreateMachineResponse) GetPlan() []string {
 	return nil
 }
 
+// ImportMachineRequest is a machine of a docker-machine store, as the caller read it.
+type ImportMachineRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// As for CreateMachine.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Driver, its options, and the engine as it is. A driver that the controller does not have is taken note of all the same.
+	Spec *MachineSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Identifies what the machine was read from, such as a digest; 1 to 128 bytes.
+	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	// The driver's object of config.json, byte for byte, for a plugin. Never returned.
+	DriverConfig []byte `protobuf:"bytes,5,opt,name=driver_config,json=driverConfig,proto3" json:"driver_config,omitempty"`
+	// Where the store was whose paths are in driver_config.
+	StorePath string `protobuf:"bytes,6,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	// How to log in. Without an address nobody does.
+	Ssh *SSHEndpoint `protobuf:"bytes,7,opt,name=ssh,proto3" json:"ssh,omitempty"`
+	// Private key to log in with, OpenSSH or PEM. Never returned.
+	SshKey []byte `protobuf:"bytes,8,opt,name=ssh_key,json=sshKey,proto3" json:"ssh_key,omitempty"`
+	// The host's address for clients, as it was known last.
+	Address string `protobuf:"bytes,9,opt,name=address,proto3" json:"address,omitempty"`
+	// Certificate (PEM) of the authority that clients and engine have in common; empty for the controller's own.
+	AuthorityCertificate []byte `protobuf:"bytes,10,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
+	// Its private key (PEM, PKCS #8); empty where it is lost. Never returned.
+	AuthorityKey []byte `protobuf:"bytes,11,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
+	// The engine's certificate and key (PEM), which are served on where authority_key is lost. The key is never returned.
+	ServerCertificate []byte `protobuf:"bytes,12,opt,name=server_certificate,json=serverCertificate,proto3" json:"server_certificate,omitempty"`
+	ServerKey         []byte `protobuf:"bytes,13,opt,name=server_key,json=serverKey,proto3" json:"server_key,omitempty"`
+	// Why the host can have no agent; empty where that is to be tried. One sentence.
+	Agentless     string `protobuf:"bytes,14,opt,name=agentless,proto3" json:"agentless,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMachineRequest) Reset() {
+	*x = ImportMachineRequest{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMachineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMachineRequest) ProtoMessage() {}
+
+func (x *ImportMachineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMachineRequest.ProtoReflect.Descriptor instead.
+func (*ImportMachineRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ImportMachineRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetSpec() *MachineSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetDriverConfig() []byte {
+	if x != nil {
+		return x.DriverConfig
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetStorePath() string {
+	if x != nil {
+		return x.StorePath
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetSsh() *SSHEndpoint {
+	if x != nil {
+		return x.Ssh
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetSshKey() []byte {
+	if x != nil {
+		return x.SshKey
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ImportMachineRequest) GetAuthorityCertificate() []byte {
+	if x != nil {
+		return x.AuthorityCertificate
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetAuthorityKey() []byte {
+	if x != nil {
+		return x.AuthorityKey
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetServerCertificate() []byte {
+	if x != nil {
+		return x.ServerCertificate
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetServerKey() []byte {
+	if x != nil {
+		return x.ServerKey
+	}
+	return nil
+}
+
+func (x *ImportMachineRequest) GetAgentless() string {
+	if x != nil {
+		return x.Agentless
+	}
+	return ""
+}
+
+// ImportMachineResponse carries the stored record.
+type ImportMachineResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Machine *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	// It was imported before.
+	Known         bool `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportMachineResponse) Reset() {
+	*x = ImportMachineResponse{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportMachineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportMachineResponse) ProtoMessage() {}
+
+func (x *ImportMachineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportMachineResponse.ProtoReflect.Descriptor instead.
+func (*ImportMachineResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ImportMachineResponse) GetMachine() *Machine {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *ImportMachineResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+// ExportMachineRequest names the machine to export.
+type ExportMachineRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Return keys and the driver's object, too.
+	WithSecrets bool `protobuf:"varint,2,opt,name=with_secrets,json=withSecrets,proto3" json:"with_secrets,omitempty"`
+	// Say FAILED_PRECONDITION where DeleteMachine with release would.
+	ForRelease    bool `protobuf:"varint,3,opt,name=for_release,json=forRelease,proto3" json:"for_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportMachineRequest) Reset() {
+	*x = ExportMachineRequest{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportMachineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportMachineRequest) ProtoMessage() {}
+
+func (x *ExportMachineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportMachineRequest.ProtoReflect.Descriptor instead.
+func (*ExportMachineRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ExportMachineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExportMachineRequest) GetWithSecrets() bool {
+	if x != nil {
+		return x.WithSecrets
+	}
+	return false
+}
+
+func (x *ExportMachineRequest) GetForRelease() bool {
+	if x != nil {
+		return x.ForRelease
+	}
+	return false
+}
+
+// ExportMachineResponse is what a store has of it.
+type ExportMachineResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Machine *Machine               `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	// Certificate (PEM) of the authority that clients and engine have in common.
+	AuthorityCertificate []byte `protobuf:"bytes,2,opt,name=authority_certificate,json=authorityCertificate,proto3" json:"authority_certificate,omitempty"`
+	// With secrets: its private key (PEM); empty where it is lost.
+	AuthorityKey []byte `protobuf:"bytes,3,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
+	// With secrets: private key to log in with; empty where there is none.
+	SshKey []byte `protobuf:"bytes,4,opt,name=ssh_key,json=sshKey,proto3" json:"ssh_key,omitempty"`
+	// With secrets: the driver's object of config.json, for a machine that was imported.
+	DriverConfig []byte `protobuf:"bytes,5,opt,name=driver_config,json=driverConfig,proto3" json:"driver_config,omitempty"`
+	// Where the store was whose paths are in driver_config.
+	StorePath     string `protobuf:"bytes,6,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportMachineResponse) Reset() {
+	*x = ExportMachineResponse{}
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportMachineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportMachineResponse) ProtoMessage() {}
+
+func (x *ExportMachineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportMachineResponse.ProtoReflect.Descriptor instead.
+func (*ExportMachineResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ExportMachineResponse) GetMachine() *Machine {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetAuthorityCertificate() []byte {
+	if x != nil {
+		return x.AuthorityCertificate
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetAuthorityKey() []byte {
+	if x != nil {
+		return x.AuthorityKey
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetSshKey() []byte {
+	if x != nil {
+		return x.SshKey
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetDriverConfig() []byte {
+	if x != nil {
+		return x.DriverConfig
+	}
+	return nil
+}
+
+func (x *ExportMachineResponse) GetStorePath() string {
+	if x != nil {
+		return x.StorePath
+	}
+	return ""
+}
+
 // DeleteMachineRequest names the machine to remove.
 type DeleteMachineRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -488,14 +856,21 @@ type DeleteMachineRequest struct {
 	Force       bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	PurgeEngine bool `protobuf:"varint,5,opt,name=purge_engine,json=purgeEngine,proto3" json:"purge_engine,omitempty"`
 	// Where the provider fails, go on without end instead of parking the machine. A host that was adopted is given up then.
-	Persist       bool `protobuf:"varint,6,opt,name=persist,proto3" json:"persist,omitempty"`
+	Persist bool `protobuf:"varint,6,opt,name=persist,proto3" json:"persist,omitempty"`
+	// Forget the record alone: provider and host are not asked for anything, and stay as they are.
+	Abandon bool `protobuf:"varint,7,opt,name=abandon,proto3" json:"abandon,omitempty"`
+	// As for a stop.
+	DrainTimeout *durationpb.Duration `protobuf:"bytes,10,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
+	// Give the host back as docker-machine left it and forget the record; whatever its provider made stays. FAILED_PRECONDITION for a host
+	// that docker-machine did not make.
+	Release       bool `protobuf:"varint,8,opt,name=release,proto3" json:"release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteMachineRequest) Reset() {
 	*x = DeleteMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +882,7 @@ func (x *DeleteMachineRequest) String() string {
 func (*DeleteMachineRequest) ProtoMessage() {}
 
 func (x *DeleteMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[6]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +895,7 @@ func (x *DeleteMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMachineRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{6}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteMachineRequest) GetRequestId() string {
@@ -565,6 +940,27 @@ func (x *DeleteMachineRequest) GetPersist() bool {
 	return false
 }
 
+func (x *DeleteMachineRequest) GetAbandon() bool {
+	if x != nil {
+		return x.Abandon
+	}
+	return false
+}
+
+func (x *DeleteMachineRequest) GetDrainTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.DrainTimeout
+	}
+	return nil
+}
+
+func (x *DeleteMachineRequest) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
 // DeleteMachineResponse carries the record as it is now.
 type DeleteMachineResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -575,7 +971,7 @@ type DeleteMachineResponse struct {
 
 func (x *DeleteMachineResponse) Reset() {
 	*x = DeleteMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +983,7 @@ func (x *DeleteMachineResponse) String() string {
 func (*DeleteMachineResponse) ProtoMessage() {}
 
 func (x *DeleteMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[7]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +996,7 @@ func (x *DeleteMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMachineResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{7}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteMachineResponse) GetMachine() *Machine {
@@ -622,7 +1018,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +1030,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[8]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +1043,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{8}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StartMachineRequest) GetRequestId() string {
@@ -681,7 +1077,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +1089,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[9]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +1102,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{9}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StartMachineResponse) GetMachine() *Machine {
@@ -723,13 +1119,15 @@ type StopMachineRequest struct {
 	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	ResourceVersion string                 `protobuf:"bytes,3,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
 	Force           bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How long a swarm's member may take to hand over its tasks. Absent means 60 s, zero that they are not waited for.
+	DrainTimeout  *durationpb.Duration `protobuf:"bytes,5,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +1139,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[10]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +1152,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{10}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StopMachineRequest) GetRequestId() string {
@@ -785,6 +1183,13 @@ func (x *StopMachineRequest) GetForce() bool {
 	return false
 }
 
+func (x *StopMachineRequest) GetDrainTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.DrainTimeout
+	}
+	return nil
+}
+
 // StopMachineResponse carries the record as it is now.
 type StopMachineResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -795,7 +1200,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1212,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[11]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1225,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{11}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StopMachineResponse) GetMachine() *Machine {
@@ -842,7 +1247,7 @@ type RestartMachineRequest struct {
 
 func (x *RestartMachineRequest) Reset() {
 	*x = RestartMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +1259,7 @@ func (x *RestartMachineRequest) String() string {
 func (*RestartMachineRequest) ProtoMessage() {}
 
 func (x *RestartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[12]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1272,7 @@ func (x *RestartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachineRequest.ProtoReflect.Descriptor instead.
 func (*RestartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{12}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RestartMachineRequest) GetRequestId() string {
@@ -901,7 +1306,7 @@ type RestartMachineResponse struct {
 
 func (x *RestartMachineResponse) Reset() {
 	*x = RestartMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1318,7 @@ func (x *RestartMachineResponse) String() string {
 func (*RestartMachineResponse) ProtoMessage() {}
 
 func (x *RestartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[13]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1331,7 @@ func (x *RestartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartMachineResponse.ProtoReflect.Descriptor instead.
 func (*RestartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{13}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestartMachineResponse) GetMachine() *Machine {
@@ -948,7 +1353,7 @@ type ProvisionMachineRequest struct {
 
 func (x *ProvisionMachineRequest) Reset() {
 	*x = ProvisionMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1365,7 @@ func (x *ProvisionMachineRequest) String() string {
 func (*ProvisionMachineRequest) ProtoMessage() {}
 
 func (x *ProvisionMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[14]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1378,7 @@ func (x *ProvisionMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionMachineRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{14}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ProvisionMachineRequest) GetRequestId() string {
@@ -1007,7 +1412,7 @@ type ProvisionMachineResponse struct {
 
 func (x *ProvisionMachineResponse) Reset() {
 	*x = ProvisionMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1424,7 @@ func (x *ProvisionMachineResponse) String() string {
 func (*ProvisionMachineResponse) ProtoMessage() {}
 
 func (x *ProvisionMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[15]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1437,7 @@ func (x *ProvisionMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionMachineResponse.ProtoReflect.Descriptor instead.
 func (*ProvisionMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{15}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ProvisionMachineResponse) GetMachine() *Machine {
@@ -1054,7 +1459,7 @@ type UpgradeMachineRequest struct {
 
 func (x *UpgradeMachineRequest) Reset() {
 	*x = UpgradeMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1471,7 @@ func (x *UpgradeMachineRequest) String() string {
 func (*UpgradeMachineRequest) ProtoMessage() {}
 
 func (x *UpgradeMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[16]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1484,7 @@ func (x *UpgradeMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeMachineRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{16}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpgradeMachineRequest) GetRequestId() string {
@@ -1113,7 +1518,7 @@ type UpgradeMachineResponse struct {
 
 func (x *UpgradeMachineResponse) Reset() {
 	*x = UpgradeMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1530,7 @@ func (x *UpgradeMachineResponse) String() string {
 func (*UpgradeMachineResponse) ProtoMessage() {}
 
 func (x *UpgradeMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[17]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1543,7 @@ func (x *UpgradeMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeMachineResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{17}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpgradeMachineResponse) GetMachine() *Machine {
@@ -1160,7 +1565,7 @@ type RegenerateCertificatesRequest struct {
 
 func (x *RegenerateCertificatesRequest) Reset() {
 	*x = RegenerateCertificatesRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1577,7 @@ func (x *RegenerateCertificatesRequest) String() string {
 func (*RegenerateCertificatesRequest) ProtoMessage() {}
 
 func (x *RegenerateCertificatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[18]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1590,7 @@ func (x *RegenerateCertificatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegenerateCertificatesRequest.ProtoReflect.Descriptor instead.
 func (*RegenerateCertificatesRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{18}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RegenerateCertificatesRequest) GetRequestId() string {
@@ -1219,7 +1624,7 @@ type RegenerateCertificatesResponse struct {
 
 func (x *RegenerateCertificatesResponse) Reset() {
 	*x = RegenerateCertificatesResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1636,7 @@ func (x *RegenerateCertificatesResponse) String() string {
 func (*RegenerateCertificatesResponse) ProtoMessage() {}
 
 func (x *RegenerateCertificatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[19]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1649,7 @@ func (x *RegenerateCertificatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegenerateCertificatesResponse.ProtoReflect.Descriptor instead.
 func (*RegenerateCertificatesResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{19}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RegenerateCertificatesResponse) GetMachine() *Machine {
@@ -1266,7 +1671,7 @@ type RetryMachineRequest struct {
 
 func (x *RetryMachineRequest) Reset() {
 	*x = RetryMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1683,7 @@ func (x *RetryMachineRequest) String() string {
 func (*RetryMachineRequest) ProtoMessage() {}
 
 func (x *RetryMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[20]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1696,7 @@ func (x *RetryMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryMachineRequest.ProtoReflect.Descriptor instead.
 func (*RetryMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{20}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RetryMachineRequest) GetRequestId() string {
@@ -1325,7 +1730,7 @@ type RetryMachineResponse struct {
 
 func (x *RetryMachineResponse) Reset() {
 	*x = RetryMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1742,7 @@ func (x *RetryMachineResponse) String() string {
 func (*RetryMachineResponse) ProtoMessage() {}
 
 func (x *RetryMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[21]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1755,7 @@ func (x *RetryMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryMachineResponse.ProtoReflect.Descriptor instead.
 func (*RetryMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{21}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RetryMachineResponse) GetMachine() *Machine {
@@ -1374,7 +1779,7 @@ type UpdateLabelsRequest struct {
 
 func (x *UpdateLabelsRequest) Reset() {
 	*x = UpdateLabelsRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1791,7 @@ func (x *UpdateLabelsRequest) String() string {
 func (*UpdateLabelsRequest) ProtoMessage() {}
 
 func (x *UpdateLabelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[22]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1804,7 @@ func (x *UpdateLabelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateLabelsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateLabelsRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{22}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UpdateLabelsRequest) GetRequestId() string {
@@ -1440,7 +1845,7 @@ type UpdateLabelsResponse struct {
 
 func (x *UpdateLabelsResponse) Reset() {
 	*x = UpdateLabelsResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1857,7 @@ func (x *UpdateLabelsResponse) String() string {
 func (*UpdateLabelsResponse) ProtoMessage() {}
 
 func (x *UpdateLabelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[23]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1870,7 @@ func (x *UpdateLabelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateLabelsResponse.ProtoReflect.Descriptor instead.
 func (*UpdateLabelsResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{23}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UpdateLabelsResponse) GetMachine() *Machine {
@@ -1494,7 +1899,7 @@ type WatchMachinesRequest struct {
 
 func (x *WatchMachinesRequest) Reset() {
 	*x = WatchMachinesRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1911,7 @@ func (x *WatchMachinesRequest) String() string {
 func (*WatchMachinesRequest) ProtoMessage() {}
 
 func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[24]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1924,7 @@ func (x *WatchMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesRequest.ProtoReflect.Descriptor instead.
 func (*WatchMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{24}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchMachinesRequest) GetName() string {
@@ -1570,7 +1975,7 @@ type WatchMachinesResponse struct {
 
 func (x *WatchMachinesResponse) Reset() {
 	*x = WatchMachinesResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1987,7 @@ func (x *WatchMachinesResponse) String() string {
 func (*WatchMachinesResponse) ProtoMessage() {}
 
 func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[25]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +2000,7 @@ func (x *WatchMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchMachinesResponse.ProtoReflect.Descriptor instead.
 func (*WatchMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{25}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchMachinesResponse) GetType() WatchMachinesResponse_Type {
@@ -1635,7 +2040,7 @@ type WaitMachineRequest struct {
 
 func (x *WaitMachineRequest) Reset() {
 	*x = WaitMachineRequest{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +2052,7 @@ func (x *WaitMachineRequest) String() string {
 func (*WaitMachineRequest) ProtoMessage() {}
 
 func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[26]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +2065,7 @@ func (x *WaitMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineRequest.ProtoReflect.Descriptor instead.
 func (*WaitMachineRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{26}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WaitMachineRequest) GetName() string {
@@ -1701,7 +2106,7 @@ type WaitMachineResponse struct {
 
 func (x *WaitMachineResponse) Reset() {
 	*x = WaitMachineResponse{}
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +2118,7 @@ func (x *WaitMachineResponse) String() string {
 func (*WaitMachineResponse) ProtoMessage() {}
 
 func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[27]
+	mi := &file_mctl_controller_v1_machine_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +2131,7 @@ func (x *WaitMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitMachineResponse.ProtoReflect.Descriptor instead.
 func (*WaitMachineResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{27}
+	return file_mctl_controller_v1_machine_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WaitMachineResponse) GetMachine() *Machine {
@@ -1762,7 +2167,42 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"b\n" +
 	"\x15CreateMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x12\n" +
-	"\x04plan\x18\x02 \x03(\tR\x04plan\"\xc7\x01\n" +
+	"\x04plan\x18\x02 \x03(\tR\x04plan\"\x86\x04\n" +
+	"\x14ImportMachineRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1f.mctl.controller.v1.MachineSpecR\x04spec\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12#\n" +
+	"\rdriver_config\x18\x05 \x01(\fR\fdriverConfig\x12\x1d\n" +
+	"\n" +
+	"store_path\x18\x06 \x01(\tR\tstorePath\x121\n" +
+	"\x03ssh\x18\a \x01(\v2\x1f.mctl.controller.v1.SSHEndpointR\x03ssh\x12\x17\n" +
+	"\assh_key\x18\b \x01(\fR\x06sshKey\x12\x18\n" +
+	"\aaddress\x18\t \x01(\tR\aaddress\x123\n" +
+	"\x15authority_certificate\x18\n" +
+	" \x01(\fR\x14authorityCertificate\x12#\n" +
+	"\rauthority_key\x18\v \x01(\fR\fauthorityKey\x12-\n" +
+	"\x12server_certificate\x18\f \x01(\fR\x11serverCertificate\x12\x1d\n" +
+	"\n" +
+	"server_key\x18\r \x01(\fR\tserverKey\x12\x1c\n" +
+	"\tagentless\x18\x0e \x01(\tR\tagentless\"d\n" +
+	"\x15ImportMachineResponse\x125\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x14\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\"n\n" +
+	"\x14ExportMachineRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fwith_secrets\x18\x02 \x01(\bR\vwithSecrets\x12\x1f\n" +
+	"\vfor_release\x18\x03 \x01(\bR\n" +
+	"forRelease\"\x85\x02\n" +
+	"\x15ExportMachineResponse\x125\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x123\n" +
+	"\x15authority_certificate\x18\x02 \x01(\fR\x14authorityCertificate\x12#\n" +
+	"\rauthority_key\x18\x03 \x01(\fR\fauthorityKey\x12\x17\n" +
+	"\assh_key\x18\x04 \x01(\fR\x06sshKey\x12#\n" +
+	"\rdriver_config\x18\x05 \x01(\fR\fdriverConfig\x12\x1d\n" +
+	"\n" +
+	"store_path\x18\x06 \x01(\tR\tstorePath\"\xbb\x02\n" +
 	"\x14DeleteMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -1770,7 +2210,11 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x10resource_version\x18\x03 \x01(\tR\x0fresourceVersion\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\x12!\n" +
 	"\fpurge_engine\x18\x05 \x01(\bR\vpurgeEngine\x12\x18\n" +
-	"\apersist\x18\x06 \x01(\bR\apersist\"N\n" +
+	"\apersist\x18\x06 \x01(\bR\apersist\x12\x18\n" +
+	"\aabandon\x18\a \x01(\bR\aabandon\x12>\n" +
+	"\rdrain_timeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\x12\x18\n" +
+	"\arelease\x18\b \x01(\bR\arelease\"N\n" +
 	"\x15DeleteMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"s\n" +
 	"\x13StartMachineRequest\x12\x1d\n" +
@@ -1779,13 +2223,14 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
 	"\x10resource_version\x18\x03 \x01(\tR\x0fresourceVersion\"M\n" +
 	"\x14StartMachineResponse\x125\n" +
-	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"\x88\x01\n" +
+	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"\xc8\x01\n" +
 	"\x12StopMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
 	"\x10resource_version\x18\x03 \x01(\tR\x0fresourceVersion\x12\x14\n" +
-	"\x05force\x18\x04 \x01(\bR\x05force\"L\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\x12>\n" +
+	"\rdrain_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"L\n" +
 	"\x13StopMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\"u\n" +
 	"\x15RestartMachineRequest\x12\x1d\n" +
@@ -1863,12 +2308,14 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x18MACHINE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12MACHINE_VIEW_BASIC\x10\x01\x12\x15\n" +
 	"\x11MACHINE_VIEW_FULL\x10\x02\x12\x15\n" +
-	"\x11MACHINE_VIEW_LIVE\x10\x032\xaf\v\n" +
+	"\x11MACHINE_VIEW_LIVE\x10\x032\xfb\f\n" +
 	"\x0eMachineService\x12[\n" +
 	"\n" +
 	"GetMachine\x12%.mctl.controller.v1.GetMachineRequest\x1a&.mctl.controller.v1.GetMachineResponse\x12a\n" +
 	"\fListMachines\x12'.mctl.controller.v1.ListMachinesRequest\x1a(.mctl.controller.v1.ListMachinesResponse\x12d\n" +
 	"\rCreateMachine\x12(.mctl.controller.v1.CreateMachineRequest\x1a).mctl.controller.v1.CreateMachineResponse\x12d\n" +
+	"\rImportMachine\x12(.mctl.controller.v1.ImportMachineRequest\x1a).mctl.controller.v1.ImportMachineResponse\x12d\n" +
+	"\rExportMachine\x12(.mctl.controller.v1.ExportMachineRequest\x1a).mctl.controller.v1.ExportMachineResponse\x12d\n" +
 	"\rDeleteMachine\x12(.mctl.controller.v1.DeleteMachineRequest\x1a).mctl.controller.v1.DeleteMachineResponse\x12a\n" +
 	"\fStartMachine\x12'.mctl.controller.v1.StartMachineRequest\x1a(.mctl.controller.v1.StartMachineResponse\x12^\n" +
 	"\vStopMachine\x12&.mctl.controller.v1.StopMachineRequest\x1a'.mctl.controller.v1.StopMachineResponse\x12g\n" +
@@ -1895,7 +2342,7 @@ func file_mctl_controller_v1_machine_service_proto_rawDescGZIP() []byte {
 }
 
 var file_mctl_controller_v1_machine_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_mctl_controller_v1_machine_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(MachineView)(0),                       // 0: mctl.controller.v1.MachineView
 	(WatchMachinesResponse_Type)(0),        // 1: mctl.controller.v1.WatchMachinesResponse.Type
@@ -1905,87 +2352,102 @@ var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(*ListMachinesResponse)(nil),           // 5: mctl.controller.v1.ListMachinesResponse
 	(*CreateMachineRequest)(nil),           // 6: mctl.controller.v1.CreateMachineRequest
 	(*CreateMachineResponse)(nil),          // 7: mctl.controller.v1.CreateMachineResponse
-	(*DeleteMachineRequest)(nil),           // 8: mctl.controller.v1.DeleteMachineRequest
-	(*DeleteMachineResponse)(nil),          // 9: mctl.controller.v1.DeleteMachineResponse
-	(*StartMachineRequest)(nil),            // 10: mctl.controller.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),           // 11: mctl.controller.v1.StartMachineResponse
-	(*StopMachineRequest)(nil),             // 12: mctl.controller.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),            // 13: mctl.controller.v1.StopMachineResponse
-	(*RestartMachineRequest)(nil),          // 14: mctl.controller.v1.RestartMachineRequest
-	(*RestartMachineResponse)(nil),         // 15: mctl.controller.v1.RestartMachineResponse
-	(*ProvisionMachineRequest)(nil),        // 16: mctl.controller.v1.ProvisionMachineRequest
-	(*ProvisionMachineResponse)(nil),       // 17: mctl.controller.v1.ProvisionMachineResponse
-	(*UpgradeMachineRequest)(nil),          // 18: mctl.controller.v1.UpgradeMachineRequest
-	(*UpgradeMachineResponse)(nil),         // 19: mctl.controller.v1.UpgradeMachineResponse
-	(*RegenerateCertificatesRequest)(nil),  // 20: mctl.controller.v1.RegenerateCertificatesRequest
-	(*RegenerateCertificatesResponse)(nil), // 21: mctl.controller.v1.RegenerateCertificatesResponse
-	(*RetryMachineRequest)(nil),            // 22: mctl.controller.v1.RetryMachineRequest
-	(*RetryMachineResponse)(nil),           // 23: mctl.controller.v1.RetryMachineResponse
-	(*UpdateLabelsRequest)(nil),            // 24: mctl.controller.v1.UpdateLabelsRequest
-	(*UpdateLabelsResponse)(nil),           // 25: mctl.controller.v1.UpdateLabelsResponse
-	(*WatchMachinesRequest)(nil),           // 26: mctl.controller.v1.WatchMachinesRequest
-	(*WatchMachinesResponse)(nil),          // 27: mctl.controller.v1.WatchMachinesResponse
-	(*WaitMachineRequest)(nil),             // 28: mctl.controller.v1.WaitMachineRequest
-	(*WaitMachineResponse)(nil),            // 29: mctl.controller.v1.WaitMachineResponse
-	nil,                                    // 30: mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
-	(*Machine)(nil),                        // 31: mctl.controller.v1.Machine
-	(*MachineSpec)(nil),                    // 32: mctl.controller.v1.MachineSpec
-	(*durationpb.Duration)(nil),            // 33: google.protobuf.Duration
+	(*ImportMachineRequest)(nil),           // 8: mctl.controller.v1.ImportMachineRequest
+	(*ImportMachineResponse)(nil),          // 9: mctl.controller.v1.ImportMachineResponse
+	(*ExportMachineRequest)(nil),           // 10: mctl.controller.v1.ExportMachineRequest
+	(*ExportMachineResponse)(nil),          // 11: mctl.controller.v1.ExportMachineResponse
+	(*DeleteMachineRequest)(nil),           // 12: mctl.controller.v1.DeleteMachineRequest
+	(*DeleteMachineResponse)(nil),          // 13: mctl.controller.v1.DeleteMachineResponse
+	(*StartMachineRequest)(nil),            // 14: mctl.controller.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),           // 15: mctl.controller.v1.StartMachineResponse
+	(*StopMachineRequest)(nil),             // 16: mctl.controller.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),            // 17: mctl.controller.v1.StopMachineResponse
+	(*RestartMachineRequest)(nil),          // 18: mctl.controller.v1.RestartMachineRequest
+	(*RestartMachineResponse)(nil),         // 19: mctl.controller.v1.RestartMachineResponse
+	(*ProvisionMachineRequest)(nil),        // 20: mctl.controller.v1.ProvisionMachineRequest
+	(*ProvisionMachineResponse)(nil),       // 21: mctl.controller.v1.ProvisionMachineResponse
+	(*UpgradeMachineRequest)(nil),          // 22: mctl.controller.v1.UpgradeMachineRequest
+	(*UpgradeMachineResponse)(nil),         // 23: mctl.controller.v1.UpgradeMachineResponse
+	(*RegenerateCertificatesRequest)(nil),  // 24: mctl.controller.v1.RegenerateCertificatesRequest
+	(*RegenerateCertificatesResponse)(nil), // 25: mctl.controller.v1.RegenerateCertificatesResponse
+	(*RetryMachineRequest)(nil),            // 26: mctl.controller.v1.RetryMachineRequest
+	(*RetryMachineResponse)(nil),           // 27: mctl.controller.v1.RetryMachineResponse
+	(*UpdateLabelsRequest)(nil),            // 28: mctl.controller.v1.UpdateLabelsRequest
+	(*UpdateLabelsResponse)(nil),           // 29: mctl.controller.v1.UpdateLabelsResponse
+	(*WatchMachinesRequest)(nil),           // 30: mctl.controller.v1.WatchMachinesRequest
+	(*WatchMachinesResponse)(nil),          // 31: mctl.controller.v1.WatchMachinesResponse
+	(*WaitMachineRequest)(nil),             // 32: mctl.controller.v1.WaitMachineRequest
+	(*WaitMachineResponse)(nil),            // 33: mctl.controller.v1.WaitMachineResponse
+	nil,                                    // 34: mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	(*Machine)(nil),                        // 35: mctl.controller.v1.Machine
+	(*MachineSpec)(nil),                    // 36: mctl.controller.v1.MachineSpec
+	(*SSHEndpoint)(nil),                    // 37: mctl.controller.v1.SSHEndpoint
+	(*durationpb.Duration)(nil),            // 38: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
-	31, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
 	0,  // 1: mctl.controller.v1.ListMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
-	31, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
-	32, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
-	31, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 5: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 6: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 7: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 8: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 9: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 10: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 11: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
-	31, // 12: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	30, // 13: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
-	31, // 14: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
-	0,  // 15: mctl.controller.v1.WatchMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
-	1,  // 16: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
-	31, // 17: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
-	33, // 18: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
-	31, // 19: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	2,  // 20: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
-	4,  // 21: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
-	6,  // 22: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
-	8,  // 23: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
-	10, // 24: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
-	12, // 25: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
-	14, // 26: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
-	16, // 27: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
-	18, // 28: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
-	20, // 29: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
-	22, // 30: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
-	24, // 31: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
-	26, // 32: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
-	28, // 33: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
-	3,  // 34: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
-	5,  // 35: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
-	7,  // 36: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
-	9,  // 37: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
-	11, // 38: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
-	13, // 39: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
-	15, // 40: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
-	17, // 41: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
-	19, // 42: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
-	21, // 43: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
-	23, // 44: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
-	25, // 45: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
-	27, // 46: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
-	29, // 47: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
-	34, // [34:48] is the sub-list for method output_type
-	20, // [20:34] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	35, // 2: mctl.controller.v1.ListMachinesResponse.machines:type_name -> mctl.controller.v1.Machine
+	36, // 3: mctl.controller.v1.CreateMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	35, // 4: mctl.controller.v1.CreateMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	36, // 5: mctl.controller.v1.ImportMachineRequest.spec:type_name -> mctl.controller.v1.MachineSpec
+	37, // 6: mctl.controller.v1.ImportMachineRequest.ssh:type_name -> mctl.controller.v1.SSHEndpoint
+	35, // 7: mctl.controller.v1.ImportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 8: mctl.controller.v1.ExportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	38, // 9: mctl.controller.v1.DeleteMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
+	35, // 10: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 11: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	38, // 12: mctl.controller.v1.StopMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
+	35, // 13: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 14: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 15: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 16: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 17: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 18: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	34, // 19: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	35, // 20: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
+	0,  // 21: mctl.controller.v1.WatchMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
+	1,  // 22: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
+	35, // 23: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
+	38, // 24: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 25: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	2,  // 26: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
+	4,  // 27: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
+	6,  // 28: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
+	8,  // 29: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
+	10, // 30: mctl.controller.v1.MachineService.ExportMachine:input_type -> mctl.controller.v1.ExportMachineRequest
+	12, // 31: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
+	14, // 32: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
+	16, // 33: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
+	18, // 34: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
+	20, // 35: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
+	22, // 36: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
+	24, // 37: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
+	26, // 38: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
+	28, // 39: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
+	30, // 40: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
+	32, // 41: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
+	3,  // 42: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
+	5,  // 43: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
+	7,  // 44: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
+	9,  // 45: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
+	11, // 46: mctl.controller.v1.MachineService.ExportMachine:output_type -> mctl.controller.v1.ExportMachineResponse
+	13, // 47: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
+	15, // 48: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
+	17, // 49: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
+	19, // 50: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
+	21, // 51: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
+	23, // 52: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
+	25, // 53: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
+	27, // 54: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
+	29, // 55: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
+	31, // 56: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
+	33, // 57: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
+	42, // [42:58] is the sub-list for method output_type
+	26, // [26:42] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_service_proto_init() }
@@ -2000,7 +2462,7 @@ func file_mctl_controller_v1_machine_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_controller_v1_machine_service_proto_rawDesc), len(file_mctl_controller_v1_machine_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,8 @@ const (
 	MachineService_GetMachine_FullMethodName             = "/mctl.controller.v1.MachineService/GetMachine"
 	MachineService_ListMachines_FullMethodName           = "/mctl.controller.v1.MachineService/ListMachines"
 	MachineService_CreateMachine_FullMethodName          = "/mctl.controller.v1.MachineService/CreateMachine"
+	MachineService_ImportMachine_FullMethodName          = "/mctl.controller.v1.MachineService/ImportMachine"
+	MachineService_ExportMachine_FullMethodName          = "/mctl.controller.v1.MachineService/ExportMachine"
 	MachineService_DeleteMachine_FullMethodName          = "/mctl.controller.v1.MachineService/DeleteMachine"
 	MachineService_StartMachine_FullMethodName           = "/mctl.controller.v1.MachineService/StartMachine"
 	MachineService_StopMachine_FullMethodName            = "/mctl.controller.v1.MachineService/StopMachine"
@@ -54,6 +56,15 @@ type MachineServiceClient interface {
 	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id; NOT_FOUND when
 	// the machine that it made was removed since.
 	CreateMachine(ctx context.Context, in *CreateMachineRequest, opts ...grpc.CallOption) (*CreateMachineResponse, error)
+	// ImportMachine takes note of a host that docker-machine made, with its login and its authority, and returns; the host itself is
+	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
+	// machine's. May be repeated: the same source once more is success.
+	ImportMachine(ctx context.Context, in *ImportMachineRequest, opts ...grpc.CallOption) (*ImportMachineResponse, error)
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
+	// swarm, unless with force or persist. Repeatable by request_id: when that
+	// ExportMachine returns what a docker-machine store has of a machine, and changes nothing. Secrets come when they are asked for, and
+	// over the unix socket alone (PERMISSION_DENIED). NOT_FOUND; FAILED_PRECONDITION. May be repeated.
+	ExportMachine(ctx context.Context, in *ExportMachineRequest, opts ...grpc.CallOption) (*ExportMachineResponse, error)
 	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(ctx context.Context, in *DeleteMachineRequest, opts ...grpc.CallOption) (*DeleteMachineResponse, error)
@@ -114,6 +125,26 @@ func (c *machineServiceClient) CreateMachine(ctx context.Context, in *CreateMach
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateMachineResponse)
 	err := c.cc.Invoke(ctx, MachineService_CreateMachine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineServiceClient) ImportMachine(ctx context.Context, in *ImportMachineRequest, opts ...grpc.CallOption) (*ImportMachineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportMachineResponse)
+	err := c.cc.Invoke(ctx, MachineService_ImportMachine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineServiceClient) ExportMachine(ctx context.Context, in *ExportMachineRequest, opts ...grpc.CallOption) (*ExportMachineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportMachineResponse)
+	err := c.cc.Invoke(ctx, MachineService_ExportMachine_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -258,6 +289,15 @@ type MachineServiceServer interface {
 	// FAILED_PRECONDITION when the driver's pre-check refuses; then nothing is stored. Repeatable by request_id; NOT_FOUND when
 	// the machine that it made was removed since.
 	CreateMachine(context.Context, *CreateMachineRequest) (*CreateMachineResponse, error)
+	// ImportMachine takes note of a host that docker-machine made, with its login and its authority, and returns; the host itself is
+	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
+	// machine's. May be repeated: the same source once more is success.
+	ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error)
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
+	// swarm, unless with force or persist. Repeatable by request_id: when that
+	// ExportMachine returns what a docker-machine store has of a machine, and changes nothing. Secrets come when they are asked for, and
+	// over the unix socket alone (PERMISSION_DENIED). NOT_FOUND; FAILED_PRECONDITION. May be repeated.
+	ExportMachine(context.Context, *ExportMachineRequest) (*ExportMachineResponse, error)
 	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
 	// machine is gone, its name and uid alone come back, whatever has the name by then.
 	DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error)
@@ -302,6 +342,12 @@ func (UnimplementedMachineServiceServer) ListMachines(context.Context, *ListMach
 }
 func (UnimplementedMachineServiceServer) CreateMachine(context.Context, *CreateMachineRequest) (*CreateMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateMachine not implemented")
+}
+func (UnimplementedMachineServiceServer) ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportMachine not implemented")
+}
+func (UnimplementedMachineServiceServer) ExportMachine(context.Context, *ExportMachineRequest) (*ExportMachineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportMachine not implemented")
 }
 func (UnimplementedMachineServiceServer) DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteMachine not implemented")
@@ -407,6 +453,42 @@ func _MachineService_CreateMachine_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MachineServiceServer).CreateMachine(ctx, req.(*CreateMachineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MachineService_ImportMachine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportMachineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).ImportMachine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_ImportMachine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).ImportMachine(ctx, req.(*ImportMachineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MachineService_ExportMachine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportMachineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).ExportMachine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_ExportMachine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).ExportMachine(ctx, req.(*ExportMachineRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -620,6 +702,14 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateMachine",
 			Handler:    _MachineService_CreateMachine_Handler,
+		},
+		{
+			MethodName: "ImportMachine",
+			Handler:    _MachineService_ImportMachine_Handler,
+		},
+		{
+			MethodName: "ExportMachine",
+			Handler:    _MachineService_ExportMachine_Handler,
 		},
 		{
 			MethodName: "DeleteMachine",

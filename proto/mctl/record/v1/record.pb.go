@@ -40,8 +40,10 @@ type Machine struct {
 	Labels   map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Join ticket in the user data of a host that has not joined yet.
 	SealedBootTicket []byte `protobuf:"bytes,10,opt,name=sealed_boot_ticket,json=sealedBootTicket,proto3" json:"sealed_boot_ticket,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Set for a machine that came from docker-machine.
+	Import        *Import `protobuf:"bytes,11,opt,name=import,proto3" json:"import,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -144,6 +146,95 @@ func (x *Machine) GetSealedBootTicket() []byte {
 	return nil
 }
 
+func (x *Machine) GetImport() *Import {
+	if x != nil {
+		return x.Import
+	}
+	return nil
+}
+
+// Import is what a machine brought along.
+type Import struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifies what it was read from.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// The driver's object of config.json, byte for byte.
+	SealedConfig []byte `protobuf:"bytes,2,opt,name=sealed_config,json=sealedConfig,proto3" json:"sealed_config,omitempty"`
+	// Where the store was whose paths are in it.
+	StorePath string `protobuf:"bytes,3,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	// PEM, leaf first; served while there is no key of the authority.
+	ServerCertificate []byte `protobuf:"bytes,4,opt,name=server_certificate,json=serverCertificate,proto3" json:"server_certificate,omitempty"`
+	// PEM.
+	SealedServerKey []byte `protobuf:"bytes,5,opt,name=sealed_server_key,json=sealedServerKey,proto3" json:"sealed_server_key,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Import) Reset() {
+	*x = Import{}
+	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Import) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Import) ProtoMessage() {}
+
+func (x *Import) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Import.ProtoReflect.Descriptor instead.
+func (*Import) Descriptor() ([]byte, []int) {
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Import) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Import) GetSealedConfig() []byte {
+	if x != nil {
+		return x.SealedConfig
+	}
+	return nil
+}
+
+func (x *Import) GetStorePath() string {
+	if x != nil {
+		return x.StorePath
+	}
+	return ""
+}
+
+func (x *Import) GetServerCertificate() []byte {
+	if x != nil {
+		return x.ServerCertificate
+	}
+	return nil
+}
+
+func (x *Import) GetSealedServerKey() []byte {
+	if x != nil {
+		return x.SealedServerKey
+	}
+	return nil
+}
+
 // MachineSpec is what somebody asked for.
 type MachineSpec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -173,13 +264,18 @@ type MachineSpec struct {
 	// auto, direct or ssh.
 	Link          string               `protobuf:"bytes,22,opt,name=link,proto3" json:"link,omitempty"`
 	WaitBoot      *durationpb.Duration `protobuf:"bytes,23,opt,name=wait_boot,json=waitBoot,proto3" json:"wait_boot,omitempty"`
+	DeleteAbandon bool                 `protobuf:"varint,24,opt,name=delete_abandon,json=deleteAbandon,proto3" json:"delete_abandon,omitempty"`
+	DeleteRelease bool                 `protobuf:"varint,25,opt,name=delete_release,json=deleteRelease,proto3" json:"delete_release,omitempty"`
+	Swarm         *SwarmSpec           `protobuf:"bytes,30,opt,name=swarm,proto3" json:"swarm,omitempty"`
+	// Below zero for no time at all.
+	DrainTimeout  *durationpb.Duration `protobuf:"bytes,31,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MachineSpec) Reset() {
 	*x = MachineSpec{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -191,7 +287,7 @@ func (x *MachineSpec) String() string {
 func (*MachineSpec) ProtoMessage() {}
 
 func (x *MachineSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[1]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -204,7 +300,7 @@ func (x *MachineSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineSpec.ProtoReflect.Descriptor instead.
 func (*MachineSpec) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MachineSpec) GetDriver() string {
@@ -368,6 +464,170 @@ func (x *MachineSpec) GetWaitBoot() *durationpb.Duration {
 	return nil
 }
 
+func (x *MachineSpec) GetDeleteAbandon() bool {
+	if x != nil {
+		return x.DeleteAbandon
+	}
+	return false
+}
+
+func (x *MachineSpec) GetDeleteRelease() bool {
+	if x != nil {
+		return x.DeleteRelease
+	}
+	return false
+}
+
+func (x *MachineSpec) GetSwarm() *SwarmSpec {
+	if x != nil {
+		return x.Swarm
+	}
+	return nil
+}
+
+func (x *MachineSpec) GetDrainTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.DrainTimeout
+	}
+	return nil
+}
+
+// SwarmSpec is the swarm that a machine is a member of.
+type SwarmSpec struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Master bool                   `protobuf:"varint,1,opt,name=master,proto3" json:"master,omitempty"`
+	// Machine that is a manager of the swarm to join; empty to make one.
+	ManagerName string `protobuf:"bytes,2,opt,name=manager_name,json=managerName,proto3" json:"manager_name,omitempty"`
+	Manager     bool   `protobuf:"varint,3,opt,name=manager,proto3" json:"manager,omitempty"`
+	Port        uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
+	Address     string `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
+	// As docker-machine kept them, for those who read them.
+	Host         string   `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Strategy     string   `protobuf:"bytes,7,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	Options      []string `protobuf:"bytes,8,rep,name=options,proto3" json:"options,omitempty"`
+	JoinOptions  []string `protobuf:"bytes,9,rep,name=join_options,json=joinOptions,proto3" json:"join_options,omitempty"`
+	Image        string   `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`
+	Experimental bool     `protobuf:"varint,11,opt,name=experimental,proto3" json:"experimental,omitempty"`
+	// What the swarm is called.
+	MasterName    string `protobuf:"bytes,12,opt,name=master_name,json=masterName,proto3" json:"master_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmSpec) Reset() {
+	*x = SwarmSpec{}
+	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmSpec) ProtoMessage() {}
+
+func (x *SwarmSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmSpec.ProtoReflect.Descriptor instead.
+func (*SwarmSpec) Descriptor() ([]byte, []int) {
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SwarmSpec) GetMaster() bool {
+	if x != nil {
+		return x.Master
+	}
+	return false
+}
+
+func (x *SwarmSpec) GetManagerName() string {
+	if x != nil {
+		return x.ManagerName
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetManager() bool {
+	if x != nil {
+		return x.Manager
+	}
+	return false
+}
+
+func (x *SwarmSpec) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *SwarmSpec) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetOptions() []string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *SwarmSpec) GetJoinOptions() []string {
+	if x != nil {
+		return x.JoinOptions
+	}
+	return nil
+}
+
+func (x *SwarmSpec) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *SwarmSpec) GetExperimental() bool {
+	if x != nil {
+		return x.Experimental
+	}
+	return false
+}
+
+func (x *SwarmSpec) GetMasterName() string {
+	if x != nil {
+		return x.MasterName
+	}
+	return ""
+}
+
 // DriverOption is one resolved driver flag.
 type DriverOption struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -381,7 +641,7 @@ type DriverOption struct {
 
 func (x *DriverOption) Reset() {
 	*x = DriverOption{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +653,7 @@ func (x *DriverOption) String() string {
 func (*DriverOption) ProtoMessage() {}
 
 func (x *DriverOption) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[2]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +666,7 @@ func (x *DriverOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriverOption.ProtoReflect.Descriptor instead.
 func (*DriverOption) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DriverOption) GetName() string {
@@ -457,7 +717,7 @@ type EngineSpec struct {
 
 func (x *EngineSpec) Reset() {
 	*x = EngineSpec{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -469,7 +729,7 @@ func (x *EngineSpec) String() string {
 func (*EngineSpec) ProtoMessage() {}
 
 func (x *EngineSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[3]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -482,7 +742,7 @@ func (x *EngineSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineSpec.ProtoReflect.Descriptor instead.
 func (*EngineSpec) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EngineSpec) GetInstall() string {
@@ -591,14 +851,17 @@ type MachineStatus struct {
 	// The way that the agent's last session came, or is expected to come: direct or ssh.
 	Link string `protobuf:"bytes,24,opt,name=link,proto3" json:"link,omitempty"`
 	// The provider was handed the boot ticket.
-	BootWritten   bool `protobuf:"varint,25,opt,name=boot_written,json=bootWritten,proto3" json:"boot_written,omitempty"`
+	BootWritten bool `protobuf:"varint,25,opt,name=boot_written,json=bootWritten,proto3" json:"boot_written,omitempty"`
+	// Why the host has no agent and gets none.
+	Agentless     string       `protobuf:"bytes,26,opt,name=agentless,proto3" json:"agentless,omitempty"`
+	Swarm         *SwarmStatus `protobuf:"bytes,30,opt,name=swarm,proto3" json:"swarm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MachineStatus) Reset() {
 	*x = MachineStatus{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +873,7 @@ func (x *MachineStatus) String() string {
 func (*MachineStatus) ProtoMessage() {}
 
 func (x *MachineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[4]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +886,7 @@ func (x *MachineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineStatus.ProtoReflect.Descriptor instead.
 func (*MachineStatus) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MachineStatus) GetPhase() string {
@@ -794,6 +1057,99 @@ func (x *MachineStatus) GetBootWritten() bool {
 	return false
 }
 
+func (x *MachineStatus) GetAgentless() string {
+	if x != nil {
+		return x.Agentless
+	}
+	return ""
+}
+
+func (x *MachineStatus) GetSwarm() *SwarmStatus {
+	if x != nil {
+		return x.Swarm
+	}
+	return nil
+}
+
+// SwarmStatus is a machine's place in its swarm.
+type SwarmStatus struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	NodeId  string                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Manager bool                   `protobuf:"varint,3,opt,name=manager,proto3" json:"manager,omitempty"`
+	// When handing over its tasks began; absent while it takes them.
+	DrainTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=drain_time,json=drainTime,proto3" json:"drain_time,omitempty"`
+	// It is we who drained it.
+	Drained       bool `protobuf:"varint,5,opt,name=drained,proto3" json:"drained,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmStatus) Reset() {
+	*x = SwarmStatus{}
+	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmStatus) ProtoMessage() {}
+
+func (x *SwarmStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmStatus.ProtoReflect.Descriptor instead.
+func (*SwarmStatus) Descriptor() ([]byte, []int) {
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SwarmStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SwarmStatus) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *SwarmStatus) GetManager() bool {
+	if x != nil {
+		return x.Manager
+	}
+	return false
+}
+
+func (x *SwarmStatus) GetDrainTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DrainTime
+	}
+	return nil
+}
+
+func (x *SwarmStatus) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
 // Failure is why a machine is parked.
 type Failure struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -809,7 +1165,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +1177,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[5]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +1190,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Failure) GetKind() string {
@@ -889,7 +1245,7 @@ type HostFacts struct {
 
 func (x *HostFacts) Reset() {
 	*x = HostFacts{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1257,7 @@ func (x *HostFacts) String() string {
 func (*HostFacts) ProtoMessage() {}
 
 func (x *HostFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[6]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1270,7 @@ func (x *HostFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFacts.ProtoReflect.Descriptor instead.
 func (*HostFacts) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HostFacts) GetHostname() string {
@@ -982,7 +1338,7 @@ type EngineFacts struct {
 
 func (x *EngineFacts) Reset() {
 	*x = EngineFacts{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1350,7 @@ func (x *EngineFacts) String() string {
 func (*EngineFacts) ProtoMessage() {}
 
 func (x *EngineFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[7]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1363,7 @@ func (x *EngineFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFacts.ProtoReflect.Descriptor instead.
 func (*EngineFacts) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EngineFacts) GetVersion() string {
@@ -1073,7 +1429,7 @@ type Authority struct {
 
 func (x *Authority) Reset() {
 	*x = Authority{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1441,7 @@ func (x *Authority) String() string {
 func (*Authority) ProtoMessage() {}
 
 func (x *Authority) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[8]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1454,7 @@ func (x *Authority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authority.ProtoReflect.Descriptor instead.
 func (*Authority) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Authority) GetName() string {
@@ -1135,7 +1491,7 @@ type AuthorityGeneration struct {
 
 func (x *AuthorityGeneration) Reset() {
 	*x = AuthorityGeneration{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1503,7 @@ func (x *AuthorityGeneration) String() string {
 func (*AuthorityGeneration) ProtoMessage() {}
 
 func (x *AuthorityGeneration) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[9]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1516,7 @@ func (x *AuthorityGeneration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityGeneration.ProtoReflect.Descriptor instead.
 func (*AuthorityGeneration) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AuthorityGeneration) GetCertificate() []byte {
@@ -1195,7 +1551,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1563,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[10]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1576,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Ticket) GetId() string {
@@ -1281,7 +1637,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1649,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[11]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1662,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Identity) GetSubject() string {
@@ -1349,7 +1705,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1717,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[12]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1730,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Settings) GetControllerId() string {
@@ -1403,7 +1759,7 @@ type Gone struct {
 
 func (x *Gone) Reset() {
 	*x = Gone{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1771,7 @@ func (x *Gone) String() string {
 func (*Gone) ProtoMessage() {}
 
 func (x *Gone) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[13]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1784,7 @@ func (x *Gone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gone.ProtoReflect.Descriptor instead.
 func (*Gone) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Gone) GetUid() string {
@@ -1465,7 +1821,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1833,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[14]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1846,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Request) GetId() string {
@@ -1532,7 +1888,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1900,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_record_v1_record_proto_msgTypes[15]
+	mi := &file_mctl_record_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1913,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_mctl_record_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Credential) GetName() string {
@@ -1613,7 +1969,7 @@ var File_mctl_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x03\n" +
+	"\x1bmctl/record/v1/record.proto\x12\x0emctl.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x04\n" +
 	"\aMachine\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
@@ -1628,10 +1984,18 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\brequests\x18\b \x03(\v2\x17.mctl.record.v1.RequestR\brequests\x12;\n" +
 	"\x06labels\x18\t \x03(\v2#.mctl.record.v1.Machine.LabelsEntryR\x06labels\x12,\n" +
 	"\x12sealed_boot_ticket\x18\n" +
-	" \x01(\fR\x10sealedBootTicket\x1a9\n" +
+	" \x01(\fR\x10sealedBootTicket\x12.\n" +
+	"\x06import\x18\v \x01(\v2\x16.mctl.record.v1.ImportR\x06import\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbf\x01\n" +
+	"\x06Import\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12#\n" +
+	"\rsealed_config\x18\x02 \x01(\fR\fsealedConfig\x12\x1d\n" +
+	"\n" +
+	"store_path\x18\x03 \x01(\tR\tstorePath\x12-\n" +
+	"\x12server_certificate\x18\x04 \x01(\fR\x11serverCertificate\x12*\n" +
+	"\x11sealed_server_key\x18\x05 \x01(\fR\x0fsealedServerKey\"\xa4\b\n" +
 	"\vMachineSpec\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12C\n" +
 	"\x0edriver_options\x18\x02 \x03(\v2\x1c.mctl.record.v1.DriverOptionR\rdriverOptions\x122\n" +
@@ -1659,7 +2023,26 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"credential\x12%\n" +
 	"\x0edelete_persist\x18\x15 \x01(\bR\rdeletePersist\x12\x12\n" +
 	"\x04link\x18\x16 \x01(\tR\x04link\x126\n" +
-	"\twait_boot\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\"\x82\x01\n" +
+	"\twait_boot\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\bwaitBoot\x12%\n" +
+	"\x0edelete_abandon\x18\x18 \x01(\bR\rdeleteAbandon\x12%\n" +
+	"\x0edelete_release\x18\x19 \x01(\bR\rdeleteRelease\x12/\n" +
+	"\x05swarm\x18\x1e \x01(\v2\x19.mctl.record.v1.SwarmSpecR\x05swarm\x12>\n" +
+	"\rdrain_timeout\x18\x1f \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\"\xd6\x02\n" +
+	"\tSwarmSpec\x12\x16\n" +
+	"\x06master\x18\x01 \x01(\bR\x06master\x12!\n" +
+	"\fmanager_name\x18\x02 \x01(\tR\vmanagerName\x12\x18\n" +
+	"\amanager\x18\x03 \x01(\bR\amanager\x12\x12\n" +
+	"\x04port\x18\x04 \x01(\rR\x04port\x12\x18\n" +
+	"\aaddress\x18\x05 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04host\x18\x06 \x01(\tR\x04host\x12\x1a\n" +
+	"\bstrategy\x18\a \x01(\tR\bstrategy\x12\x18\n" +
+	"\aoptions\x18\b \x03(\tR\aoptions\x12!\n" +
+	"\fjoin_options\x18\t \x03(\tR\vjoinOptions\x12\x14\n" +
+	"\x05image\x18\n" +
+	" \x01(\tR\x05image\x12\"\n" +
+	"\fexperimental\x18\v \x01(\bR\fexperimental\x12\x1f\n" +
+	"\vmaster_name\x18\f \x01(\tR\n" +
+	"masterName\"\x82\x01\n" +
 	"\fDriverOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\x12%\n" +
@@ -1679,7 +2062,7 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\aoptions\x18\b \x03(\tR\aoptions\x12\x12\n" +
 	"\x04port\x18\t \x01(\rR\x04port\x12#\n" +
 	"\radopt_restart\x18\n" +
-	" \x01(\tR\fadoptRestart\"\x8b\a\n" +
+	" \x01(\tR\fadoptRestart\"\xdc\a\n" +
 	"\rMachineStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x129\n" +
 	"\n" +
@@ -1708,7 +2091,16 @@ const file_mctl_record_v1_record_proto_rawDesc = "" +
 	"\x0edone_provision\x18\x16 \x01(\x04R\rdoneProvision\x12\x1b\n" +
 	"\thost_gone\x18\x17 \x01(\bR\bhostGone\x12\x12\n" +
 	"\x04link\x18\x18 \x01(\tR\x04link\x12!\n" +
-	"\fboot_written\x18\x19 \x01(\bR\vbootWrittenJ\x04\b\x12\x10\x13R\battempts\"\x9b\x01\n" +
+	"\fboot_written\x18\x19 \x01(\bR\vbootWritten\x12\x1c\n" +
+	"\tagentless\x18\x1a \x01(\tR\tagentless\x121\n" +
+	"\x05swarm\x18\x1e \x01(\v2\x1b.mctl.record.v1.SwarmStatusR\x05swarmJ\x04\b\x12\x10\x13R\battempts\"\xa5\x01\n" +
+	"\vSwarmStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x18\n" +
+	"\amanager\x18\x03 \x01(\bR\amanager\x129\n" +
+	"\n" +
+	"drain_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tdrainTime\x12\x18\n" +
+	"\adrained\x18\x05 \x01(\bR\adrained\"\x9b\x01\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1793,60 +2185,68 @@ func file_mctl_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_mctl_record_v1_record_proto_rawDescData
 }
 
-var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_mctl_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_mctl_record_v1_record_proto_goTypes = []any{
 	(*Machine)(nil),               // 0: mctl.record.v1.Machine
-	(*MachineSpec)(nil),           // 1: mctl.record.v1.MachineSpec
-	(*DriverOption)(nil),          // 2: mctl.record.v1.DriverOption
-	(*EngineSpec)(nil),            // 3: mctl.record.v1.EngineSpec
-	(*MachineStatus)(nil),         // 4: mctl.record.v1.MachineStatus
-	(*Failure)(nil),               // 5: mctl.record.v1.Failure
-	(*HostFacts)(nil),             // 6: mctl.record.v1.HostFacts
-	(*EngineFacts)(nil),           // 7: mctl.record.v1.EngineFacts
-	(*Authority)(nil),             // 8: mctl.record.v1.Authority
-	(*AuthorityGeneration)(nil),   // 9: mctl.record.v1.AuthorityGeneration
-	(*Ticket)(nil),                // 10: mctl.record.v1.Ticket
-	(*Identity)(nil),              // 11: mctl.record.v1.Identity
-	(*Settings)(nil),              // 12: mctl.record.v1.Settings
-	(*Gone)(nil),                  // 13: mctl.record.v1.Gone
-	(*Request)(nil),               // 14: mctl.record.v1.Request
-	(*Credential)(nil),            // 15: mctl.record.v1.Credential
-	nil,                           // 16: mctl.record.v1.Machine.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*Import)(nil),                // 1: mctl.record.v1.Import
+	(*MachineSpec)(nil),           // 2: mctl.record.v1.MachineSpec
+	(*SwarmSpec)(nil),             // 3: mctl.record.v1.SwarmSpec
+	(*DriverOption)(nil),          // 4: mctl.record.v1.DriverOption
+	(*EngineSpec)(nil),            // 5: mctl.record.v1.EngineSpec
+	(*MachineStatus)(nil),         // 6: mctl.record.v1.MachineStatus
+	(*SwarmStatus)(nil),           // 7: mctl.record.v1.SwarmStatus
+	(*Failure)(nil),               // 8: mctl.record.v1.Failure
+	(*HostFacts)(nil),             // 9: mctl.record.v1.HostFacts
+	(*EngineFacts)(nil),           // 10: mctl.record.v1.EngineFacts
+	(*Authority)(nil),             // 11: mctl.record.v1.Authority
+	(*AuthorityGeneration)(nil),   // 12: mctl.record.v1.AuthorityGeneration
+	(*Ticket)(nil),                // 13: mctl.record.v1.Ticket
+	(*Identity)(nil),              // 14: mctl.record.v1.Identity
+	(*Settings)(nil),              // 15: mctl.record.v1.Settings
+	(*Gone)(nil),                  // 16: mctl.record.v1.Gone
+	(*Request)(nil),               // 17: mctl.record.v1.Request
+	(*Credential)(nil),            // 18: mctl.record.v1.Credential
+	nil,                           // 19: mctl.record.v1.Machine.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_mctl_record_v1_record_proto_depIdxs = []int32{
-	17, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
-	4,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
-	14, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
-	16, // 4: mctl.record.v1.Machine.labels:type_name -> mctl.record.v1.Machine.LabelsEntry
-	2,  // 5: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
-	3,  // 6: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
-	18, // 7: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
-	18, // 8: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
-	18, // 9: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
-	18, // 10: mctl.record.v1.MachineSpec.wait_boot:type_name -> google.protobuf.Duration
-	17, // 11: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
-	5,  // 12: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
-	6,  // 13: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
-	7,  // 14: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
-	17, // 15: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
-	17, // 16: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 17: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
-	17, // 18: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 19: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
-	17, // 20: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
-	14, // 21: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
-	17, // 22: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
-	17, // 23: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	17, // 24: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	14, // 25: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	20, // 0: mctl.record.v1.Machine.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 1: mctl.record.v1.Machine.spec:type_name -> mctl.record.v1.MachineSpec
+	6,  // 2: mctl.record.v1.Machine.status:type_name -> mctl.record.v1.MachineStatus
+	17, // 3: mctl.record.v1.Machine.requests:type_name -> mctl.record.v1.Request
+	19, // 4: mctl.record.v1.Machine.labels:type_name -> mctl.record.v1.Machine.LabelsEntry
+	1,  // 5: mctl.record.v1.Machine.import:type_name -> mctl.record.v1.Import
+	4,  // 6: mctl.record.v1.MachineSpec.driver_options:type_name -> mctl.record.v1.DriverOption
+	5,  // 7: mctl.record.v1.MachineSpec.engine:type_name -> mctl.record.v1.EngineSpec
+	21, // 8: mctl.record.v1.MachineSpec.wait_ssh:type_name -> google.protobuf.Duration
+	21, // 9: mctl.record.v1.MachineSpec.wait_install:type_name -> google.protobuf.Duration
+	21, // 10: mctl.record.v1.MachineSpec.wait_agent:type_name -> google.protobuf.Duration
+	21, // 11: mctl.record.v1.MachineSpec.wait_boot:type_name -> google.protobuf.Duration
+	3,  // 12: mctl.record.v1.MachineSpec.swarm:type_name -> mctl.record.v1.SwarmSpec
+	21, // 13: mctl.record.v1.MachineSpec.drain_timeout:type_name -> google.protobuf.Duration
+	20, // 14: mctl.record.v1.MachineStatus.phase_time:type_name -> google.protobuf.Timestamp
+	8,  // 15: mctl.record.v1.MachineStatus.failure:type_name -> mctl.record.v1.Failure
+	9,  // 16: mctl.record.v1.MachineStatus.host:type_name -> mctl.record.v1.HostFacts
+	10, // 17: mctl.record.v1.MachineStatus.engine:type_name -> mctl.record.v1.EngineFacts
+	7,  // 18: mctl.record.v1.MachineStatus.swarm:type_name -> mctl.record.v1.SwarmStatus
+	20, // 19: mctl.record.v1.SwarmStatus.drain_time:type_name -> google.protobuf.Timestamp
+	20, // 20: mctl.record.v1.Failure.time:type_name -> google.protobuf.Timestamp
+	20, // 21: mctl.record.v1.EngineFacts.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	12, // 22: mctl.record.v1.Authority.generations:type_name -> mctl.record.v1.AuthorityGeneration
+	20, // 23: mctl.record.v1.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 24: mctl.record.v1.Identity.requests:type_name -> mctl.record.v1.Request
+	20, // 25: mctl.record.v1.Gone.time:type_name -> google.protobuf.Timestamp
+	17, // 26: mctl.record.v1.Gone.requests:type_name -> mctl.record.v1.Request
+	20, // 27: mctl.record.v1.Request.time:type_name -> google.protobuf.Timestamp
+	20, // 28: mctl.record.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	20, // 29: mctl.record.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	17, // 30: mctl.record.v1.Credential.requests:type_name -> mctl.record.v1.Request
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_mctl_record_v1_record_proto_init() }
@@ -1860,7 +2260,7 @@ func file_mctl_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_record_v1_record_proto_rawDesc), len(file_mctl_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

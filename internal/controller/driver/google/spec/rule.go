@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/api/compute/v1"
@@ -41,6 +42,13 @@ func (s *Spec) Rules(controllerID string) []*compute.Firewall {
 			Name: prefixed(s.prefixes.internal, swarm), Network: network, Direction: "INGRESS", SourceTags: []string{base(controllerID)},
 			TargetTags: []string{base(controllerID)}, Allowed: rulesOf(swarmPorts), Description: about + " lets hosts of a swarm reach each other",
 		},
+	}
+}
+
+// OpenSwarm has clients reach a port of a swarm's manager, too; zero is none.
+func (s *Spec) OpenSwarm(port uint16) {
+	if port != 0 {
+		s.ports = append(s.ports, portRange{strconv.Itoa(int(port)), "tcp"})
 	}
 }
 

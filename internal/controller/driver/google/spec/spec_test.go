@@ -243,4 +243,11 @@ func TestRulesAreNamedAfterTheControllerAndWhatTheyOpen(t *testing.T) {
 	if got := fmt.Sprint(rule.SourceRanges, rule.Allowed[0].Ports, rule.TargetTags[0] == rule.Name); got != "[10.0.0.0/8 192.0.2.1/32] [2376 80] true" {
 		t.Error(got)
 	}
+	if s.OpenSwarm(0); s.Rules("c1c1c1c1")[0].Name != rule.Name {
+		t.Error("a machine in no swarm has another rule")
+	}
+	s.OpenSwarm(3376)
+	if manager := s.Rules("c1c1c1c1")[0]; fmt.Sprint(manager.Allowed[0].Ports) != "[2376 3376 80]" || manager.Name == rule.Name {
+		t.Errorf("a manager's rule %s opens %v", manager.Name, manager.Allowed[0].Ports)
+	}
 }

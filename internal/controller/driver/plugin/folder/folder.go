@@ -183,8 +183,15 @@ func (f *Folder) give(name string) error {
 	return f.root.Lchown(name, int(f.account.UID), int(f.account.GID))
 }
 
-// Place writes a file that is not there yet, for the plugin alone.
+// Place writes a file that is not there yet, for the plugin alone, into a directory that is made where it is missing.
 func (f *Folder) Place(name string, content []byte) error {
+	var dirs []string
+	for dir := filepath.Dir(name); dir != "."; dir = filepath.Dir(dir) {
+		dirs = append([]string{dir}, dirs...)
+	}
+	if err := f.mkdir(dirs...); err != nil {
+		return err
+	}
 	file, err := f.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil

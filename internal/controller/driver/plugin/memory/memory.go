@@ -25,6 +25,23 @@ type Memory struct {
 	Fragile bool `json:"fragile,omitempty"`
 }
 
+// Imported is what docker-machine remembered, with the paths in its JSON moved to another store; all the rest stays byte for byte. A key
+// path outside of the store becomes keyPath, where there is a key.
+func Imported(config []byte, from, to string, key []byte, keyPath string) Memory {
+	m := Memory{Config: config, Key: key, Begun: true, Made: true}
+	if from != "" {
+		m.Config = bytes.ReplaceAll(m.Config, quoted(from, `"`), quoted(to, `"`))
+		m.Config = bytes.ReplaceAll(m.Config, quoted(from, "/"), quoted(to, "/"))
+	}
+	var login struct{ SSHKeyPath string }
+	if err := json.Unmarshal(m.Config, &login); err == nil && login.SSHKeyPath != "" && key != nil &&
+		!bytes.HasPrefix(quoted(login.SSHKeyPath, `"`), quoted(to, "/")) {
+		m.Config = bytes.ReplaceAll(m.Config, quoted(login.SSHKeyPath, `"`), quoted(keyPath, `"`))
+	}
+	m.LearnID(nil)
+	return m
+}
+
 // Encode is the stored form.
 func (m Memory) Encode() []byte {
 	text, _ := json.Marshal(m) // texts and bytes alone

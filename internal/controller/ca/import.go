@@ -1,0 +1,112 @@
+package ca
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"mctl/internal/controller/store"
+	"mctl/internal/fault"
+	"mctl/internal/pki"
+	recordv1 "mctl/proto/mctl/record/v1"
+)
+
+// importedPrefix begins the name of an authority that an import brought along; the digest of its certificate follows.
+const importedPrefix = "imported-"
+
+// ImportEngine takes up an engine authority that was made elsewhere and returns its name, which is the same for everybody who brings
+// it along. key (PEM, PKCS #8) is nil where it is lost; it may be brought later. fault.Invalid for what is no authority, and for a key that is
+// another's. It may be repeated.
+func (c *CA) ImportEngine(ctx context.Context, certificatePEM, key []byte) (name string, err error) {
+	const op = "ca.ImportEngine"
+	chain, err := pki.DecodeCertificates(certificatePEM)
+	if err != nil {
+		return "", fault.E(op, fault.Invalid, "", err)
+	}
+	certificate := chain[0]
+	if !certificate.IsCA {
+		return "", fault.New(op, fault.Invalid, certificate.Subject.String(), "that certificate is no authority's")
+	}
+	digest := sha256.Sum256(certificate.Raw)
+	name = importedPrefix + hex.EncodeToString(digest[:8])
+	known, err := c.engine(ctx, name)
+	switch {
+	case fault.Is(err, fault.NotFound):
+	case err != nil:
+		return "", err
+	case known.key != nil || key == nil:
+		return name, nil // as for all but the first of a store's machines
+	}
+	var at store.Revision
+	if known != nil {
+		item, err := c.config.Store.Get(ctx, recordKey(name))
+		if err != nil {
+			return "", err
+		}
+		at = item.Revision
+	}
+	if key != nil && !isKeyOf(key, certificate) {
+		return "", fault.New(op, fault.Invalid, certificate.Subject.String(), "the authority's key is not that of its certificate")
+	}
+	return name, c.putImported(ctx, name, certificate, key, at)
+}
+
+// putImported stores the authority; at is the revision of a record without a key, zero for none. Whoever was quicker wins.
+func (c *CA) putImported(ctx context.Context, name string, certificate *x509.Certificate, key []byte, at store.Revision) error {
+	generation := &recordv1.AuthorityGeneration{Certificate: certificate.Raw}
+	if key != nil {
+		sealed, err := c.config.Sealer.Seal(recordKey(name), key)
+		if err != nil {
+			return err
+		}
+		generation.SealedKey = sealed
+	}
+	value, err := proto.Marshal(&recordv1.Authority{Name: name, Generations: []*recordv1.AuthorityGeneration{generation}})
+	if err != nil {
+		return err
+	}
+	if at == 0 {
+		_, err = c.config.Store.Create(ctx, recordKey(name), value)
+	} else {
+		_, err = c.config.Store.Update(ctx, recordKey(name), value, at)
+	}
+	if err != nil && !fault.Is(err, fault.Exists) && !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	c.mu.Lock()
+	delete(c.engines, name) // read anew when it is needed next
+	c.mu.Unlock()
+	return nil
+}
+
+func isKeyOf(text []byte, certificate *x509.Certificate) bool {
+	key, err := pki.DecodeKey(text)
+	if err != nil {
+		return false
+	}
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(certificate.PublicKey)
+}
+
+// EngineKey returns the private key (PEM) of an engine authority; nil where it is lost. fault.NotFound.
+func (c *CA) EngineKey(ctx context.Context, name string) ([]byte, error) {
+	a, err := c.engine(ctx, name)
+	if err != nil || a.key == nil {
+		return nil, err
+	}
+	return pki.EncodeKey(a.key)
+}
+
+// Issues reports whether an engine authority can sign, and will not end within a time. fault.NotFound.
+func (c *CA) Issues(ctx context.Context, name string, within time.Duration) (bool, error) {
+	a, err := c.engine(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	return a.key != nil && c.config.Now().Add(within).Before(a.current.NotAfter), nil
+}

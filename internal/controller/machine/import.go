@@ -1,0 +1,170 @@
+package machine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"mctl/internal/controller/driver"
+	"mctl/internal/fault"
+)
+
+// Import is what a machine brought along from docker-machine.
+type Import struct {
+	Source            string // identifies what it was read from
+	Config            Secret // the driver's object of config.json, byte for byte
+	StorePath         string // where the store was whose paths are in it
+	ServerCertificate []byte // PEM, leaf first; what the engine is served with while its authority's key is lost
+	ServerKey         Secret // PEM
+}
+
+// Arrival is a machine of docker-machine's that shall be one of ours.
+type Arrival struct {
+	Name         string
+	Spec         Spec
+	SSH          driver.SSH // an empty address where nobody logs in
+	Key          Secret     // private key to log in with; nil where there is none
+	Address      string     // for clients, as it was known last
+	Authority    []byte     // certificate, PEM; nil for the default one
+	AuthorityKey Secret     // PEM; nil where it is lost
+	Agentless    string     // why it can have no agent
+	Import       Import
+}
+
+// thirdParty begins the name of a driver that may be missing.
+const thirdParty = "plugin:"
+
+// Import takes note of a machine that docker-machine made. Nobody is asked: its host is taken over when it answers. known says that it
+// was imported from the same source before, which is success. fault.Exists when the name is another machine's, fault.Invalid for
+// what can't be used.
+func (s *Service) Import(ctx context.Context, requestID string, a Arrival) (m *Machine, known bool, err error) {
+	if err := checkName(a.Name); err != nil {
+		return nil, false, err
+	}
+	if m, err := s.imported(ctx, a); m != nil || err != nil {
+		return m, m != nil, err
+	}
+	if err := s.checkArrival(&a); err != nil {
+		return nil, false, err
+	}
+	now := s.config.Now()
+	m = &Machine{
+		UID: s.importedUID(a), Name: a.Name, Generation: 1, Created: now, Spec: a.Spec, SSHKey: a.Key, Import: &a.Import,
+		Status: Status{Phase: Importing, PhaseTime: now, Authority: DefaultAuthority, SSH: a.SSH, Agentless: a.Agentless, Power: driver.Unknown},
+	}
+	m.Spec.Power = PowerOn
+	if a.Address != "" {
+		m.Status.Addresses = []string{a.Address}
+	}
+	if len(a.Authority) > 0 {
+		if m.Status.Authority, err = s.config.Authorities.ImportEngine(ctx, a.Authority, a.AuthorityKey); err != nil {
+			return nil, false, err
+		}
+	}
+	m.requests = m.requests.With(requestID, "import", now)
+	value, err := s.codec.encode(m)
+	if err != nil {
+		return nil, false, err
+	}
+	m.Revision, err = s.config.Store.Create(ctx, prefix+m.Name, value)
+	if fault.Is(err, fault.Exists) {
+		before, err := s.imported(ctx, a)
+		return before, before != nil, err
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	s.learn(m)
+	return m, false, nil
+}
+
+// importedUID is the same for what was imported from the same source before, was forgotten without a word to its host, and is imported once
+// more: the agent that is there is its own then.
+func (s *Service) importedUID(a Arrival) string {
+	sum := sha256.Sum256([]byte("import\x00" + s.config.ControllerID + "\x00" + a.Name + "\x00" + a.Import.Source))
+	return hex.EncodeToString(sum[:8])
+}
+
+// imported returns the machine that was imported from the same source before; nil where the name is free.
+func (s *Service) imported(ctx context.Context, a Arrival) (*Machine, error) {
+	m, err := s.Get(ctx, a.Name)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case m.Import == nil || m.Import.Source != a.Import.Source:
+		return nil, exists("machine.Import", a.Name)
+	}
+	return m, nil
+}
+
+// checkArrival checks what our own drivers can check, and fills in their defaults. A third party's may be missing.
+func (s *Service) checkArrival(a *Arrival) error {
+	const op = "machine.Import"
+	if err := checkLink(a.Spec.Link); err != nil {
+		return err
+	}
+	if strings.HasPrefix(a.Spec.Driver, thirdParty) {
+		if a.Key != nil {
+			if _, err := driver.ParseKey(a.Key); err != nil {
+				return err
+			}
+		}
+		if len(a.Spec.Options) > 0 || len(a.Import.Config) == 0 {
+			return fault.New(op, fault.Invalid, a.Name, "a third party's driver takes its JSON and no options").WithReason(fault.ReasonUsage)
+		}
+		return nil
+	}
+	d, err := s.config.Drivers.Driver(a.Spec.Driver)
+	if err != nil {
+		return err
+	}
+	if a.Spec.Options, err = driver.Resolve(a.Spec.Driver, d.Flags(), a.Spec.Options); err != nil {
+		return err
+	}
+	if err := checkCredential(d, a.Spec); err != nil {
+		return err
+	}
+	if err := d.Validate(a.Spec.Options); err != nil {
+		return reasoned(op, a.Name, fault.ReasonUsage, err)
+	}
+	return nil
+}
+
+// checkName refuses what can't name a host, in docker-machine's words.
+func checkName(name string) error {
+	if len(name) <= maxName && namePattern.MatchString(name) {
+		return nil
+	}
+	return fault.New("machine.checkName", fault.Invalid, name,
+		"Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -").
+		WithHint("use at most 63 of them; the name and each part between dots begin and end with a letter or digit")
+}
+
+// agentless reports whether a machine's host has no agent and gets none: power and address are all that there is.
+func (m *Machine) agentless() bool { return m.Status.SSH.Address == "" || m.Status.Agentless != "" }
+
+// keepsPair reports whether the engine is served with the certificate that it had, since nobody can issue another that its clients trust.
+func (m *Machine) keepsPair() bool {
+	return m.Import != nil && len(m.Import.ServerKey) > 0 && m.Status.Authority != DefaultAuthority
+}
+
+// leaveAuthority moves a machine whose authority can issue nothing any more to the default one, where somebody asks for new certificates.
+func (s *Service) leaveAuthority(ctx context.Context, m *Machine) error {
+	if m.Import == nil || m.Spec.Regenerate == 0 || m.Status.Authority == DefaultAuthority {
+		return nil
+	}
+	issues, err := s.config.Authorities.Issues(ctx, m.Status.Authority, expiryNotice)
+	if err == nil && !issues {
+		m.Status.Authority = DefaultAuthority
+	}
+	return err
+}
+
+func hostGone(op string, m *Machine) error {
+	return fault.E(op, fault.NotFound, m.Name, fmt.Errorf("the host of %q is gone at its provider", m.Name)).
+		WithHint(fmt.Sprintf("`mctl rm %s` removes what is left", m.Name))
+}
