@@ -49,10 +49,11 @@ func (d Dir) Stage(name, controller string) (*Stage, error) {
 // hidden makes a folder under a hidden name. Another create that leaves nothing may take the directory away at any moment.
 func (d Dir) hidden(name string) (path string, err error) {
 	for range 100 {
-		if err := makePrivate(d.Machines()); err != nil {
-			return "", err
+		if err = os.MkdirAll(d.Machines(), 0o700); err == nil {
+			path, err = os.MkdirTemp(d.Machines(), "."+name+"-")
 		}
-		if path, err = os.MkdirTemp(d.Machines(), "."+name+"-"); !errors.Is(err, os.ErrNotExist) {
+		// MkdirAll says of a directory that went while it looked that a file is in its place.
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
 			break
 		}
 	}
@@ -62,19 +63,24 @@ func (d Dir) hidden(name string) (path string, err error) {
 	return path, nil
 }
 
-// hold writes the mark and locks it: a lock ends with its process, however that ends.
+// hold writes the mark and locks it: a lock ends with its process, however that ends. The file has its name last, or somebody
+// who looks whether it is locked would have the lock himself for that moment.
 func (s *Stage) hold() error {
 	text, err := json.Marshal(Mark{Controller: s.controller})
 	if err != nil {
 		return err
 	}
-	if s.mark, err = os.OpenFile(s.File(markFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+	unnamed := s.File(markFile + ".new")
+	if s.mark, err = os.OpenFile(unnamed, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
 		return Trouble(s.Path, err)
 	}
 	if err := syscall.Flock(int(s.mark.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return Trouble(s.File(markFile), err)
 	}
 	if _, err := s.mark.Write(append(text, '\n')); err != nil {
+		return Trouble(s.Path, err)
+	}
+	if err := os.Rename(unnamed, s.File(markFile)); err != nil {
 		return Trouble(s.Path, err)
 	}
 	return nil
