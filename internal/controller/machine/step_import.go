@@ -37,14 +37,16 @@ func (s *Service) importing(ctx context.Context, m *Machine) (outcome, error) {
 		s.report(m, "Waiting for the host to have power...")
 		return outcome{after: lookAgain}, nil
 	}
-	if err := s.reachable(ctx, m); fault.ReasonOf(err) == bootstrap.ReasonNoAgent {
+	if err := s.reachable(ctx, m); err != nil && fault.ReasonOf(err) != bootstrap.ReasonNoAgent {
+		return outcome{}, err
+	}
+	out, err := s.booting(ctx, m) // which pins the host's key, also where it can have no agent
+	if fault.ReasonOf(err) == bootstrap.ReasonNoAgent {
 		m.Status.Agentless = err.Error()
 		m.reached()
 		return outcome{next: Running}, nil
-	} else if err != nil {
-		return outcome{}, err
 	}
-	return s.booting(ctx, m)
+	return out, err
 }
 
 // reachable looks whether the host lets us in and can have an agent, before a ticket is made for it: of a thousand that are
