@@ -42,7 +42,10 @@ func (e *Env) names(ctx context.Context, prefix string) []string {
 	defer cancel()
 	var names []string
 	if client, err := e.RunningClient(ctx); err == nil {
-		for page := range pagesOf(ctx, client, controllerv1.MachineView_MACHINE_VIEW_BASIC) { // what came in time
+		for page, err := range pagesOf(ctx, client, controllerv1.MachineView_MACHINE_VIEW_BASIC) {
+			if err != nil {
+				break // what came in time
+			}
 			for _, m := range page {
 				names = append(names, m.GetName())
 			}

@@ -16,7 +16,7 @@ import (
 // userHZ is the unit of times in /proc; Linux shows 100 everywhere.
 const userHZ = 100
 
-// Ticks are the processors' times since boot.
+// Ticks are the processors' times since boot, or a container's share of them.
 type Ticks struct{ busy, total uint64 }
 
 // PercentSince is the share of busy time, of all processors together.
@@ -74,6 +74,7 @@ func (r Root) Read() (host.Health, Ticks, error) {
 			return err
 		})
 	}
+	r.ofContainer(&h, &cpu)
 	h.Disks = r.disks()
 	h.BootTime = time.Unix(booted, 0).Add(r.firstProcess())
 	return h, cpu, err
