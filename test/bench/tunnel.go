@@ -48,29 +48,19 @@ func (p plainSSH) timed(program string, args ...string) (float64, error) {
 	return time.Since(start).Seconds(), nil
 }
 
-// logins is how long a command that does nothing takes.
+// logins is how long a command that does nothing takes, by each way and each peer in turns.
 func (b *bench) logins(state string, plain plainSSH) error {
-	var plainly, direct, agent []float64
-	for range 2 * runs {
-		for times, take := range map[*[]float64]func() (float64, error){
-			&plainly: func() (float64, error) { return plain.timed("ssh", plain.target, "true") },
-			&direct:  func() (float64, error) { return b.timed(state, "ssh", "far", "true") },
-			&agent:   func() (float64, error) { return b.timed(state, "ssh", "--via", "agent", "far", "true") },
-		} {
-			took, err := take()
-			if err != nil {
-				return err
-			}
-			*times = append(*times, 1000*took)
-		}
+	type way struct {
+		what  string
+		take  func() (float64, error)
+		times []float64
 	}
-	row("ssh HOST true", "ms", "", plainly...)
-	ours := row("mctl ssh NAME true", "ms", "", direct...)
-	row("mctl ssh --via agent NAME true", "ms", "", agent...)
-	return b.loginsByPeers(ours)
-}
-
-func (b *bench) loginsByPeers(ours float64) error {
+	ways := []*way{
+		{what: "ssh HOST true", take: func() (float64, error) { return plain.timed("ssh", plain.target, "true") }},
+		{what: "mctl ssh NAME true", take: func() (float64, error) { return b.timed(state, "ssh", "far", "true") }},
+		{what: "mctl ssh --via direct NAME true", take: func() (float64, error) { return b.timed(state, "ssh", "--via", "direct", "far", "true") }},
+	}
+	own := len(ways)
 	for _, p := range peers() {
 		what := "ssh NAME true, " + p.name + " ÷ mctl"
 		binary := os.Getenv(p.variable)
@@ -78,44 +68,58 @@ func (b *bench) loginsByPeers(ours float64) error {
 			absent(what, p.variable+" names no program")
 			continue
 		}
-		times, err := b.loginsBy(p, binary)
+		take, remove, err := b.peerLogin(p, binary)
 		if err != nil {
 			absent(what, p.name+" failed: "+lastLine(err))
 			continue
 		}
-		for i := range times {
-			times[i] /= ours
+		defer remove()
+		ways = append(ways, &way{what: what, take: take})
+	}
+	for range 2 * runs {
+		for _, w := range ways {
+			took, err := w.take()
+			if err != nil {
+				return err
+			}
+			w.times = append(w.times, 1000*took)
 		}
-		row(what, "×", "≥ 3", times...)
+	}
+	for _, w := range ways[:own] {
+		row(w.what, "ms", "", w.times...)
+	}
+	for _, w := range ways[own:] {
+		for i := range w.times {
+			w.times[i] /= ways[1].times[i]
+		}
+		row(w.what, "×", "≥ 3", w.times...)
 	}
 	return nil
 }
 
-// loginsBy is how long each of some logins takes by a peer, in milliseconds, on a host that its record alone knows: whether its
-// Docker answers is nothing to a login.
-func (b *bench) loginsBy(p peer, binary string) ([]float64, error) {
+// peerLogin returns what times one login by a peer, in seconds, on a host that its record alone knows: whether its Docker answers
+// is nothing to a login.
+func (b *bench) peerLogin(p peer, binary string) (take func() (float64, error), remove func(), err error) {
 	address, key, remove, err := b.bareHost("login-" + p.name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer remove()
 	store := filepath.Join(b.folder, "login-"+p.name)
 	create := exec.CommandContext(b.ctx, binary, "--storage-path", store, "create", "--driver", "generic",
 		"--generic-ip-address", address, "--generic-ssh-key", key, "far")
 	if output, err := create.CombinedOutput(); err != nil {
 		if _, recorded := os.Stat(filepath.Join(store, "machines", "far", "config.json")); recorded != nil {
-			return nil, fmt.Errorf("%w %s", err, output)
+			remove()
+			return nil, nil, fmt.Errorf("%w %s", err, output)
 		}
 	}
-	var times []float64
-	for range 2 * runs {
+	return func() (float64, error) {
 		start := time.Now()
 		if output, err := exec.CommandContext(b.ctx, binary, "--storage-path", store, "ssh", "far", "true").CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%w %s", err, output)
+			return 0, fmt.Errorf("%w %s", err, output)
 		}
-		times = append(times, 1000*time.Since(start).Seconds())
-	}
-	return times, nil
+		return time.Since(start).Seconds(), nil
+	}, remove, nil
 }
 
 // copies compares copies of 1 GB in both directions.

@@ -9,7 +9,7 @@ import (
 func TestTheAgentKilledWhileDockerIsInstalled(t *testing.T) {
 	l := newLab(t)
 	l.must("create", "--driver", "nspawn", "--no-wait", "web")
-	eventually(t, 2*time.Minute, "a login", func() bool { return l.run("ssh", "web", "true").code == 0 })
+	eventually(t, 2*time.Minute, "a login", func() bool { return l.run("ssh", "--via", "direct", "web", "true").code == 0 })
 	l.ssh("web", "timeout 120 sh -c 'until pgrep -x dpkg >/dev/null; do sleep 0.05; done'; systemctl kill -s KILL --kill-who=main mctl-agent")
 	l.must("wait", "web")
 	l.mustDocker("web", nil, "version")

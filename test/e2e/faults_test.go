@@ -240,7 +240,7 @@ func TestWhatDiesOnAHostIsSeenAndComesBack(t *testing.T) {
 			if listed := l.must("ls"); !strings.Contains(listed, "docker is not running") {
 				t.Fatalf("ls says no more that docker is not running:\n%s", listed)
 			}
-			if state := l.run("ssh", "web", "systemctl", "is-active", "docker.service"); strings.TrimSpace(state.stdout) != "inactive" {
+			if state := l.run("ssh", "--via", "direct", "web", "systemctl", "is-active", "docker.service"); strings.TrimSpace(state.stdout) != "inactive" {
 				t.Fatalf("after %s the engine is %q", time.Since(since), state.stdout)
 			}
 			pass(200 * time.Millisecond)
@@ -277,7 +277,7 @@ func TestWhatDiesOnAHostIsSeenAndComesBack(t *testing.T) {
 		// systemd gives up an engine that dies so often; somebody makes it try again and again.
 		tries := make(chan result)
 		go func() {
-			tries <- l.run("ssh", "web", "for i in $(seq 25); do systemctl reset-failed docker.service docker.socket; systemctl start --no-block docker.socket docker.service; sleep 0.35; done")
+			tries <- l.run("ssh", "--via", "direct", "web", "for i in $(seq 25); do systemctl reset-failed docker.service docker.socket; systemctl start --no-block docker.socket docker.service; sleep 0.35; done")
 		}()
 		kills, began := map[string]int{}, time.Now()
 		for time.Since(began) < 10*time.Second {

@@ -11,13 +11,15 @@ import (
 	"time"
 )
 
-// backends are with OpenSSH's program and without it.
-func backends() [][]string { return [][]string{nil, {"--native-ssh"}} }
+// ways are a command's through the agent, by OpenSSH's program, and without that.
+func ways(name string) [][]string {
+	return [][]string{{"ssh", name}, {"ssh", "--via", "direct", name}, {"--native-ssh", "ssh", name}}
+}
 
 // sshPassesOn is core/ssh-backends: arguments go to the host as they are, its exit code comes back.
 func sshPassesOn(s subject) {
-	for _, backend := range backends() {
-		ssh := func(args ...string) result { return s.try(append(append(backend, "ssh", s.name), args...)...) }
+	for _, way := range ways(s.name) {
+		ssh := func(args ...string) result { return s.try(append(way, args...)...) }
 		for _, asked := range []struct {
 			args []string
 			out  string
@@ -31,19 +33,19 @@ func sshPassesOn(s subject) {
 			{[]string{"kill -9 $$"}, "", 255},
 		} {
 			r := ssh(asked.args...)
-			if asked.code == 255 && r.code == 128+9 { // the library has the signal, the program does not tell
+			if asked.code == 255 && r.code == 128+9 { // the agent and the library have the signal, the program does not tell
 				r.code = 255
 			}
 			if r.code != asked.code || r.stdout != asked.out || r.stderr != "" && asked.code == 0 {
-				s.t.Errorf("%v %v: want %q, exit %d: %s", backend, asked.args, asked.out, asked.code, r)
+				s.t.Errorf("%v %v: want %q, exit %d: %s", way, asked.args, asked.out, asked.code, r)
 			}
 		}
 		if df := ssh("--", "df", "-h"); df.code != 0 || !strings.HasPrefix(df.stdout, "Filesystem") || df.stderr != "" {
-			s.t.Errorf("%v: df: %s", backend, df)
+			s.t.Errorf("%v: df: %s", way, df)
 		}
-		r := s.execEnv([]string{"MACHINE_STORAGE_PATH=" + s.state}, []byte("from here\n"), s.link, append(append(backend, "ssh", s.name), "cat; echo to the other >&2")...)
+		r := s.execEnv([]string{"MACHINE_STORAGE_PATH=" + s.state}, []byte("from here\n"), s.link, append(way, "cat; echo to the other >&2")...)
 		if r.code != 0 || r.stdout != "from here\n" || r.stderr != "to the other\n" {
-			s.t.Errorf("%v: what was fed: %s", backend, r)
+			s.t.Errorf("%v: what was fed: %s", way, r)
 		}
 	}
 	// Arguments for ssh itself stand between the name and the command.
@@ -239,7 +241,7 @@ func mountWorks(s subject) {
 func anotherKeyIsRefused(s subject, h *bareHost) {
 	h.run("mkdir /etc/ssh/kept && mv /etc/ssh/ssh_host_* /etc/ssh/kept/ && ssh-keygen -q -A && systemctl restart ssh")
 	folder := s.t.TempDir()
-	asks := [][]string{{"ssh", s.name, "touch /tmp/came"}, {"--native-ssh", "ssh", s.name, "touch /tmp/came"}, {"scp", s.name + ":/etc/hostname", folder}, {"scp", "-d", s.name + ":/etc/hostname", folder}}
+	asks := [][]string{{"ssh", "--via", "direct", s.name, "touch /tmp/came"}, {"--native-ssh", "ssh", s.name, "touch /tmp/came"}, {"scp", s.name + ":/etc/hostname", folder}, {"scp", "-d", s.name + ":/etc/hostname", folder}}
 	if canMount() {
 		asks = append(asks, []string{"mount", s.name + ":/tmp", folder})
 	}

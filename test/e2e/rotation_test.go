@@ -223,7 +223,7 @@ func TestANewCertificateDropsNoConnection(t *testing.T) {
 		l := l.within(t)
 		killed := make(chan result)
 		go func() {
-			killed <- l.run("ssh", "web", "for i in 1 2 3 4 5 6 7 8; do systemctl kill -s KILL --kill-who=main mctl-agent; sleep 0.2; done")
+			killed <- l.run("ssh", "--via", "direct", "web", "for i in 1 2 3 4 5 6 7 8; do systemctl kill -s KILL --kill-who=main mctl-agent; sleep 0.2; done")
 		}()
 		l.must("regenerate-certs", "-f", "web")
 		if r := <-killed; r.code != 0 {
@@ -275,6 +275,9 @@ func TestADifferentAddressAfterAStart(t *testing.T) {
 	}
 	if got := held("600000000"); got == "600000000" {
 		t.Error("600 MB were held in a host of 512 MB")
+	}
+	if restarts := l.ssh("small", "systemctl show --property NRestarts --value mctl-agent"); restarts != "0" {
+		t.Errorf("the agent that ran it was restarted %s times", restarts)
 	}
 	if got := held("100000000"); got != "100000000" {
 		t.Errorf("of 100 MB were held %s in a host of 512 MB", got)

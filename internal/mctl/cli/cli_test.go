@@ -260,6 +260,7 @@ func TestProgressIsLinesInAPipeABoardOnATerminalNothingBesideADocument(t *testin
 		"a pipe":                     {"text", 0, 0, "*output.Lines", "output.Silent"},
 		"a terminal":                 {"text", 80, 0, "*output.track", "*output.track"},
 		"a document":                 {"json", 80, 0, "output.Silent", "output.Silent"},
+		"a terminal of one column":   {"text", 1, 0, "*output.Lines", "*output.Lines"},
 		"a document with a terminal": {"json", 0, 80, "*output.track", "*output.track"},
 	} {
 		env := world()
@@ -377,8 +378,17 @@ func TestNamesAreCompletedWithoutAControllerToo(t *testing.T) {
 	if err := c.Dir().Machine("folder").Claim("uid"); err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range []string{"$(id)", "`id`", "--help", "a b", "f;id", "f\nid", "f\x1b[2J", "fé", "~root", "*", "f'", "_activeHelp_ x"} {
+		if err := os.MkdirAll(c.Dir().Machine(name).Path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		c.PutAs(name, controllertest.Running(name, "10.0.0.3"))
+	}
+	if names, _ := cli.CompleteMachines(c.Env())(command, nil, ""); !slices.Equal(slices.Sorted(slices.Values(names)), []string{"web", "worker"}) {
+		t.Errorf("a controller's names that are a shell's words: %q", names)
+	}
 	c.Stop()
-	if names, _ := cli.CompleteMachines(c.Env())(command, nil, "f"); !slices.Equal(names, []string{"folder"}) {
+	if names, _ := cli.CompleteMachines(c.Env())(command, nil, ""); !slices.Equal(names, []string{"folder"}) {
 		t.Errorf("%q", names)
 	}
 }

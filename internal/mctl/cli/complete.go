@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -41,14 +42,25 @@ func (e *Env) names(ctx context.Context, prefix string) []string {
 	defer cancel()
 	var names []string
 	if client, err := e.RunningClient(ctx); err == nil {
-		response, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{View: controllerv1.MachineView_MACHINE_VIEW_BASIC})
-		if err == nil {
-			for _, m := range response.GetMachines() {
+		for page, err := range pagesOf(ctx, client, controllerv1.MachineView_MACHINE_VIEW_BASIC) {
+			if err != nil {
+				break // what came in time
+			}
+			for _, m := range page {
 				names = append(names, m.GetName())
 			}
 		}
 	} else if dir, err := e.State(); err == nil {
 		names, _ = dir.Folders()
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
+	return slices.DeleteFunc(Completable(names), func(name string) bool { return !strings.HasPrefix(name, prefix) })
+}
+
+// completable is what means itself to every shell, and moves no cursor.
+var completable = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:@/+-]*$`)
+
+// Completable are those names that a shell may be given to put on its command line, where it evaluates them at the next press
+// of the tab key. Others chose them: who runs the controller, who wrote a plugin, or whoever made a folder.
+func Completable(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return !completable.MatchString(name) })
 }

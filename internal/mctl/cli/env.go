@@ -139,8 +139,12 @@ func (e *Env) Live() func() output.Progress {
 	if e.JSON() {
 		out, width = e.Err, e.ErrWidth
 	}
-	if width == 0 {
+	switch {
+	case width == 0:
 		return func() output.Progress { return output.Silent{} }
+	case width < output.MinBoard:
+		lines := &output.Lines{Out: out}
+		return func() output.Progress { return lines }
 	}
 	return output.NewBoard(out, e.Now, width).Track
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mctl/internal/fault"
+	"mctl/internal/mctl/dial"
 	"mctl/internal/mctl/output"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -133,6 +134,12 @@ func (e *Env) Pages(ctx context.Context, view controllerv1.MachineView) iter.Seq
 			yield(nil, err)
 			return
 		}
+		pagesOf(ctx, client, view)(yield)
+	}
+}
+
+func pagesOf(ctx context.Context, client *dial.Client, view controllerv1.MachineView) iter.Seq2[[]*controllerv1.Machine, error] {
+	return func(yield func([]*controllerv1.Machine, error) bool) {
 		for token := ""; ; {
 			page, err := client.Machines.ListMachines(ctx, &controllerv1.ListMachinesRequest{PageToken: token, View: view})
 			token = page.GetNextPageToken()

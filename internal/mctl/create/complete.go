@@ -52,10 +52,10 @@ func complete(env *cli.Env) cli.Complete {
 		var all []string
 		flags.VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden {
-				all = append(all, "--"+f.Name)
+				all = append(all, f.Name)
 			}
 		})
-		return matching(all, prefix, ""), cobra.ShellCompDirectiveNoFileComp
+		return matching(cli.Completable(all), strings.TrimLeft(prefix, "-"), "--"), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
@@ -95,7 +95,7 @@ func named(drivers []*controllerv1.Driver) []string {
 	for _, d := range drivers {
 		names = append(names, d.GetName())
 	}
-	return names
+	return cli.Completable(names)
 }
 
 // matching are those that begin as what was typed, with lead in front.

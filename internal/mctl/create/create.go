@@ -113,6 +113,11 @@ func build(ctx context.Context, env *cli.Env, client *dial.Client, dir state.Dir
 	reached, err := follow.Machine(ctx, client, follow.Goal{
 		Name: opts.name, UID: m.GetUid(), Generation: m.GetGeneration(), Since: asked, Words: Words(), Alone: true, Progress: progress,
 	})
+	if err == nil && reached.GetSpec().GetPower() == controllerv1.PowerState_POWER_STATE_STOPPED {
+		err = fault.New("create", fault.Conflict, opts.name, fmt.Sprintf("%q was stopped meanwhile", opts.name)).
+			WithHint("`mctl start " + opts.name + "` goes on with it")
+		progress.Done(err)
+	}
 	if err != nil {
 		return failure{env, client, m, progress}.of(ctx, reached, err)
 	}

@@ -442,6 +442,22 @@ func TestMachineWhoseEngineIsNotReachedIsMadeAllTheSame(t *testing.T) {
 	}
 }
 
+func TestMachineThatSomebodyStopsIsNotToldToRun(t *testing.T) {
+	c := newWorld(t)
+	c.Act = func(_ string, m *controllerv1.Machine) {
+		c.Change(m.GetName(), func(m *controllerv1.Machine) {
+			m.Generation++
+			m.Spec.Power = controllerv1.PowerState_POWER_STATE_STOPPED
+			m.Status.Ssh = &controllerv1.SSHEndpoint{Address: "127.0.0.1"}
+			controllertest.Reach(m)
+		})
+	}
+	out, err := call(t.Context(), c.Env(), "--driver", "cloud", "web")
+	if err == nil || err.Error() != `Error creating machine: "web" was stopped meanwhile` || fault.HintOf(err) != "`mctl start web` goes on with it" || strings.Contains(out, "Docker") {
+		t.Errorf("%q, %v, hint %q", out, err, fault.HintOf(err))
+	}
+}
+
 func TestPluginIsNamedWithItsProgram(t *testing.T) {
 	c := newWorld(t)
 	dir, err := os.Getwd()

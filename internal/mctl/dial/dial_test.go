@@ -266,6 +266,23 @@ func TestNobodyElseAnswersInTheControllersPlace(t *testing.T) {
 	}
 }
 
+func TestNotedPlaceThatIsAnothersStandsInNobodysWay(t *testing.T) {
+	l := newLocal(t, "well")
+	theirs := filepath.Join(t.TempDir(), "theirs")
+	if err := errors.Join(os.Mkdir(theirs, 0o700), os.Chmod(theirs, 0o755), l.Dir.MakeOwn()); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(theirs, "x.sock")
+	if err := errors.Join(os.WriteFile(socket, nil, 0o600), os.WriteFile(l.noted(), []byte(socket), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	client, err := l.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+}
+
 func TestSocketThatNobodyListensAtIsNobody(t *testing.T) {
 	l := newLocal(t, "well")
 	if err := makeSocketDir(filepath.Dir(l.Socket())); err != nil {

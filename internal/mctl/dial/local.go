@@ -76,9 +76,13 @@ func (l Local) client(conn net.Conn, pid int, again dialer) (*Client, error) {
 // errNobody says that no controller listens.
 var errNobody = errors.New("nobody listens")
 
-// knock connects to whoever listens at one of the sockets. errNobody when nobody does.
+// knock connects to whoever listens at one of the sockets. errNobody when nobody does. A place that is only noted, as by the
+// user whose state directory this once was, is passed over where it can't be trusted: a controller of ours is not there.
 func (l Local) knock(ctx context.Context) (net.Conn, int, error) {
-	for _, socket := range l.sockets() {
+	for i, socket := range l.sockets() {
+		if i > 0 && private(filepath.Dir(socket)) != nil {
+			continue
+		}
 		conn, pid, err := knockAt(ctx, socket)
 		if errors.Is(err, errNobody) {
 			continue

@@ -161,7 +161,9 @@ func removeOne(ctx context.Context, env *cli.Env, name string, opts removeOption
 	present, err := env.Get(ctx, name)
 	if err != nil {
 		if opts.force && fault.Is(err, fault.NotFound) {
-			err = errors.Join(err, removeFiles(env, folder))
+			if left := removeFiles(env, folder); left != nil {
+				return left
+			}
 		}
 		return err
 	}

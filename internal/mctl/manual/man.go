@@ -67,10 +67,11 @@ func (o option) man() string {
 	if o.fallback != "" {
 		text += " Otherwise " + o.fallback + "."
 	}
+	text = lines(text)
 	if o.variable != "" {
-		text += " Also by the variable " + o.variable + "."
+		text += ` Also by the variable \%` + roff(o.variable) + "." // with a hyphen at a line's end it would be another's name
 	}
-	return ".TP\n" + name + "\n" + lines(text) + "\n"
+	return ".TP\n" + name + "\n" + text + "\n"
 }
 
 // roff makes each character mean itself within a line.

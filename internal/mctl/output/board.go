@@ -16,6 +16,8 @@ const (
 	frameTime = 120 * time.Millisecond
 	// maxLive bounds the lines that are redrawn: they must fit on the smallest terminal.
 	maxLive = 8
+	// MinBoard is how many columns a board needs: a line that wraps can't be redrawn.
+	MinBoard = 20
 )
 
 // Board redraws at the bottom of a terminal what each of several things is doing, with the time that it takes, and leaves
@@ -32,9 +34,9 @@ type Board struct {
 	stop  chan struct{} // ends the redrawing; nil while nothing is under way
 }
 
-// NewBoard makes a board for a terminal of a width in columns.
+// NewBoard makes a board for a terminal of a width in columns, MinBoard at least.
 func NewBoard(out io.Writer, now func() time.Time, width int) *Board {
-	return &Board{out: out, now: now, width: max(width, 20)}
+	return &Board{out: out, now: now, width: max(width, MinBoard)}
 }
 
 // Track is the place of one thing on the board. Its Done must be called in the end.

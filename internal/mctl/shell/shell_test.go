@@ -28,7 +28,23 @@ import (
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(runsProgram) != "" {
+		os.Exit(runProgram())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// runsProgram has this test's program be an mctl that runs another one.
+const runsProgram = "MCTL_TEST_RUNS_PROGRAM"
+
+func runProgram() int {
+	program := shell.Program{Path: "/bin/sh", Args: []string{"-c", "echo $$; exec sleep 60"}, Out: os.Stdout}
+	if program.Run(context.Background(), &cli.Env{In: strings.NewReader(""), Err: io.Discard}) != nil {
+		return 1
+	}
+	return 0
+}
 
 // world is a machine whose host lets its key in.
 type world struct {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +31,8 @@ func newSSH(env *cli.Env) *cobra.Command {
 	command := &cobra.Command{
 		Use: "ssh [arg...]", Short: "Log into or run a command on a machine with SSH.",
 		Long: "Arguments are [machine-name] [command]. What the command prints is passed on as it is, with its exit code.\n" +
-			"--via stands before the machine's name.",
+			"--via stands before the machine's name. By itself a command without a terminal goes through the machine's agent, which is " +
+			"sooner there than a login, and all else directly where the host answers from here.",
 		Example:            "mctl ssh web\nmctl ssh web uptime\nmctl ssh web -L 8080:localhost:80\nmctl ssh --via agent web",
 		DisableFlagParsing: true, ValidArgsFunction: cli.CompleteMachine(env),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -57,8 +59,15 @@ func ssh(ctx context.Context, env *cli.Env, args []string) error {
 	if len(args) > 0 {
 		args = args[1:]
 	}
-	if tunnel.ThroughAgent(ctx, env, via, m) {
-		return tunnel.SSH(ctx, env, m.GetName(), args)
+	if suffices := tunnel.Suffices(env, via, m, args); suffices || tunnel.ThroughAgent(ctx, env, via, m) {
+		session, err := tunnel.SSH(ctx, env, m.GetName(), args)
+		if err == nil {
+			return session.Run(ctx, env)
+		}
+		if !suffices || ctx.Err() != nil {
+			return err
+		}
+		env.Debugf("the agent does not run it (%v), logging in", err)
 	}
 	host, err := HostOf(env, m)
 	if err != nil {
@@ -186,14 +195,18 @@ type Program struct {
 	Out       io.Writer
 }
 
-// Run runs it in the caller's terminal, with its standard output at Out, and ends as it ends, with its exit code.
+// Run runs it in the caller's terminal, with its standard output at Out, and ends as it ends, with its exit code. On Linux it
+// does not outlive us, even where we are killed.
 func (p Program) Run(ctx context.Context, env *cli.Env) error {
+	runtime.LockOSThread() // the kernel takes the end of the thread that started it for our end
+	defer runtime.UnlockOSThread()
 	env.Debugf("running %s %q", p.Path, p.Args)
 	command := exec.CommandContext(ctx, p.Path, p.Args...)
 	command.Stdin, command.Stdout, command.Stderr = env.In, p.Out, env.Err
 	command.Env = append(os.Environ(), p.Variables...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 2 * time.Second
+	command.SysProcAttr = endsWithUs()
 	err := command.Run()
 	var exit *exec.ExitError
 	switch {

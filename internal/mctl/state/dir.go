@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"mctl/internal/fault"
 )
@@ -117,6 +118,22 @@ func Trouble(path string, err error) error {
 	case errors.As(err, &linkErr):
 		path, cause = linkErr.New, linkErr.Err
 	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() && errors.Is(cause, os.ErrExist) {
+		cause = syscall.EISDIR // os.Rename says of a directory in a file's place that the file exists
+	}
 	return fault.New("state", fault.Precondition, path, "can't use the state directory: "+path+": "+cause.Error()).
-		WithHint("check its owner and mode, or name another one with --storage-path")
+		WithHint(remedy(path, cause) + ", or name another one with --storage-path")
+}
+
+// remedy is what somebody does about it.
+func remedy(path string, cause error) string {
+	switch {
+	case errors.Is(cause, os.ErrExist), errors.Is(cause, syscall.EISDIR), errors.Is(cause, syscall.ENOTDIR), errors.Is(cause, errIrregular):
+		return "move away what is at " + path
+	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
+		return "make room where it is"
+	case errors.Is(cause, syscall.EROFS):
+		return "mount it for writing"
+	}
+	return "check its owner and mode"
 }

@@ -68,9 +68,12 @@ func (f Folder) Foreign() bool {
 	return err == nil && os.SameFile(before, after)
 }
 
-// Mark reads the mark; false for a folder that is foreign or not there.
+// Mark reads the mark; false for a folder that is foreign or not there. A link in place of either is not of our making.
 func (f Folder) Mark() (Mark, bool) {
-	text, err := ReadBounded(f.File(markFile))
+	if info, err := os.Lstat(f.Path); err != nil || !info.IsDir() {
+		return Mark{}, false
+	}
+	text, err := readBounded(f.File(markFile), syscall.O_NOFOLLOW)
 	if err != nil {
 		return Mark{}, false
 	}
@@ -233,8 +236,12 @@ func exists(path string) bool {
 const maxFile = 1 << 20
 
 // ReadBounded reads a regular file of another program's, up to a mebibyte. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
-func ReadBounded(path string) ([]byte, error) {
-	file, err := openRegular(path)
+func ReadBounded(path string) ([]byte, error) { return readBounded(path, 0) }
+
+// readBounded reads a regular file. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
+// flags are more of open's, such as O_NOFOLLOW.
+func readBounded(path string, flags int) ([]byte, error) {
+	file, err := openRegular(path, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -242,14 +249,16 @@ func ReadBounded(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxFile))
 }
 
-func openRegular(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+var errIrregular = errors.New("not a regular file")
+
+func openRegular(path string, flags int) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
 	if err != nil {
 		return nil, err
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+		err = &os.PathError{Op: "open", Path: path, Err: errIrregular}
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())

@@ -11,6 +11,9 @@ import (
 // unanswered is for how long a create that was killed may still be carried out: the controller checks for 30 s at most.
 const unanswered = time.Minute
 
+// forgotten is in the name of a folder that Forget has moved aside.
+const forgotten = "-forgotten-"
+
 // Forget removes the folder of a machine that is no more, after somebody else removed it: its mark was read as seen before the
 // controller of an id was asked, and said that it knows no machine of the name. It stays where its mark is another one by
 // now, where its machine is only being asked for, and, with the key in it that may be the last way into a host, where another
@@ -26,7 +29,7 @@ func (f Folder) Forget(seen Mark, controller string) error {
 		return nil
 	}
 	// Under another name nobody else changes it, and what is looked at is what is removed.
-	aside := Folder{Path: filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"-forgotten-"+seen.UID), Name: f.Name}
+	aside := Folder{Path: filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+forgotten+seen.UID), Name: f.Name}
 	if err := os.Rename(f.Path, aside.Path); err != nil {
 		if os.IsNotExist(err) || os.IsExist(err) {
 			return nil // another command does the same
@@ -51,7 +54,7 @@ func (f Folder) giveBack(place Folder) error {
 
 // inTheMaking reports whether a create that has not settled the folder may still come to something.
 func (f Folder) inTheMaking() bool {
-	mark, err := openRegular(f.File(markFile))
+	mark, err := openRegular(f.File(markFile), syscall.O_NOFOLLOW)
 	if err != nil {
 		return false
 	}

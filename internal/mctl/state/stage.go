@@ -182,10 +182,21 @@ func (f Folder) letsIn(authorized []string) bool {
 // sweep removes what creates left that were killed before they asked for their machine.
 func (d Dir) sweep() {
 	for _, stage := range d.stages() {
-		if info, err := os.Stat(stage.Path); err == nil && time.Since(info.ModTime()) > stale {
+		if info, err := os.Stat(stage.Path); err == nil && (time.Since(info.ModTime()) > stale || d.neverAsked(stage)) {
 			_ = os.RemoveAll(stage.Path)
 		}
 	}
+}
+
+// neverAsked reports whether a folder in the making is one of a create that is dead and had not asked for its machine: it would
+// have had its name by then, unless another folder had it, see Place.
+func (d Dir) neverAsked(stage Folder) bool {
+	name := strings.TrimPrefix(filepath.Base(stage.Path), ".")
+	end := strings.LastIndexByte(name, '-')
+	if mark, ours := stage.Mark(); end < 0 || !ours || mark.UID != "" || strings.Contains(name, forgotten) {
+		return false
+	}
+	return !stage.inTheMaking() && !d.Machine(name[:end]).Exists()
 }
 
 // stages are the folders in the making that are ours.

@@ -206,6 +206,40 @@ func TestForeignFoldersAreNeverTouched(t *testing.T) {
 	}
 }
 
+func TestLinksInPlaceOfAFolderOrItsMarkAreForeign(t *testing.T) {
+	dir := newDir(t)
+	secret := filepath.Join(dir.Root, "secret")
+	put(t, secret, "{}")
+	put(t, dir.Machine("linked").File("x"), "theirs")
+	if err := os.Symlink(secret, dir.Machine("linked").File(markFile)); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir.Root, "elsewhere", markFile), `{"uid":"uid"}`)
+	put(t, filepath.Join(dir.Root, "elsewhere", "x"), "theirs")
+	if err := os.Symlink(filepath.Join(dir.Root, "elsewhere"), dir.Machine("away").Path); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"linked", "away"} {
+		folder := dir.Machine(name)
+		if mark, ours := folder.Mark(); ours || !folder.Foreign() {
+			t.Errorf("%s is taken for ours: %v", name, mark)
+		}
+		for _, uid := range []string{"uid", ""} {
+			if err := folder.Claim(uid); !fault.Is(err, fault.Exists) {
+				t.Errorf("claim of %s: %v", name, err)
+			}
+		}
+		if err := errors.Join(folder.Remove(), folder.Forget(Mark{UID: "uid"}, "")); err != nil {
+			t.Errorf("removal of %s: %v", name, err)
+		}
+	}
+	for _, path := range []string{secret, dir.Machine("linked").File("x"), filepath.Join(dir.Root, "elsewhere", "x")} {
+		if !exists(path) {
+			t.Errorf("%s was removed", path)
+		}
+	}
+}
+
 func TestNamesOfMachinesCannotLeaveTheirDirectory(t *testing.T) {
 	dir := newDir(t)
 	for _, name := range []string{"../x", "a/b", "..", ".", ".ssh", "/etc", ""} {
@@ -344,6 +378,36 @@ func TestWhatKilledCreatesLeftIsSweptAndNothingElse(t *testing.T) {
 	}
 }
 
+// A create that had asked would have given its folder the machine's name, unless that was taken.
+func TestFolderOfACreateThatDiedBeforeItAskedGoesWithTheNextOne(t *testing.T) {
+	dir := newDir(t)
+	later := time.Now().Add(-2 * unanswered)
+	stage := func(name string, dead bool, began time.Time) *Stage {
+		s, err := dir.Stage(name, "c1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(s.File(markFile), began, began); err != nil {
+			t.Fatal(err)
+		}
+		if dead {
+			_ = s.mark.Close()
+		}
+		return s
+	}
+	died, living, fresh, taken := stage("died", true, later), stage("living", false, later), stage("fresh", true, time.Now()), stage("taken", true, later)
+	aside := Folder{Path: filepath.Join(dir.Machines(), ".moved"+forgotten), Name: "moved"}
+	if err := errors.Join(dir.Machine("taken").Claim("uid"), os.MkdirAll(aside.Path, 0o700), aside.writeMark(Mark{}), os.Chtimes(aside.File(markFile), later, later)); err != nil {
+		t.Fatal(err)
+	}
+	dir.sweep()
+	for folder, stays := range map[Folder]bool{died.Folder: false, living.Folder: true, fresh.Folder: true, taken.Folder: true, aside: true} {
+		if folder.Exists() != stays {
+			t.Errorf("%s is there: %v", folder.Path, !stays)
+		}
+	}
+}
+
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGhSCYtM8DkNZ9l8FeFDX+DURgsl0eT9E0XUZMV1jJao"
 
 func TestKnownHostsHoldKeysAndNothingElse(t *testing.T) {
@@ -405,6 +469,21 @@ func TestTroubleIsOneSentenceWithAPath(t *testing.T) {
 		if got := Trouble("/p", err); got.Error() != want || fault.HintOf(got) == "" {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+	directory := t.TempDir()
+	for hint, err := range map[string]error{
+		"move away what is at " + directory: WriteFile(directory, nil, 0o600),
+		"move away what is at /dev/null":    makePrivate("/dev/null/x"),
+		"make room where it is":             Trouble("/p", &os.PathError{Path: "/p", Err: syscall.ENOSPC}),
+		"mount it for writing":              Trouble("/p", &os.PathError{Path: "/p", Err: syscall.EROFS}),
+		"check its owner and mode":          Trouble("/p", &os.PathError{Path: "/p", Err: syscall.EACCES}),
+	} {
+		if fault.HintOf(err) != hint+", or name another one with --storage-path" {
+			t.Errorf("%v: hint %q, want %q", err, fault.HintOf(err), hint)
+		}
+	}
+	if err := WriteFile(directory, nil, 0o600); err == nil || !strings.HasSuffix(err.Error(), directory+": is a directory") {
+		t.Errorf("a directory in the place of a file: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "f")
 	put(t, file, "")

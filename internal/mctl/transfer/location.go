@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -46,24 +45,6 @@ func (l location) host(ctx context.Context, env *cli.Env) (shell.Host, error) {
 		return host, err
 	}
 	return host.As(l.user)
-}
-
-// everyHost is what OpenSSH's programs shall hold to, whichever host it is.
-const everyHost = "Host *\n  StrictHostKeyChecking yes\n  GlobalKnownHostsFile /dev/null\n  PasswordAuthentication no\n  LogLevel ERROR\n" +
-	"  ConnectTimeout 10\n  ServerAliveInterval 60\n  ControlMaster no\n  ControlPath none\n"
-
-// writeConfig makes a configuration file for ssh. The caller removes it.
-func writeConfig(hosts string) (path string, err error) {
-	file, err := os.CreateTemp("", "mctl-ssh-*")
-	if err == nil {
-		defer file.Close()
-		if _, err = file.WriteString(everyHost + hosts); err == nil {
-			return file.Name(), nil
-		}
-		_ = os.Remove(file.Name())
-	}
-	return "", fault.E("transfer.writeConfig", fault.Precondition, os.TempDir(), fmt.Errorf("can't write a file for ssh: %w", err)).
-		WithHint("make room in " + os.TempDir() + ", or name another directory by TMPDIR")
 }
 
 // find looks for a program under any of its names; what is docker-machine's word for what it is needed for.

@@ -63,11 +63,11 @@ func mount(ctx context.Context, env *cli.Env, from location, at string) error {
 		return err
 	}
 	// sshfs has logged in when it goes to the background, and reads the file no more.
-	config, err := writeConfig(host.Config(host.Name))
+	config, done, err := writeConfig(host.Config(host.Name))
 	if err != nil {
 		return err
 	}
-	defer os.Remove(config)
+	defer done()
 	what := host.Name + ":" + from.path
 	err = run(ctx, env, shell.Program{Path: program, Args: []string{"-F", config, what, plainPath(at)}}, map[string]string{"from": what, "at": at})
 	var exit cli.Exit

@@ -4,7 +4,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -78,11 +77,11 @@ func scp(ctx context.Context, env *cli.Env, from, to string, opts options) error
 	if opts.delta && strings.HasPrefix(source, fromAlias+":") && strings.HasPrefix(target, toAlias+":") {
 		return cli.Usagef("--delta can't copy from machine to machine").WithHint("leave --delta out, or copy by way of a directory here")
 	}
-	config, err := writeConfig(hosts.String())
+	config, done, err := writeConfig(hosts.String())
 	if err != nil {
 		return err
 	}
-	defer os.Remove(config)
+	defer done()
 	err = run(ctx, env, shell.Program{
 		Path: program, Args: arguments(config, source, target, opts),
 		Variables: []string{"RSYNC_PROTECT_ARGS=1"}, // or the host's shell would read the path

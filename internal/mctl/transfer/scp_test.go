@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -107,6 +108,41 @@ func TestProgramIsCalledWithAConfigurationForBothHosts(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A command that is killed can't remove its file; one that lives needs it.
+func TestFilesOfCommandsThatWereKilledAreSwept(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	killed, other := filepath.Join(os.TempDir(), "mctl-ssh-1"), filepath.Join(os.TempDir(), "mctl-other")
+	for _, path := range []string{killed, other} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(other, filepath.Join(os.TempDir(), "mctl-ssh-link")); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 20 {
+				path, done, err := writeConfig("Host x\n")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sweepConfigs()
+				if text, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(text), "Host x\n") {
+					t.Errorf("the file of a command that lives: %q, %v", text, err)
+				}
+				done()
+			}
+		})
+	}
+	group.Wait()
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); !slices.Equal(left, []string{other, filepath.Join(os.TempDir(), "mctl-ssh-link")}) {
+		t.Errorf("there are %q", left)
 	}
 }
 

@@ -54,40 +54,53 @@ func parseCommand(args []string, interactive bool) (command, error) {
 	return c, nil
 }
 
-// SSH is `mctl ssh` through the agent: a command, or a login shell, that ends as it ends on the host. args are ssh's after the
-// host's name.
-func SSH(ctx context.Context, env *cli.Env, machine string, args []string) error {
+// Session is a command, or a login shell, that has begun on a host.
+type Session struct {
+	tunnel  *Tunnel
+	machine string
+	command command
+	file    *os.File // our terminal, if it is to be the host's; else nil
+}
+
+// SSH begins what `mctl ssh` wants, through the agent. args are ssh's after the host's name. Run must be called; where SSH
+// fails, nothing has begun.
+func SSH(ctx context.Context, env *cli.Env, machine string, args []string) (*Session, error) {
 	c, err := parseCommand(args, env.InTerm)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client, err := env.Client(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	s := &Session{machine: machine, command: c}
 	wanted := &tunnelv1.Exec{Command: c.text}
-	file, isFile := env.In.(*os.File)
-	local := c.terminal && isFile && env.InTerm // or there is no terminal here, and only the host has one
 	if c.terminal {
 		wanted.Terminal = &tunnelv1.Terminal{Type: env.Getenv("TERM")}
-		if local {
-			wanted.Terminal.Size = sizeOf(file)
+		if file, isFile := env.In.(*os.File); isFile && env.InTerm { // or there is no terminal here, and only the host has one
+			s.file, wanted.Terminal.Size = file, sizeOf(file)
 		}
 	}
-	t, err := Open(ctx, client, machine, &tunnelv1.Work{What: &tunnelv1.Work_Exec{Exec: wanted}})
+	s.tunnel, err = Open(ctx, client, machine, &tunnelv1.Work{What: &tunnelv1.Work_Exec{Exec: wanted}})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return s, nil
+}
+
+// Run goes on until it ends on the host, and ends as it does.
+func (s *Session) Run(ctx context.Context, env *cli.Env) error {
+	t := s.tunnel
 	defer t.Close()
-	if local {
-		before, err := term.MakeRaw(int(file.Fd()))
+	if s.file != nil {
+		before, err := term.MakeRaw(int(s.file.Fd()))
 		if err != nil {
-			return fault.E("tunnel.SSH", fault.Internal, machine, err)
+			return fault.E("tunnel.Run", fault.Internal, s.machine, err)
 		}
-		defer func() { _ = term.Restore(int(file.Fd()), before) }()
-		defer t.followSize(file)()
+		defer func() { _ = term.Restore(int(s.file.Fd()), before) }()
+		defer t.followSize(s.file)()
 	}
-	if c.noInput {
+	if s.command.noInput {
 		_ = t.End()
 	} else {
 		go t.feed(env.In) // which may wait for input that nobody wants any more

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"mctl/internal/fault"
 	"mctl/internal/mctl/dial"
@@ -17,6 +18,9 @@ import (
 // maxData is how many bytes a frame of ours has at most: with all around them they fit into one of gRPC's buffers of 32 KiB. The
 // next has 1 MiB, which it takes long to clear.
 const maxData = 32<<10 - 64
+
+// openLimit is how long a host may take to begin.
+const openLimit = 15 * time.Second
 
 // Tunnel is some work on a host that is under way. Send and Recv may each be called by one goroutine at a time, Close by any.
 type Tunnel struct {
@@ -41,7 +45,12 @@ func Open(ctx context.Context, client *dial.Client, machine string, work *tunnel
 		cancel()
 		return nil, err
 	}
+	late := time.AfterFunc(openLimit, cancel)
 	frame, err := t.Recv()
+	if !late.Stop() {
+		err = fault.New("tunnel.Open", fault.Unavailable, machine, "the host did not begin within "+openLimit.String()).
+			WithHint("see how the host is: `mctl ls`; --via direct does without its agent")
+	}
 	if err == nil && frame.GetOpened() == nil {
 		err = fault.New("tunnel.Open", fault.Internal, machine, "the host did not say that the work has begun")
 	}

@@ -42,6 +42,15 @@ func newController(t *testing.T) (*controllertest.Controller, hosttest.Host) {
 	return c, host
 }
 
+// run is `mctl ssh --via agent web`.
+func run(ctx context.Context, env *cli.Env, args ...string) error {
+	session, err := tunnel.SSH(ctx, env, "web", args)
+	if err != nil {
+		return err
+	}
+	return session.Run(ctx, env)
+}
+
 func TestACommandThroughTheAgentIsReadAsSSHReadsIt(t *testing.T) {
 	c, _ := newController(t)
 	for _, row := range []struct {
@@ -57,14 +66,14 @@ func TestACommandThroughTheAgentIsReadAsSSHReadsIt(t *testing.T) {
 	} {
 		env := c.Env()
 		env.In = strings.NewReader("input")
-		err := tunnel.SSH(t.Context(), env, "web", row.args)
+		err := run(t.Context(), env, row.args...)
 		var exit cli.Exit
 		if got := env.Out.(*bytes.Buffer).String(); got != row.want || !errors.As(err, &exit) || exit.Code != 7 || env.Err.(*bytes.Buffer).String() != "complaint" {
 			t.Errorf("%q: %q, %v", row.args, got, err)
 		}
 	}
 	for _, option := range []string{"-L", "-A", "-v", "-p2222"} {
-		if err := tunnel.SSH(t.Context(), c.Env(), "web", []string{option}); fault.ReasonOf(err) != fault.ReasonUsage || fault.HintOf(err) == "" {
+		if err := run(t.Context(), c.Env(), option); fault.ReasonOf(err) != fault.ReasonUsage || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", option, err)
 		}
 	}
@@ -75,11 +84,11 @@ func TestATunnelThatBreaksIsOneSentence(t *testing.T) {
 	c.Tunnel = func(_ *controllerv1.TunnelStart, _ func() (*tunnelv1.Frame, error), say func(*tunnelv1.Frame) error) error {
 		return say(&tunnelv1.Frame{Kind: &tunnelv1.Frame_Opened{Opened: &tunnelv1.Opened{}}}) // and then nothing
 	}
-	if err := tunnel.SSH(t.Context(), c.Env(), "web", []string{"x"}); !fault.Is(err, fault.Unavailable) || fault.HintOf(err) == "" {
+	if err := run(t.Context(), c.Env(), "x"); !fault.Is(err, fault.Unavailable) || fault.HintOf(err) == "" {
 		t.Errorf("ended early: %v", err)
 	}
 	c.Tunnel = nil
-	if err := tunnel.SSH(t.Context(), c.Env(), "web", []string{"x"}); err == nil || err.Error() != "the agent is not connected" {
+	if err := run(t.Context(), c.Env(), "x"); err == nil || err.Error() != "the agent is not connected" {
 		t.Errorf("no agent: %v", err)
 	}
 }
@@ -99,7 +108,7 @@ func TestAnInterruptEndsACommand(t *testing.T) {
 		}
 	}
 	var exit cli.Exit
-	err := tunnel.SSH(ctx, c.Env(), "web", []string{"x"})
+	err := run(ctx, c.Env(), "x")
 	if <-gone; !errors.As(err, &exit) && !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}

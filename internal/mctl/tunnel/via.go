@@ -17,7 +17,8 @@ import (
 // Via is the way to a host.
 type Via string
 
-// The ways. Auto is direct where the host answers from here, else through its agent.
+// The ways. Auto is direct where the host answers from here, else through its agent; a command that needs nothing of ssh's own
+// goes through the agent at once.
 const (
 	Auto   Via = "auto"
 	Direct Via = "direct"
@@ -79,6 +80,16 @@ func ThroughAgent(ctx context.Context, env *cli.Env, via Via, m *controllerv1.Ma
 		port = 22
 	}
 	return through(ctx, env, via, m, net.JoinHostPort(m.GetStatus().GetSsh().GetAddress(), strconv.FormatUint(uint64(port), 10)))
+}
+
+// Suffices reports whether what ssh's arguments after the host's name ask for goes through the agent as well, and sooner: it
+// has no login to wait for. A terminal is left to ssh, which people know.
+func Suffices(env *cli.Env, via Via, m *controllerv1.Machine, args []string) bool {
+	if via != Auto || env.Global.NativeSSH || !m.GetStatus().GetLink().GetConnected() {
+		return false
+	}
+	c, err := parseCommand(args, env.InTerm)
+	return err == nil && c.text != "" && !c.terminal
 }
 
 // EngineThroughAgent is ThroughAgent for a machine's engine.
