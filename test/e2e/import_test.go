@@ -243,6 +243,37 @@ func TestAHostIsGivenBackWithAStoreThatTheOldToolWorksWith(t *testing.T) {
 	}
 }
 
+func TestAHostThatCanHaveNoAgentIsUsableAsItIs(t *testing.T) {
+	t.Parallel()
+	h := newLegacyHost(t, "im-bare", t.TempDir())
+	before := h.containers()
+	h.run("mv /run/systemd/system /run/systemd/hidden") // by which everybody tells whether systemd runs
+	defer h.run("mv /run/systemd/hidden /run/systemd/system")
+	l := newLab(t)
+	l.must("import", h.store.Dir)
+	l.must("wait", h.name)
+	l.lsSays(h.name, "no agent: ", 5*time.Second)
+	l.lsSays(h.name, "does not run systemd", 5*time.Second)
+	if out := l.must("status", h.name); strings.TrimSpace(out) != "Running" {
+		t.Errorf("status: %s", out)
+	}
+	if out := l.must("ip", h.name); strings.TrimSpace(out) != h.address {
+		t.Errorf("ip: %s", out)
+	}
+	if out := l.must("ssh", h.name, "hostname"); strings.TrimSpace(out) != h.name {
+		t.Errorf("ssh: %s", out)
+	}
+	l.mustDocker(h.name, nil, "ps", "-q") // by a certificate of the CA that came along
+	h.usable("beside it")
+	if left := h.run("ls -d /var/lib/mctl /usr/local/bin/mctl-agent 2>/dev/null; ss -Hltnp sport = :2376"); strings.Contains(left, "mctl") || !strings.Contains(left, `"dockerd"`) {
+		t.Errorf("the host has %s", left)
+	}
+	l.must("rm", "-y", h.name)
+	if after := h.containers(); after != before {
+		t.Errorf("containers were %s\nand are %s", before, after)
+	}
+}
+
 // treeOf is a tree's names, modes and contents, and its times if they matter.
 func treeOf(t *testing.T, dir string, times bool) string {
 	t.Helper()

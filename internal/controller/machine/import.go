@@ -50,6 +50,9 @@ func (s *Service) Import(ctx context.Context, requestID string, a Arrival) (m *M
 		return nil, false, err
 	}
 	now := s.config.Now()
+	s.mu.Lock()
+	s.lastImport = now
+	s.mu.Unlock()
 	m = &Machine{
 		UID: s.importedUID(a), Name: a.Name, Generation: 1, Created: now, Spec: a.Spec, SSHKey: a.Key, Import: &a.Import,
 		Status: Status{Phase: Importing, PhaseTime: now, Authority: DefaultAuthority, SSH: a.SSH, Agentless: a.Agentless, Power: driver.Unknown},

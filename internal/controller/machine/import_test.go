@@ -93,13 +93,14 @@ func TestAHostThatIsDownIsTakenOverWhenItIsBack(t *testing.T) {
 func TestAHostWithoutSystemdIsLeftAsItIs(t *testing.T) {
 	w := newWorld(t)
 	w.ssh.check = fault.New("ssh", fault.Precondition, "", "192.0.2.50 does not run systemd").WithReason(bootstrap.ReasonNoAgent)
+	w.ssh.install = w.ssh.check
 	w.arrive(t, "b2d", "plugin:gone")
 	m := w.running("b2d")
 	view := w.service.View(m)
 	if m.Status.Failure != nil || view.State != stateRunning || !strings.Contains(view.Error, "no agent: 192.0.2.50 does not run systemd") {
 		t.Errorf("%s, ls says %q, failure %v", view.State, view.Error, m.Status.Failure)
 	}
-	if len(w.hosts.wishes) > 0 || w.tunnels.has(m.UID) || m.Status.SSH.Address == "" {
+	if len(w.hosts.wishes) > 0 || w.tunnels.has(m.UID) || m.Status.SSH.Address == "" || len(m.Status.SSH.HostKeys) == 0 {
 		t.Errorf("wishes %v, login %v", w.hosts.wishes, m.Status.SSH)
 	}
 	w.restart()

@@ -17,8 +17,9 @@ const (
 	defaultPatience = 3 * time.Minute
 	// lookAgain is how often a host that does not report is asked for at its provider.
 	lookAgain = 15 * time.Second
-	// importPause is how long an imported machine's host is left alone at first: it comes with many others, whose notes are taken before.
-	importPause = 2 * time.Second
+	// importPause is how long after the last import hosts are left alone, but for no longer than maxImportPause each.
+	importPause    = time.Second
+	maxImportPause = 30 * time.Second
 	// engineGrace is how long dockerd may take to start after the host did all that was asked; one that a user stopped
 	// keeps nobody waiting for longer.
 	engineGrace = 15 * time.Second

@@ -45,15 +45,16 @@ type Service struct {
 	started    time.Time
 	repository func() bool
 
-	mu       sync.Mutex
-	names    map[string]string             // name by uid
-	steps    map[string]context.CancelFunc // the step under way, by name
-	progress map[string]string             // what is waited for now, by name
-	settled  map[string]time.Time          // since when a host is known to have done what was asked, by uid
-	troubles map[string]string             // why the removal or import did not come to its end, by uid
-	listed   map[string]*Machine           // by name, as List decoded it last
-	swept    time.Time                     // when sweepGone looked last
-	removed  request.Memory                // of orphans
+	mu         sync.Mutex
+	names      map[string]string             // name by uid
+	steps      map[string]context.CancelFunc // the step under way, by name
+	progress   map[string]string             // what is waited for now, by name
+	settled    map[string]time.Time          // since when a host is known to have done what was asked, by uid
+	troubles   map[string]string             // why the removal or import did not come to its end, by uid
+	listed     map[string]*Machine           // by name, as List decoded it last
+	lastImport time.Time
+	swept      time.Time      // when sweepGone looked last
+	removed    request.Memory // of orphans
 }
 
 // New makes the service. Nothing happens until it is asked.

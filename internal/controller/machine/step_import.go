@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/driver"
@@ -12,7 +13,7 @@ import (
 // importing asks how the host is that docker-machine made, and leaves an agent there once it has power and answers, however long that
 // takes. Nothing is made, nothing is powered on. A host that can have no agent is left as it is.
 func (s *Service) importing(ctx context.Context, m *Machine) (outcome, error) {
-	if wait := importPause - s.config.Now().Sub(m.Status.PhaseTime); wait > 0 {
+	if wait := s.untilImported(m); wait > 0 {
 		return outcome{after: wait}, nil
 	}
 	d, err := s.driver(m)
@@ -37,14 +38,27 @@ func (s *Service) importing(ctx context.Context, m *Machine) (outcome, error) {
 		s.report(m, "Waiting for the host to have power...")
 		return outcome{after: lookAgain}, nil
 	}
-	if err := s.reachable(ctx, m); fault.ReasonOf(err) == bootstrap.ReasonNoAgent {
+	if err := s.reachable(ctx, m); err != nil && fault.ReasonOf(err) != bootstrap.ReasonNoAgent {
+		return outcome{}, err
+	}
+	out, err := s.booting(ctx, m) // which pins the host's key, also where it can have no agent
+	if fault.ReasonOf(err) == bootstrap.ReasonNoAgent {
 		m.Status.Agentless = err.Error()
 		m.reached()
 		return outcome{next: Running}, nil
-	} else if err != nil {
-		return outcome{}, err
 	}
-	return s.booting(ctx, m)
+	return out, err
+}
+
+// untilImported is how long a host is left alone yet since others are still imported, whose notes are taken before.
+func (s *Service) untilImported(m *Machine) time.Duration {
+	now := s.config.Now()
+	if now.Sub(m.Status.PhaseTime) > maxImportPause {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return importPause - now.Sub(s.lastImport)
 }
 
 // reachable looks whether the host lets us in and can have an agent, before a ticket is made for it: of a thousand that are
