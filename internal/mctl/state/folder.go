@@ -235,11 +235,11 @@ func exists(path string) bool {
 // maxFile bounds what is read of a file that another program may have made: the largest config.json seen has about 4 kB.
 const maxFile = 1 << 20
 
-// ReadBounded reads a regular file of another program's, up to a mebibyte. Anything else, such as a pipe that nobody writes into, is
-// an error and not waited for.
+// ReadBounded reads a regular file of another program's, up to a mebibyte. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
 func ReadBounded(path string) ([]byte, error) { return readBounded(path, 0) }
 
-// readBounded is ReadBounded with more of open's flags, such as O_NOFOLLOW.
+// readBounded reads a regular file. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
+// flags are more of open's, such as O_NOFOLLOW.
 func readBounded(path string, flags int) ([]byte, error) {
 	file, err := openRegular(path, flags)
 	if err != nil {

@@ -163,7 +163,7 @@ func (f Folder) WriteView(view View) error {
 
 // ForeignDriver tells the driver of a foreign folder, as its config.json has it, or nothing.
 func (f Folder) ForeignDriver() string {
-	text, err := ReadBounded(f.File(configFile))
+	text, err := readBounded(f.File(configFile), 0)
 	if err != nil {
 		return ""
 	}
