@@ -44,11 +44,33 @@ const grace = 5 * time.Second
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	interrupts := make(chan os.Signal, 1)
+	if !signal.Ignored(os.Interrupt) {
+		signal.Notify(interrupts, os.Interrupt)
+	}
 	context.AfterFunc(ctx, func() {
 		stop()
+		signal.Stop(interrupts)
 		time.AfterFunc(grace, func() { os.Exit(cli.ExitInterrupted) })
 	})
-	return Run(ctx, cli.OSEnv())
+	code := Run(ctx, cli.OSEnv())
+	select {
+	case <-interrupts:
+		if code == cli.ExitInterrupted {
+			endAsInterrupted()
+		}
+	default:
+	}
+	return code
+}
+
+// endAsInterrupted ends this process by the signal. Its code is the same for a shell, which otherwise takes the interrupt as
+// dealt with and goes on with its script or loop.
+func endAsInterrupted() {
+	signal.Reset(os.Interrupt)
+	if syscall.Kill(os.Getpid(), syscall.SIGINT) == nil {
+		<-time.After(time.Second) // the signal is on its way
+	}
 }
 
 // Run runs one command line and returns the exit code. It prints its errors itself.
