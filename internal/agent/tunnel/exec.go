@@ -84,7 +84,7 @@ func (s *Server) run(c *channel, user login.Account, command *exec.Cmd, hasInput
 // runInTerminal runs a program in a terminal of its own until it has ended.
 func (s *Server) runInTerminal(c *channel, user login.Account, command *exec.Cmd, size *tunnelv1.Size) error {
 	const op = "tunnel.runInTerminal"
-	ours, theirs, err := pty.Open()
+	ours, theirs, err := openTerminal()
 	if err != nil {
 		return fault.New(op, fault.Unavailable, "", "the host has no terminal left: "+err.Error())
 	}
@@ -119,6 +119,26 @@ func (s *Server) runInTerminal(c *channel, user login.Account, command *exec.Cmd
 	unwatch()
 	c.exit(p.Result())
 	return nil
+}
+
+// openTerminal opens a terminal: our end, which can be read with a deadline, and that of a program.
+func openTerminal() (ours, theirs *os.File, err error) {
+	blocking, theirs, err := pty.Open() // which leaves it so
+	if err != nil {
+		return nil, nil, err
+	}
+	defer blocking.Close()
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		theirs.Close()
+		_ = unix.Close(fd)
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fd), blocking.Name()), theirs, nil
 }
 
 // rest reads a terminal: all of it, and once its deadline has passed, because the program has ended, what the kernel still

@@ -91,7 +91,7 @@ func TestATerminalsKeysReachWhatRunsInIt(t *testing.T) {
 
 func TestAllThatATerminalHoldsIsReadThoughOthersKeepItOpen(t *testing.T) {
 	w := newWorld(t)
-	o := w.terminal("sleep 1000 & seq 20000", 10, 10)
+	o := w.terminal("trap '' HUP; sleep 1000 & seq 20000", 10, 10)
 	h := o.listen(nil)
 	if !strings.HasSuffix(h.out, "19999\r\n20000\r\n") || h.exit.GetCode() != 0 {
 		t.Errorf("it ends %q", h.out[max(0, len(h.out)-40):])
