@@ -31,8 +31,8 @@ fi
 command -v sshfs >/dev/null || notes+=("not checked: mount on a real host (sshfs not installed)")
 [ "$missing" = Linux ] || [ -c /dev/fuse ] || notes+=("not checked: mount on a real host (no /dev/fuse here)")
 command -v rsync >/dev/null || notes+=("not checked: scp --delta on a real host (rsync not installed)")
-[ -n "${DOCKER_MACHINE_BIN:-}" ] || notes+=("not checked: docker-machine's own drivers as plugins (DOCKER_MACHINE_BIN names no docker-machine)")
-[ -n "${RANCHER_MACHINE_BIN:-}" ] || notes+=("not checked: rancher-machine's own drivers as plugins (RANCHER_MACHINE_BIN names no rancher-machine)")
+[ -n "${DOCKER_MACHINE_BIN:-}" ] || notes+=("not checked: docker-machine's own drivers as plugins, and stores that it makes and gets back (DOCKER_MACHINE_BIN names no docker-machine)")
+[ -n "${RANCHER_MACHINE_BIN:-}" ] || notes+=("not checked: rancher-machine's own drivers as plugins, and stores that it makes and gets back (RANCHER_MACHINE_BIN names no rancher-machine)")
 command -v gcloud >/dev/null || notes+=("not checked: gcloud not installed")
 
 for tool in zsh fish docker groff; do command -v $tool >/dev/null || notes+=("not checked: $tool not installed"); done

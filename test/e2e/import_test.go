@@ -50,7 +50,7 @@ func newLegacyHost(t *testing.T, name, dir string) *legacyHost {
 }
 
 // usable fails where an old shell's docker does not reach the engine.
-func (h *legacyHost) usable(when string) {
+func (h *machinesHost) usable(when string) {
 	h.t.Helper()
 	if output, err := h.docker("ps", "-q").CombinedOutput(); err != nil || len(strings.Fields(string(output))) != 2 {
 		h.t.Errorf("%s: an old shell: %v\n%s", when, err, output)
@@ -230,16 +230,12 @@ func TestAHostIsGivenBackWithAStoreThatTheOldToolWorksWith(t *testing.T) {
 	if left := h.run("ls -d /var/lib/mctl /usr/local/bin/mctl-agent 2>/dev/null; ss -Hltnp sport = :2376"); !strings.Contains(left, `"dockerd"`) || strings.Contains(left, "mctl") {
 		t.Errorf("the host has %s", left)
 	}
-	binary := os.Getenv("DOCKER_MACHINE_BIN")
-	if binary == "" {
-		t.Log("no docker-machine is given to work on the store")
-		return
-	}
-	for _, c := range [][]string{{"ls", "-q"}, {"ip", h.name}, {"env", h.name}, {"config", h.name}, {"ssh", h.name, "hostname"}, {"status", h.name}} {
-		output, err := exec.CommandContext(t.Context(), binary, append([]string{"-s", dir, "--native-ssh"}, c...)...).CombinedOutput()
-		if err != nil || len(output) == 0 {
-			t.Errorf("docker-machine %v: %v\n%s", c, err, output)
+	for name, binary := range familyBinaries() {
+		if binary == "" {
+			t.Logf("not checked: no %s is given to work on the store", name)
+			continue
 		}
+		oldTool{t, binary, dir}.worksOn(h.machinesHost, h.name)
 	}
 }
 

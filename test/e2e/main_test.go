@@ -76,10 +76,14 @@ func (l *lab) logTail() {
 
 // environment is what mctl runs in; extra come last and win.
 func (l *lab) environment(extra ...string) []string {
-	keep := slices.DeleteFunc(os.Environ(), func(v string) bool {
+	return append(plainEnvironment(), append([]string{"SHELL=/bin/bash", "MCTL_HOME=" + l.state, "MCTL_ENGINE_INSTALL=distro"}, extra...)...)
+}
+
+// plainEnvironment is this process's without what mctl, docker or docker-machine would heed.
+func plainEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "DOCKER_") || strings.HasPrefix(v, "MCTL_") || strings.HasPrefix(v, "MACHINE_")
 	})
-	return append(keep, append([]string{"SHELL=/bin/bash", "MCTL_HOME=" + l.state, "MCTL_ENGINE_INSTALL=distro"}, extra...)...)
 }
 
 // result is what a command came to.

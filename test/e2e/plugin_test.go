@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// pluginBinaries are programs that serve docker-machine's own drivers over its plugin protocol.
-func pluginBinaries() map[string]string {
+// familyBinaries are docker-machine and what came of it: they make stores, and serve their drivers over the plugin protocol.
+func familyBinaries() map[string]string {
 	return map[string]string{"docker-machine": os.Getenv("DOCKER_MACHINE_BIN"), "rancher-machine": os.Getenv("RANCHER_MACHINE_BIN")}
 }
 
 func TestAnUnmodifiedDriverOfDockerMachineMakesAndRemovesARealHost(t *testing.T) {
-	for name, binary := range pluginBinaries() {
+	for name, binary := range familyBinaries() {
 		t.Run(name, func(t *testing.T) {
 			if binary == "" {
 				t.Skip("no " + name + " is given")

@@ -44,18 +44,30 @@ func newCertifiedHost(t *testing.T, name string, certify func(*machinesHost)) *m
 		t.Fatal(err)
 	}
 	h := &machinesHost{newBareHost(t, name, image), t.TempDir()}
-	h.run("systemctl is-system-running --wait; systemctl is-active docker")
-	h.run("ln -s /usr/sbin/dockerd /usr/bin/dockerd; mkdir -p /etc/docker " + filepath.Dir(machinesDropInPath)) // where Docker's own packages have it
+	h.bootedAsByDocker()
+	h.run("mkdir -p /etc/docker " + filepath.Dir(machinesDropInPath))
 	certify(h)
 	h.write(machinesDropInPath, machinesDropIn)
 	h.run("systemctl -f stop docker && systemctl daemon-reload && systemctl -f start docker && systemctl -f enable docker")
+	h.startContainers()
+	return h
+}
+
+// bootedAsByDocker waits until the host is up, and puts dockerd where Docker's own packages have it and docker-machine looks for it.
+func (h *machinesHost) bootedAsByDocker() {
+	h.t.Helper()
+	h.run("systemctl is-system-running --wait; systemctl is-active docker && ln -s /usr/sbin/dockerd /usr/bin/dockerd")
+}
+
+// startContainers starts one, which a stop of the engine ends, and two, which comes back.
+func (h *machinesHost) startContainers() {
+	h.t.Helper()
 	archive := exec.Command("ssh", h.sshArgs("docker import - busybox:latest")...)
-	archive.Stdin = strings.NewReader(string(busybox(t)))
+	archive.Stdin = strings.NewReader(string(busybox(h.t)))
 	if output, err := archive.CombinedOutput(); err != nil {
-		t.Fatalf("import: %v\n%s", err, output)
+		h.t.Fatalf("import: %v\n%s", err, output)
 	}
 	h.run("docker run -d --name one busybox sleep 100000; docker run -d --name two --restart always -p 8080:80 busybox sleep 100000")
-	return h
 }
 
 // write puts a file on the host, readable for everybody, as docker-machine does.
