@@ -61,14 +61,17 @@ func list(ctx context.Context, env *cli.Env, opts listOptions) error {
 	case env.JSON():
 		return listMessages(ctx, env, keep)
 	}
-	foreign, err := readForeign(env)
-	if err != nil {
-		return err
-	}
 	layout, err := layoutOf(opts.format)
 	if opts.columns != "" {
 		layout, err = layoutOfColumns(opts.columns, env.Now())
 	}
+	if err != nil {
+		return err
+	}
+	if _, err := env.Client(ctx); err != nil {
+		return err // before anything else is said of the state directory
+	}
+	foreign, err := readForeign(env)
 	if err != nil {
 		return err
 	}
