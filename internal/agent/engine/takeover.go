@@ -30,6 +30,13 @@ func (e *Engine) attain(ctx context.Context, want host.Engine, d demand, m *memo
 	}
 	// A crash may have come between, and a restart of the host with it: what was begun live is ended so.
 	begun := m.Live && m.Pending == restart
+	does := "listens"
+	if len(listens) == 0 && !begun {
+		does = "is to listen"
+		if listens, err = e.prepared(m, s, want.Port); err != nil {
+			return s, "", err
+		}
+	}
 	if len(listens) == 0 && !begun {
 		m.Live = false
 		s, err = e.configure(ctx, d, m, s, manner{start: start})
@@ -52,7 +59,7 @@ func (e *Engine) attain(ctx context.Context, want host.Engine, d demand, m *memo
 		return s, "", err
 	}
 	s, err = e.configure(ctx, d, m, s, manner{hold: true})
-	return s, fmt.Sprintf("dockerd listens on %s itself until it restarts (%s)", listens[0], obstacle), err
+	return s, fmt.Sprintf("dockerd %s on %s itself until it restarts (%s)", does, listens[0], obstacle), err
 }
 
 // listens returns where the dockerd that runs was told to have the port itself.
@@ -75,6 +82,27 @@ func (e *Engine) listens(m *memory, s dockerd.Service, port uint16) ([]string, e
 		return nil, err
 	}
 	return daemon.NewYield(s.Running, document, port).Hosts, nil
+}
+
+// prepared returns where a dockerd that runs without the port shall have it when it starts next: somebody wrote that and restarted
+// nothing, as docker-machine does where docker.socket was faster. To take it back changes the unit, and so needs the same restart.
+func (e *Engine) prepared(m *memory, s dockerd.Service, port uint16) ([]string, error) {
+	waits := m.Waiting != "" && m.Waiting == s.Invocation
+	if !s.Alive() || port == 0 || m.Yielded != 0 && !waits {
+		return nil, nil
+	}
+	content, err := e.tree.Read(s.Document)
+	if err != nil {
+		return nil, err
+	}
+	if waits && m.Former != nil {
+		content = m.Former.Document
+	}
+	document, err := dockerd.ParseDocument(s.Document, tree.Bytes(content))
+	if err != nil {
+		return nil, err
+	}
+	return daemon.NewYield(s.Held, document, port).Hosts, nil
 }
 
 // obstacle says why the containers would not outlive a restart; empty when they can.

@@ -92,6 +92,35 @@ func TestADockerdWithThePortIsTakenOverAndGivenBackWithItsContainersRunning(t *t
 	}
 }
 
+func TestAListenerThatDockerdHasNotTakenUpYetCostsNoContainer(t *testing.T) {
+	for _, adopt := range []host.AdoptRestart{host.AdoptLive, host.AdoptNever} {
+		h := newHost(t)
+		h.put("/usr/bin/dockerd", "")
+		h.withDocker()
+		h.container = "running"
+		h.put(machineDropIn, machinesUnit) // with nothing restarted since
+		for range 2 {
+			facts := converge(t, h, adoption(adopt))
+			if waits := facts.AwaitsRestart != ""; waits != (adopt == host.AdoptNever) || h.container != "running" {
+				t.Errorf("%s: %+v, the container is %s", adopt, facts, h.container)
+			}
+		}
+		want := 1
+		if adopt == host.AdoptNever {
+			if want = 0; h.called("systemctl restart") == 0 {
+				h.start() // somebody's restart
+			}
+			if facts := converge(t, h, adoption(adopt)); facts.AwaitsRestart != "" {
+				t.Errorf("%s: after the restart %+v", adopt, facts)
+			}
+		}
+		h.taken(string(adopt))
+		if n := h.called("systemctl restart"); n != want {
+			t.Errorf("%s: docker was restarted %d times, want %d", adopt, n, want)
+		}
+	}
+}
+
 func TestAListenerInDaemonJSONIsTakenOverAndComesBackByteForByte(t *testing.T) {
 	const theirs = "{ \"hosts\":[\"unix:///var/run/docker.sock\", \"tcp://0.0.0.0:2376\"],\n\"tlsverify\" : true, \"tlscacert\":\"/pki/ca.pem\", \"mtu\":1400 }"
 	h := newHost(t)
