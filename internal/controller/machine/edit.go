@@ -167,7 +167,7 @@ func exists(op, name string) error {
 
 // reasoned marks why a create is refused, for the exit code.
 func reasoned(op, name, reason string, err error) error {
-	if fault.ReasonOf(err) != "" {
+	if known := fault.ReasonOf(err); known == fault.ReasonUsage || known == fault.ReasonPrecheck {
 		return err
 	}
 	return fault.E(op, fault.KindOf(err), name, err).WithHint(fault.HintOf(err)).WithReason(reason)
