@@ -49,7 +49,7 @@ func Open(ctx context.Context, client *dial.Client, machine string, work *tunnel
 	frame, err := t.Recv()
 	if !late.Stop() {
 		err = fault.New("tunnel.Open", fault.Unavailable, machine, "the host did not begin within "+openLimit.String()).
-			WithHint("see how the host is: `mctl ls`; --via direct does without its agent")
+			WithHint("`mctl ls` shows how the machines are; `mctl ssh --via direct " + machine + "` does without the agent")
 	}
 	if err == nil && frame.GetOpened() == nil {
 		err = fault.New("tunnel.Open", fault.Internal, machine, "the host did not say that the work has begun")
