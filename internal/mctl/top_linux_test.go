@@ -273,8 +273,7 @@ func TestTopHeedsSignals(t *testing.T) {
 	}
 
 	w, command := start()
-	w.size(40, 10)
-	w.Resize(40, 10)
+	w.Resize(40, 10, func() { w.size(40, 10) })
 	w.until("fits", func(screen string) bool {
 		return strings.Contains(screen, "|q quit") && strings.Contains(screen, "6 machines, 4")
 	})

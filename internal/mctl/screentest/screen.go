@@ -33,10 +33,11 @@ func New(width, height int) *Screen {
 	return s
 }
 
-// Resize empties it and gives it another size, as terminals may.
-func (s *Screen) Resize(width, height int) {
+// Resize empties it and gives it another size, as terminals may. Nothing is written between that and tell, which tells the program.
+func (s *Screen) Resize(width, height int, tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer tell()
 	s.width, s.height, s.row, s.column = width, height, 0, 0
 	s.cells, s.other = s.blank(), s.blank()
 }
