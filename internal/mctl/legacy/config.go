@@ -75,8 +75,11 @@ func newPlace(store string, auth authOptions, l login) place {
 	return p
 }
 
-// rebase is where a path of the store is now. One outside of the store stays as it is.
+// rebase is where a path of the store is now. One outside of the store stays as it is, and so does none.
 func (p place) rebase(path string) string {
+	if path == "" {
+		return ""
+	}
 	for _, old := range p.olds {
 		if inside, err := filepath.Rel(old, path); err == nil && filepath.IsLocal(inside) && old != "/" {
 			return filepath.Join(p.store, inside)

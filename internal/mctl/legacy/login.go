@@ -40,13 +40,13 @@ func (s *subject) findLogin() {
 		s.Request.Ssh = &controllerv1.SSHEndpoint{Address: address, User: user, Port: uint32(port)} //nolint:gosec // checked above
 	default:
 		s.Request.Ssh = &controllerv1.SSHEndpoint{Address: address, User: user, Port: uint32(port)} //nolint:gosec // checked above
-		s.Request.Agentless = "its SSH key " + path + " was no use when it was imported"
+		s.Request.Agentless = sentence("its SSH key %s was no use when it was imported", path)
 	}
 }
 
 // findKey reads the private key. Without one it is said why, and path is where it should be; empty where the store names none.
 func (s *subject) findKey() (key []byte, path string) {
-	const hint = "put the key there and import again: without a login the host gets no agent"
+	const hint = "put the key there before the import: without a login the host gets no agent; once it is imported, forget the machine first, with `mctl rm --forget` or, in place, `mctl import --undo`"
 	path = s.rebase(s.login.SSHKeyPath)
 	candidates := []string{path}
 	if path == "" {
@@ -66,7 +66,7 @@ func (s *subject) findKey() (key []byte, path string) {
 		var locked *ssh.PassphraseMissingError
 		switch _, err := ssh.ParsePrivateKey(text); {
 		case errors.As(err, &locked):
-			s.note("take the passphrase off (ssh-keygen -p), and import again", "its SSH key %s has a passphrase", candidate)
+			s.note("take the passphrase off (ssh-keygen -p) before the import: without a login the host gets no agent", "its SSH key %s has a passphrase", candidate)
 			return nil, candidate
 		case err != nil:
 			s.note(hint, "its SSH key %s is no private key", candidate)

@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
+	"unicode"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,10 +23,22 @@ import (
 
 const configFile = "config.json"
 
-// maxName is how long a host's name may be.
-const maxName = 63
+// Bounds of what a store says of a machine.
+const (
+	maxName    = 63  // a host's
+	maxAddress = 300 // of a host or an engine; a DNS name has 253 bytes at most
+)
+
+// driverPattern is what can name a driver: no path, and no mark of a plugin's file, or a store would choose the program that is run.
+var driverPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 var namePattern = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*$`)
+
+// Source is what identifies the machine that a config.json was of when it was imported.
+func Source(config []byte) string {
+	digest := sha256.Sum256(config)
+	return "sha256:" + hex.EncodeToString(digest[:])
+}
 
 // subject is one machine while it is read.
 type subject struct {
@@ -39,6 +54,9 @@ type subject struct {
 // machine reads one folder.
 func (r *Reader) machine(name string) *Machine {
 	s := &subject{Machine: &Machine{Name: name}, reader: r, folder: filepath.Join(r.Dir, "machines", name)}
+	if info, err := os.Lstat(s.folder); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return s.refuse("import the store that it leads to, or put the folder itself there", "its folder is a link")
+	}
 	text, problem := s.readConfig()
 	if problem != nil {
 		s.Problem = problem
@@ -51,11 +69,13 @@ func (r *Reader) machine(name string) *Machine {
 	s.auth = s.config.auth()
 	s.place = newPlace(r.Dir, s.auth, s.login)
 	s.Address = s.login.IPAddress
-	digest := sha256.Sum256(text)
-	s.Request = &controllerv1.ImportMachineRequest{
-		Name: name, Source: "sha256:" + hex.EncodeToString(digest[:]), Spec: s.spec(),
-	}
+	s.Request = &controllerv1.ImportMachineRequest{Name: name, Source: Source(text), Spec: s.spec()}
 	if !s.chooseDriver() {
+		return s.Machine
+	}
+	if len(s.Address) > maxAddress || strings.ContainsFunc(s.Address, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+		s.refuse(restore, "its config.json has an address that is none: %.40q", s.Address)
+		s.Address = ""
 		return s.Machine
 	}
 	s.findLogin()
@@ -66,9 +86,11 @@ func (r *Reader) machine(name string) *Machine {
 	return s.Machine
 }
 
+// restore is what there is to do about a config.json that is no use.
+const restore = "restore it, or remove the folder"
+
 // readConfig reads config.json, or says in a sentence why that can't be.
 func (s *subject) readConfig() ([]byte, *Note) {
-	const restore = "restore it, or remove the folder"
 	text, err := state.ReadBounded(filepath.Join(s.folder, configFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -82,22 +104,41 @@ func (s *subject) readConfig() ([]byte, *Note) {
 		return nil, &Note{"its config.json is empty", restore}
 	}
 	var version struct{ ConfigVersion int }
-	if err := json.Unmarshal(text, &version); err != nil {
+	var unfit *json.UnmarshalTypeError
+	if err := json.Unmarshal(text, &version); err != nil && !errors.As(err, &unfit) {
 		return nil, &Note{"its config.json is no JSON, or cut off: " + err.Error(), restore}
+	}
+	if unfit != nil || version.ConfigVersion < 0 {
+		return nil, &Note{"its config.json has a version that is none", restore}
 	}
 	if version.ConfigVersion > newest {
 		return nil, &Note{fmt.Sprintf("its config.json has version %d, and %d is the newest that mctl knows", version.ConfigVersion, newest), "use a newer mctl"}
 	}
 	if err := json.Unmarshal(text, &s.config); err != nil {
-		return nil, &Note{"its config.json is not docker-machine's: " + err.Error(), restore}
+		return nil, &Note{"its config.json is not docker-machine's" + field(err), restore}
 	}
-	if s.config.DriverName == "" {
+	switch name := s.config.DriverName; {
+	case name == "":
 		return nil, &Note{"its config.json names no driver", restore}
+	case !driverPattern.MatchString(name):
+		return nil, &Note{fmt.Sprintf("its config.json names a driver that can be none: %.40q", name), restore}
 	}
-	if err := json.Unmarshal(s.config.Driver, &s.login); err != nil {
+	if !bytes.HasPrefix(s.config.Driver, []byte("{")) {
 		return nil, &Note{"its config.json has no driver's object", restore}
 	}
+	if err := json.Unmarshal(s.config.Driver, &s.login); err != nil {
+		return nil, &Note{"its config.json has a driver's object that can't be read" + field(err), restore}
+	}
 	return text, nil
+}
+
+// field says which value of a JSON document has the wrong type, without the value.
+func field(err error) string {
+	var unfit *json.UnmarshalTypeError
+	if errors.As(err, &unfit) && unfit.Field != "" {
+		return ": " + unfit.Field + " is of the wrong kind"
+	}
+	return ""
 }
 
 // cause is an error without the path that it is about.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/sync/errgroup"
 
@@ -67,12 +68,29 @@ type Note struct {
 }
 
 func (m *Machine) note(hint, format string, args ...any) {
-	m.Notes = append(m.Notes, Note{fmt.Sprintf(format, args...), hint})
+	m.Notes = append(m.Notes, Note{sentence(format, args...), hint})
 }
 
 func (m *Machine) refuse(hint, format string, args ...any) *Machine {
-	m.Problem, m.Becomes, m.Request = &Note{fmt.Sprintf(format, args...), hint}, "", nil
+	m.Problem, m.Becomes, m.Request = &Note{sentence(format, args...), hint}, "", nil
 	return m
+}
+
+// maxSentence bounds what is said, in bytes.
+const maxSentence = 500
+
+// sentence is one line of bounded length, whatever a store has in its names and paths.
+func sentence(format string, args ...any) string {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	if len(text) > maxSentence {
+		text = strings.ToValidUTF8(text[:maxSentence], "") + "..."
+	}
+	return text
 }
 
 // Read makes the plan. fault.Precondition for what is no store; what is wrong with single machines is in the plan.
@@ -109,11 +127,20 @@ func (r *Reader) folders() ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if entry.IsDir() && !strings.HasPrefix(entry.Name(), ".") {
+		if (entry.IsDir() || r.leads(entry)) && !strings.HasPrefix(entry.Name(), ".") {
 			names = append(names, entry.Name())
 		}
 	}
 	return names, nil
+}
+
+// leads reports whether an entry is a link to a folder, which is told and not followed.
+func (r *Reader) leads(entry fs.DirEntry) bool {
+	if entry.Type()&fs.ModeSymlink == 0 {
+		return false
+	}
+	info, err := os.Stat(filepath.Join(r.Dir, "machines", entry.Name()))
+	return err == nil && info.IsDir()
 }
 
 func notDirectory(err error) bool {

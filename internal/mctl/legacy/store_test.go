@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -346,5 +348,179 @@ func TestOldVersionsOfConfigJSONAreRead(t *testing.T) {
 	}
 	if m := read(t, reader(s.Dir))["old"]; m.Problem != nil || len(m.Notes) > 0 || len(m.Request.GetAuthorityKey()) == 0 {
 		t.Errorf("%v %q", m.Problem, m.Notes)
+	}
+}
+
+// alter changes a file of the store as text.
+func alter(t *testing.T, path string, change func(string) string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(change(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAHostileConfigJSONChoosesNoProgramAndIsToldInASentence(t *testing.T) {
+	s := newStore(t)
+	swap := func(from, to string) func(string) string {
+		return func(text string) string { return strings.Replace(text, from, to, 1) }
+	}
+	whole := func(text string) func(string) string { return func(string) string { return text } }
+	for name, c := range map[string]struct {
+		change func(string) string
+		says   string
+	}{
+		"a file":           {swap(`"DriverName": "generic"`, `"DriverName": "cloudy@/tmp/evil"`), "names a driver that can be none"},
+		"a path":           {swap(`"DriverName": "generic"`, `"DriverName": "../../tmp/evil"`), "names a driver that can be none"},
+		"our prefix":       {swap(`"DriverName": "generic"`, `"DriverName": "plugin:generic"`), "names a driver that can be none"},
+		"a long driver":    {swap(`"DriverName": "generic"`, `"DriverName": "`+strings.Repeat("d", 100_000)+`"`), "names a driver that can be none"},
+		"a terminal's":     {swap(`"IPAddress": "192.0.2.7"`, `"IPAddress": "192.0.2.7\u001b[2J"`), "has an address that is none"},
+		"a long address":   {swap(`"IPAddress": "192.0.2.7"`, `"IPAddress": "`+strings.Repeat("1", 100_000)+`"`), "has an address that is none"},
+		"no whole port":    {swap(`"SSHPort": 22`, `"SSHPort": 22.5`), "SSHPort is of the wrong kind"},
+		"a huge port":      {swap(`"SSHPort": 22`, `"SSHPort": 1e400`), "SSHPort is of the wrong kind"},
+		"digits":           {swap(`"SSHPort": 22`, `"SSHPort": `+strings.Repeat("9", 300_000)), "SSHPort is of the wrong kind"},
+		"a huge version":   {swap(`"ConfigVersion": 3`, `"ConfigVersion": `+strings.Repeat("9", 300_000)), "has a version that is none"},
+		"below zero":       {swap(`"ConfigVersion": 3`, `"ConfigVersion": -1`), "has a version that is none"},
+		"nesting":          {whole(strings.Repeat("[", 1_000_000)), "is no JSON"},
+		"a list":           {whole(`[]`), "has a version that is none"},
+		"no object":        {whole(`{"ConfigVersion": 3, "DriverName": "cloudy", "Driver": null}`), "has no driver's object"},
+		"two mebibytes":    {whole(strings.Repeat(" ", 2<<20)), "larger than a mebibyte"},
+		"wrong everywhere": {whole(`{"ConfigVersion": 3, "DriverName": "cloudy", "Driver": {}, "HostOptions": 1}`), "HostOptions is of the wrong kind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := s.Add(sample.Machine{Name: "web", Address: "192.0.2.7"}); err != nil {
+				t.Fatal(err)
+			}
+			alter(t, filepath.Join(s.Folder("web"), "config.json"), c.change)
+			m := read(t, reader(s.Dir))["web"]
+			if m.Problem == nil || m.Request != nil || m.Becomes != "" {
+				t.Fatalf("it becomes %q: %v", m.Becomes, m.Problem)
+			}
+			if said := m.Problem.Message; !strings.Contains(said, c.says) || len(said) > maxSentence || len(m.Address) > maxAddress || strings.ContainsAny(said+m.Address+m.Driver, "\x1b\n") {
+				t.Errorf("it says %.600q, at %.40q", said, m.Address)
+			}
+		})
+	}
+}
+
+func TestWhatAStoreHasInItsPathsIsToldInOneLineOfBoundedLength(t *testing.T) {
+	s := newStore(t)
+	for name, path := range map[string]string{"lines": "/nowhere/\x1b[31m\nkey", "long": "/nowhere/" + strings.Repeat("k", 200_000)} {
+		if err := s.Add(sample.Machine{Name: name, Address: "192.0.2.7", Fields: map[string]any{"SSHKeyPath": path}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(s.Folder(name), "id_rsa")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, m := range read(t, reader(s.Dir)) {
+		if len(m.Notes) != 1 || m.Request == nil {
+			t.Fatalf("%s: %v %v", name, m.Problem, m.Notes)
+		}
+		for _, text := range []string{m.Notes[0].Message, m.Request.GetAgentless()} {
+			if !strings.Contains(text, "its SSH key /nowhere/") || len(text) > maxSentence+len("...") || strings.ContainsAny(text, "\x1b\n") {
+				t.Errorf("%s: %.600q", name, text)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoFileIsNeitherReadNorWaitedFor(t *testing.T) {
+	s := newStore(t)
+	elsewhere := newStore(t)
+	if err := elsewhere.Add(sample.Machine{Name: "there", Address: "192.0.2.8"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(s.Folder("link")), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere.Folder("there"), s.Folder("link")); err != nil {
+		t.Fatal(err)
+	}
+	for name, file := range map[string]string{"config": "config.json", "key": "id_rsa", "authority": "ca.pem", "server": "server.pem"} {
+		if err := s.Add(sample.Machine{Name: name, Address: "192.0.2.7"}); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(s.Folder(name), file)
+		if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, file := range map[string]string{"sparse-config": "config.json", "sparse-key": "id_rsa", "sparse-authority": "ca.pem"} {
+		if err := s.Add(sample.Machine{Name: name, Address: "192.0.2.7"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(s.Folder(name), file), 2<<30); err != nil {
+			t.Fatal(err)
+		}
+	}
+	machines := read(t, reader(s.Dir))
+	for name, says := range map[string]string{
+		"link": "its folder is a link", "config": "not a regular file", "key": "not a regular file", "authority": "not a regular file", "server": "not a regular file",
+		"sparse-config": "larger than a mebibyte", "sparse-key": "larger than a mebibyte", "sparse-authority": "larger than a mebibyte",
+	} {
+		m := machines[name]
+		if m == nil {
+			t.Errorf("%s is not told of", name)
+			continue
+		}
+		said := fmt.Sprint(m.Problem, m.Notes)
+		if fatal := strings.HasSuffix(name, "config") || name == "link"; !strings.Contains(said, says) || fatal != (m.Request == nil) {
+			t.Errorf("%s: %s", name, said)
+		}
+	}
+}
+
+func TestWithTheServersCertificateNoKeyTravelsThatStandsBesideItInTheFile(t *testing.T) {
+	s := newStore(t)
+	if err := s.Add(sample.Machine{Name: "web", Address: "192.0.2.7"}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(s.Folder("web"), "server-key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alter(t, filepath.Join(s.Folder("web"), "server.pem"), func(text string) string { return text + string(key) })
+	alter(t, filepath.Join(s.Dir, "certs", "ca-key.pem"), func(string) string { return "" })
+	m := read(t, reader(s.Dir))["web"]
+	if text := string(m.Request.GetServerCertificate()); !strings.Contains(text, "CERTIFICATE") || strings.Contains(text, "PRIVATE KEY") {
+		t.Errorf("%v: %s", m.Notes, text)
+	}
+}
+
+func TestAStoreThatWasNamedByARelativePathIsFound(t *testing.T) {
+	for _, written := range []string{".", "rel"} { // as docker-machine -s writes it
+		s, err := sample.New(t.TempDir(), written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Add(sample.Machine{Name: "web", Address: "127.9.0.7"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Add(sample.Machine{Name: "lent", Address: "192.0.2.8", Fields: map[string]any{"SSHKeyPath": ""}}); err != nil {
+			t.Fatal(err)
+		}
+		machines := read(t, reader(s.Dir))
+		checkWhole(t, s, machines["web"])
+		if lent := machines["lent"]; len(lent.Notes) > 0 || len(lent.Request.GetSshKey()) == 0 || !strings.HasPrefix(lent.Authority, "imported-") {
+			t.Errorf("%s: %v", written, lent.Notes)
+		}
+	}
+}
+
+func TestAKeyOfTheCAThatHasAPassphraseIsToldAsOne(t *testing.T) {
+	s := newStore(t)
+	if err := s.Add(sample.Machine{Name: "web", Address: "192.0.2.7"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"} {
+		alter(t, filepath.Join(s.Dir, "certs", "ca-key.pem"), func(string) string { return kind })
+		m := read(t, reader(s.Dir))["web"]
+		if len(m.Notes) != 1 || !strings.Contains(m.Notes[0].Message, "the key of its CA has a passphrase") || len(m.Request.GetServerKey()) == 0 {
+			t.Errorf("%v", m.Notes)
+		}
 	}
 }

@@ -128,7 +128,10 @@ func (s *subject) authorityKey(path string, certificate *x509.Certificate) (key 
 		return nil, "the key of its CA can't be read: " + cause(err)
 	}
 	signer, err := parseKey(text)
-	if err != nil {
+	switch {
+	case err != nil && bytes.Contains(text, []byte("ENCRYPTED")):
+		return nil, "the key of its CA has a passphrase"
+	case err != nil:
 		return nil, "the key of its CA is none"
 	}
 	if !matches(signer, certificate) {
@@ -157,7 +160,7 @@ func (s *subject) pair(kind, own, named, ownKey, namedKey string, ca *x509.Certi
 	if err == nil {
 		var chain []*x509.Certificate
 		if chain, err = pki.DecodeCertificates(text); err == nil {
-			return s.checked(kind, chain[0], text, ownKey, namedKey, ca)
+			return s.checked(kind, chain, ownKey, namedKey, ca)
 		}
 		err = errors.New("it is none")
 	}
@@ -165,7 +168,8 @@ func (s *subject) pair(kind, own, named, ownKey, namedKey string, ca *x509.Certi
 	return pair{}
 }
 
-func (s *subject) checked(kind string, leaf *x509.Certificate, text []byte, own, named string, ca *x509.Certificate) pair {
+func (s *subject) checked(kind string, chain []*x509.Certificate, own, named string, ca *x509.Certificate) pair {
+	leaf := chain[0]
 	hint := "mctl issues new ones where it has the key of the CA"
 	if err := leaf.CheckSignatureFrom(ca); err != nil {
 		s.note(hint, "its %s certificate is not from its CA", kind)
@@ -189,7 +193,7 @@ func (s *subject) checked(kind string, leaf *x509.Certificate, text []byte, own,
 		s.note(hint, "the key of its %s certificate is another one's", kind)
 		return pair{}
 	}
-	return pair{leaf: leaf, text: text, key: keyText}
+	return pair{leaf: leaf, text: pki.EncodeCertificates(chain...), key: keyText} // the certificates alone: the file may have the key in it
 }
 
 // either reads the first of two files that is there.

@@ -235,21 +235,28 @@ func exists(path string) bool {
 // maxFile bounds what is read of a file that another program may have made: the largest config.json seen has about 4 kB.
 const maxFile = 1 << 20
 
-// ReadBounded reads a regular file of another program's, up to a mebibyte. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
+// ReadBounded reads a regular file of another program's. One of more than a mebibyte is an error, and so is anything else, such as a
+// pipe that nobody writes into, which is not waited for.
 func ReadBounded(path string) ([]byte, error) { return readBounded(path, 0) }
 
-// readBounded reads a regular file. Anything else, such as a pipe that nobody writes into, is an error and not waited for.
-// flags are more of open's, such as O_NOFOLLOW.
+// readBounded is ReadBounded with more of open's flags, such as O_NOFOLLOW.
 func readBounded(path string, flags int) ([]byte, error) {
 	file, err := openRegular(path, flags)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxFile))
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errTooLarge}
+	}
+	return text, err
 }
 
-var errIrregular = errors.New("not a regular file")
+var (
+	errIrregular = errors.New("not a regular file")
+	errTooLarge  = errors.New("larger than a mebibyte")
+)
 
 func openRegular(path string, flags int) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)

@@ -38,7 +38,8 @@ func block(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// Store is a store in the making. The keys of engines and hosts repeat, since making them is what takes long.
+// Store is a store in the making. The keys of engines and hosts repeat, since making them is what takes long. Those of authorities do not: what
+// one has signed would be every other's, too.
 type Store struct {
 	Dir       string // where it is
 	Written   string // where it says that it is
@@ -79,7 +80,10 @@ func (s *Store) key() *rsa.PrivateKey {
 
 // Authority makes a CA that ends at a time.
 func (s *Store) Authority(organization string, end time.Time) (Pair, error) {
-	key := s.key()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return Pair{}, err
+	}
 	template := &x509.Certificate{
 		Subject: pkix.Name{Organization: []string{organization}}, NotBefore: s.notBefore, NotAfter: end, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement | x509.KeyUsageCertSign,
