@@ -30,6 +30,12 @@ func EncodeKey(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
+// Matches reports whether a private key is that of a certificate.
+func Matches(key crypto.Signer, certificate *x509.Certificate) bool {
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(certificate.PublicKey)
+}
+
 // DecodeKey reads what EncodeKey wrote. Text before and after the first PRIVATE KEY block is passed over.
 func DecodeKey(text []byte) (crypto.Signer, error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {

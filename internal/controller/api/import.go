@@ -28,6 +28,13 @@ func (m *machineService) ImportMachine(ctx context.Context, r *controllerv1.Impo
 		return nil, err
 	}
 	arrival.Spec = spec
+	if r.GetValidateOnly() {
+		found, err := m.machines().CheckImport(ctx, arrival)
+		if err != nil || found == nil {
+			return &controllerv1.ImportMachineResponse{}, err
+		}
+		return &controllerv1.ImportMachineResponse{Machine: m.message(found), Known: true}, nil
+	}
 	imported, known, err := m.machines().Import(ctx, r.GetRequestId(), arrival)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package ca
 
 import (
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -23,14 +22,9 @@ const importedPrefix = "imported-"
 // it along. key (PEM, PKCS #8) is nil where it is lost; it may be brought later. fault.Invalid for what is no authority, and for a key that is
 // another's. It may be repeated.
 func (c *CA) ImportEngine(ctx context.Context, certificatePEM, key []byte) (name string, err error) {
-	const op = "ca.ImportEngine"
-	chain, err := pki.DecodeCertificates(certificatePEM)
+	certificate, err := foreignAuthority(certificatePEM)
 	if err != nil {
-		return "", fault.E(op, fault.Invalid, "", err)
-	}
-	certificate := chain[0]
-	if !certificate.IsCA {
-		return "", fault.New(op, fault.Invalid, certificate.Subject.String(), "that certificate is no authority's")
+		return "", err
 	}
 	digest := sha256.Sum256(certificate.Raw)
 	name = importedPrefix + hex.EncodeToString(digest[:8])
@@ -50,8 +44,10 @@ func (c *CA) ImportEngine(ctx context.Context, certificatePEM, key []byte) (name
 		}
 		at = item.Revision
 	}
-	if key != nil && !isKeyOf(key, certificate) {
-		return "", fault.New(op, fault.Invalid, certificate.Subject.String(), "the authority's key is not that of its certificate")
+	if key != nil {
+		if err := checkKey(key, certificate); err != nil {
+			return "", err
+		}
 	}
 	return name, c.putImported(ctx, name, certificate, key, at)
 }
@@ -84,13 +80,33 @@ func (c *CA) putImported(ctx context.Context, name string, certificate *x509.Cer
 	return nil
 }
 
-func isKeyOf(text []byte, certificate *x509.Certificate) bool {
-	key, err := pki.DecodeKey(text)
-	if err != nil {
-		return false
+// CheckEngine finds out what ImportEngine would refuse, and stores nothing.
+func (c *CA) CheckEngine(certificatePEM, key []byte) error {
+	certificate, err := foreignAuthority(certificatePEM)
+	if err != nil || key == nil {
+		return err
 	}
-	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(certificate.PublicKey)
+	return checkKey(key, certificate)
+}
+
+func foreignAuthority(text []byte) (*x509.Certificate, error) {
+	const op = "ca.foreignAuthority"
+	chain, err := pki.DecodeCertificates(text)
+	if err != nil {
+		return nil, fault.E(op, fault.Invalid, "", err)
+	}
+	if !chain[0].IsCA {
+		return nil, fault.New(op, fault.Invalid, chain[0].Subject.String(), "that certificate is no authority's")
+	}
+	return chain[0], nil
+}
+
+func checkKey(text []byte, certificate *x509.Certificate) error {
+	key, err := pki.DecodeKey(text)
+	if err != nil || !pki.Matches(key, certificate) {
+		return fault.New("ca.checkKey", fault.Invalid, certificate.Subject.String(), "the authority's key is not that of its certificate")
+	}
+	return nil
 }
 
 // EngineKey returns the private key (PEM) of an engine authority; nil where it is lost. fault.NotFound.

@@ -78,6 +78,12 @@ func TestAnAuthorityWithoutItsKeySignsNothingUntilSomebodyBringsIt(t *testing.T)
 	if issues, err := f.Issues(t.Context(), name, 0); err != nil || issues {
 		t.Errorf("it is said to issue: %v", err)
 	}
+	if err := f.CheckEngine(certificate, key); err != nil {
+		t.Errorf("its key, asked beforehand: %v", err)
+	}
+	if issues, err := f.Issues(t.Context(), name, 0); err != nil || issues {
+		t.Errorf("to ask was to bring it: %v", err)
+	}
 	if again, err := f.ImportEngine(t.Context(), certificate, key); err != nil || again != name {
 		t.Fatal(again, err)
 	}
@@ -101,6 +107,9 @@ func TestWhatIsNoAuthorityIsNotTakenUp(t *testing.T) {
 	} {
 		if _, err := f.ImportEngine(t.Context(), c[0], c[1]); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if err := f.CheckEngine(c[0], c[1]); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s, asked beforehand: %v", name, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
+	"mctl/internal/pki"
 )
 
 // Import is what a machine brought along from docker-machine.
@@ -40,14 +41,8 @@ const thirdParty = "plugin:"
 // was imported from the same source before, which is success. fault.Exists when the name is another machine's, fault.Invalid for
 // what can't be used.
 func (s *Service) Import(ctx context.Context, requestID string, a Arrival) (m *Machine, known bool, err error) {
-	if err := checkName(a.Name); err != nil {
-		return nil, false, err
-	}
-	if m, err := s.imported(ctx, a); m != nil || err != nil {
+	if m, err := s.arrives(ctx, &a); m != nil || err != nil {
 		return m, m != nil, err
-	}
-	if err := s.checkArrival(&a); err != nil {
-		return nil, false, err
 	}
 	now := s.config.Now()
 	s.mu.Lock()
@@ -83,6 +78,26 @@ func (s *Service) Import(ctx context.Context, requestID string, a Arrival) (m *M
 	return m, false, nil
 }
 
+// CheckImport finds out what Import would say, and stores nothing. It returns the machine that was imported from the same source before; nil for none.
+func (s *Service) CheckImport(ctx context.Context, a Arrival) (*Machine, error) {
+	m, err := s.arrives(ctx, &a)
+	if m != nil || err != nil || len(a.Authority) == 0 {
+		return m, err
+	}
+	return nil, s.config.Authorities.CheckEngine(a.Authority, a.AuthorityKey)
+}
+
+// arrives checks what is imported and fills in defaults. It returns the machine that was imported from the same source before.
+func (s *Service) arrives(ctx context.Context, a *Arrival) (*Machine, error) {
+	if err := checkName(a.Name); err != nil {
+		return nil, err
+	}
+	if m, err := s.imported(ctx, *a); m != nil || err != nil {
+		return m, err
+	}
+	return nil, s.checkArrival(a)
+}
+
 // importedUID is the same for what was imported from the same source before, was forgotten without a word to its host, and is imported once
 // more: the agent that is there is its own then.
 func (s *Service) importedUID(a Arrival) string {
@@ -110,6 +125,9 @@ func (s *Service) checkArrival(a *Arrival) error {
 	if err := checkLink(a.Spec.Link); err != nil {
 		return err
 	}
+	if err := checkPair(a); err != nil {
+		return err
+	}
 	if strings.HasPrefix(a.Spec.Driver, thirdParty) {
 		if a.Key != nil {
 			if _, err := driver.ParseKey(a.Key); err != nil {
@@ -134,6 +152,24 @@ func (s *Service) checkArrival(a *Arrival) error {
 	if err := d.Validate(a.Spec.Options); err != nil {
 		return reasoned(op, a.Name, fault.ReasonUsage, err)
 	}
+	return nil
+}
+
+// checkPair refuses a certificate of the engine that is none or another key's, and takes from the text what is one: it is kept in clear.
+func checkPair(a *Arrival) error {
+	const op = "machine.Import"
+	if len(a.Import.ServerCertificate) == 0 {
+		return nil
+	}
+	chain, err := pki.DecodeCertificates(a.Import.ServerCertificate)
+	if err != nil {
+		return fault.E(op, fault.Invalid, a.Name, fmt.Errorf("the engine's certificate can't be used: %w", err))
+	}
+	key, err := pki.DecodeKey(a.Import.ServerKey)
+	if err != nil || !pki.Matches(key, chain[0]) {
+		return fault.New(op, fault.Invalid, a.Name, "the key of the engine's certificate is none, or another one's")
+	}
+	a.Import.ServerCertificate = pki.EncodeCertificates(chain...)
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package machine
 
 import (
+	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
 	"mctl/internal/host"
+	"mctl/internal/pki"
 )
 
 // arrive is a machine of docker-machine's as it comes; its plugin is one that the controller does not have.
@@ -176,12 +181,14 @@ func TestAHostThatIsGoneAtItsProviderParksTheMachine(t *testing.T) {
 func TestWhereTheAuthoritysKeyIsLostThePairIsServedUntilSomebodyAsksForAnother(t *testing.T) {
 	w := newWorld(t)
 	w.rights.keyless = true
+	certificate, key := serverPair(t)
 	w.arrive(t, "web", "plugin:gone", func(a *Arrival) {
-		a.AuthorityKey, a.Import.ServerCertificate, a.Import.ServerKey = nil, []byte("pair"), []byte("PRIVATE KEY")
+		a.AuthorityKey, a.Import.ServerKey = nil, key
+		a.Import.ServerCertificate = append(key[:len(key):len(key)], certificate...) // a file may have both
 	})
 	m := w.running("web")
 	front := w.hosts.wishes[m.UID].Desired.Front
-	if string(front.Certificate) != "pair" || string(front.Key) != "PRIVATE KEY" || m.Status.Authority != "imported-1" {
+	if !bytes.Equal(front.Certificate, certificate) || !bytes.Equal(front.Key, key) || m.Status.Authority != "imported-1" {
 		t.Errorf("it is served with %q", front.Certificate)
 	}
 	o := w.hosts.observed[m.UID]
@@ -204,6 +211,8 @@ func TestANameThatIsTakenAndWhatCantBeUsedAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.create("web", "cloud")
 	_, key := sshtest.NewKey(t)
+	certificate, _ := serverPair(t)
+	_, other := serverPair(t)
 	whole := Arrival{Name: "new", Spec: Spec{Driver: "plugin:x"}, Key: key, Import: Import{Source: "s", Config: []byte("{}")}}
 	for name, c := range map[string]struct {
 		change func(*Arrival)
@@ -219,16 +228,52 @@ func TestANameThatIsTakenAndWhatCantBeUsedAreRefused(t *testing.T) {
 			a.Authority = []byte("x")
 			w.rights.importErr = fault.New("ca", fault.Invalid, "", "no CA")
 		}, fault.Invalid},
+		"no pair":         {func(a *Arrival) { a.Import.ServerCertificate, a.Import.ServerKey = []byte("x"), []byte("y") }, fault.Invalid},
+		"another's key":   {func(a *Arrival) { a.Import.ServerCertificate, a.Import.ServerKey = certificate, other }, fault.Invalid},
 		"other's options": {func(a *Arrival) { a.Spec.Options = driver.Options{"x": {}} }, fault.Invalid},
 	} {
 		a := whole
 		c.change(&a)
+		if _, err := w.service.CheckImport(t.Context(), a); !fault.Is(err, c.kind) {
+			t.Errorf("%s, asked beforehand: %v", name, err)
+		}
 		if _, _, err := w.service.Import(t.Context(), "", a); !fault.Is(err, c.kind) {
 			t.Errorf("%s: %v", name, err)
 		}
 		w.rights.importErr = nil
 	}
+	if m, err := w.service.CheckImport(t.Context(), whole); err != nil || m != nil {
+		t.Errorf("what can be imported, asked beforehand: %v", err)
+	}
 	if names, err := w.service.Names(t.Context()); err != nil || len(names) != 1 {
 		t.Error(names, err)
 	}
+	if _, _, err := w.service.Import(t.Context(), "", whole); err != nil {
+		t.Error(err)
+	}
+	if m, err := w.service.CheckImport(t.Context(), whole); err != nil || m == nil || m.Name != "new" {
+		t.Errorf("what is known, asked beforehand: %v, %v", m, err)
+	}
+}
+
+// serverPair is an engine's certificate and its key, in PEM.
+func serverPair(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	signer, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err = pki.EncodeKey(signer); err != nil {
+		t.Fatal(err)
+	}
+	return pki.EncodeCertificates(leaf), key
 }

@@ -96,6 +96,8 @@ type Authorities interface {
 	EngineCA(ctx context.Context, authority string) ([]byte, error)
 	// ImportEngine takes up an engine authority (PEM) and returns its name; key is nil where it is lost. It may be repeated.
 	ImportEngine(ctx context.Context, certificate, key []byte) (name string, err error)
+	// CheckEngine finds out what ImportEngine would refuse.
+	CheckEngine(certificate, key []byte) error
 	// EngineKey returns the private key (PEM) of an engine authority; nil where it is lost.
 	EngineKey(ctx context.Context, authority string) ([]byte, error)
 	// Issues reports whether an engine authority can sign, and will not end within a time.

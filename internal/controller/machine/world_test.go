@@ -425,6 +425,8 @@ func (a *authorities) IssueTicket(_ context.Context, subject string, life time.D
 func (a *authorities) ControlCA() []byte                                { return []byte("control CA") }
 func (a *authorities) Ends(string) (control, engine time.Time)          { return a.control, a.engine }
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
+func (a *authorities) CheckEngine([]byte, []byte) error                 { return a.importErr }
+
 func (a *authorities) ImportEngine(context.Context, []byte, []byte) (string, error) {
 	return "imported-1", a.importErr
 }

@@ -2,10 +2,13 @@ package controllertest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path"
 	"slices"
+	"strings"
+	"unicode"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -113,6 +116,14 @@ func (c *Controller) ImportMachine(_ context.Context, r *controllerv1.ImportMach
 		return &controllerv1.ImportMachineResponse{Machine: known, Known: true}, nil
 	case there:
 		return nil, fault.New("controllertest", fault.Exists, r.GetName(), `Docker machine "`+r.GetName()+`" already exists`)
+	}
+	for _, label := range r.GetSpec().GetEngine().GetLabels() {
+		if strings.ContainsFunc(label, unicode.IsControl) {
+			return nil, fault.New("controllertest", fault.Invalid, "", fmt.Sprintf("the value %q has a control character", label)).WithReason(fault.ReasonUsage)
+		}
+	}
+	if r.GetValidateOnly() {
+		return &controllerv1.ImportMachineResponse{}, nil
 	}
 	m := Running(r.GetName(), r.GetAddress())
 	m.Spec, m.Status.ImportSource = r.GetSpec(), r.GetSource()

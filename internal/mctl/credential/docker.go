@@ -109,11 +109,7 @@ func (d Docker) good(source string, until func(*x509.Certificate) time.Time) boo
 		return false
 	}
 	key, err := readKey(filepath.Join(source, keyFile))
-	if err != nil {
-		return false
-	}
-	own, isComparable := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return isComparable && own.Equal(chain[0].PublicKey)
+	return err == nil && pki.Matches(key, chain[0])
 }
 
 // issue has the authority of a machine sign our key.

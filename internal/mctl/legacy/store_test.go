@@ -161,7 +161,7 @@ func checkWhole(t *testing.T, s *sample.Store, m *Machine) {
 		return
 	}
 	key, err := pki.DecodeKey(r.GetAuthorityKey())
-	if err != nil || !matches(key, ca[0]) {
+	if err != nil || !pki.Matches(key, ca[0]) {
 		t.Errorf("%s: the CA's key: %v", m.Name, err)
 	}
 	if r.GetServerKey() != nil || m.Client.Key != nil {
@@ -193,7 +193,7 @@ func TestWhereTheKeyOfTheCAIsLostTheServersPairTravels(t *testing.T) {
 		t.Fatal(err)
 	}
 	key, err := pki.DecodeKey(m.Request.GetServerKey())
-	if err != nil || !matches(key, leaf[0]) || m.Request.GetAuthorityKey() != nil || len(m.Request.GetAuthorityCertificate()) == 0 {
+	if err != nil || !pki.Matches(key, leaf[0]) || m.Request.GetAuthorityKey() != nil || len(m.Request.GetAuthorityCertificate()) == 0 {
 		t.Errorf("the pair is %v, %v", leaf[0].Subject, err)
 	}
 	client, err := pki.DecodeCertificates(m.Client.Certificate)
@@ -201,7 +201,7 @@ func TestWhereTheKeyOfTheCAIsLostTheServersPairTravels(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = client[0].Verify(x509.VerifyOptions{Roots: pki.Pool(s.CA.Leaf), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	if key, keyErr := pki.DecodeKey(m.Client.Key); err != nil || keyErr != nil || !matches(key, client[0]) {
+	if key, keyErr := pki.DecodeKey(m.Client.Key); err != nil || keyErr != nil || !pki.Matches(key, client[0]) {
 		t.Errorf("the client's certificate: %v, %v", err, keyErr)
 	}
 	if len(m.Notes) != 1 || !strings.Contains(m.Notes[0].Message, leaf[0].NotAfter.UTC().Format(time.DateOnly)) || m.Notes[0].Hint == "" {

@@ -134,7 +134,7 @@ func (s *subject) authorityKey(path string, certificate *x509.Certificate) (key 
 	case err != nil:
 		return nil, "the key of its CA is none"
 	}
-	if !matches(signer, certificate) {
+	if !pki.Matches(signer, certificate) {
 		return nil, "the key of its CA is another one's"
 	}
 	if key, err = pki.EncodeKey(signer); err != nil {
@@ -235,12 +235,7 @@ func belongs(text []byte, leaf *x509.Certificate) (bool, error) {
 		return key.N.Cmp(public.N) == 0 && key.E == public.E, nil
 	}
 	signer, err := parseKey(text)
-	return err == nil && matches(signer, leaf), err
-}
-
-func matches(signer crypto.Signer, certificate *x509.Certificate) bool {
-	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(certificate.PublicKey)
+	return err == nil && pki.Matches(signer, leaf), err
 }
 
 // parseKey reads a private key as any version of docker-machine wrote it.

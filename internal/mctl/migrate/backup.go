@@ -53,6 +53,10 @@ func backUp(root string, names []string, now time.Time) (string, error) {
 			return "", state.Trouble(root, err)
 		}
 	}
+	if err := state.Flush(temporary); err != nil { // before its name says that it is whole
+		_ = os.RemoveAll(temporary)
+		return "", state.Trouble(root, err)
+	}
 	final := filepath.Join(root, backupPrefix+now.UTC().Format(time.DateOnly))
 	for slices.Contains(present, final) {
 		final += "+"
@@ -79,7 +83,8 @@ func sameMachine(root, backup, name string) bool {
 	return err == nil && thenErr == nil && bytes.Equal(now, then)
 }
 
-// copyTree copies files, folders and links with their modes and times. What is none of these is left out.
+// copyTree copies files, folders and links with their modes, times and owners. What is none of these, such as the socket of a virtual machine
+// that runs, is linked where that can be.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -96,24 +101,28 @@ func copyTree(from, to string) error {
 		}
 		switch mode := info.Mode(); {
 		case mode.IsDir():
-			return os.MkdirAll(target, mode.Perm()|0o700)
+			err = errors.Join(os.MkdirAll(target, 0o700), os.Chmod(target, mode.Perm()|0o700))
+		case mode.IsRegular() && info.Size() >= linked && os.Link(path, target) == nil:
+			return nil
 		case mode.IsRegular():
-			return copyFile(path, target, info)
+			err = copyFile(path, target, info)
 		case mode&fs.ModeSymlink != 0:
-			destination, err := os.Readlink(path)
-			if err != nil {
-				return err
+			var destination string
+			if destination, err = os.Readlink(path); err == nil {
+				err = os.Symlink(destination, target)
 			}
-			return os.Symlink(destination, target)
+		default:
+			_ = os.Link(path, target)
+			return nil
 		}
-		return nil
+		if system, ok := info.Sys().(*syscall.Stat_t); ok && err == nil {
+			_ = os.Lchown(target, int(system.Uid), int(system.Gid)) // only root may give files away
+		}
+		return err
 	})
 }
 
 func copyFile(from, to string, info fs.FileInfo) error {
-	if info.Size() >= linked && os.Link(from, to) == nil {
-		return nil
-	}
 	in, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,11 @@ func bring(ctx context.Context, env *cli.Env, path string, opts importOptions) e
 		return err
 	}
 	answer := report{Store: root, InPlace: inPlace, Machines: resultsOf(plan)}
+	i := &importer{env: env, client: client, dir: dir, inPlace: inPlace}
 	if opts.dryRun {
+		if err := i.check(ctx, plan, answer.Machines); err != nil {
+			return err
+		}
 		return show(env, answer)
 	}
 	unlock, err := lock(dir)
@@ -105,7 +110,6 @@ func bring(ctx context.Context, env *cli.Env, path string, opts importOptions) e
 			return err
 		}
 	}
-	i := &importer{env: env, client: client, dir: dir, inPlace: inPlace}
 	err = i.all(ctx, plan, answer.Machines)
 	if err := errors.Join(err, show(env, answer)); err != nil || !opts.wait {
 		return err
@@ -147,14 +151,48 @@ func (i *importer) all(ctx context.Context, plan *legacy.Plan, results []result)
 	return errors.Join(errs...)
 }
 
-// one imports one machine: first the controller takes note of it, then its files are put where mctl looks.
-func (i *importer) one(ctx context.Context, m *legacy.Machine) (string, error) {
+// check asks what the controller would say to each machine, and changes nothing. What it would refuse is told like what the store lacks.
+func (i *importer) check(ctx context.Context, plan *legacy.Plan, results []result) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for at, m := range plan.Machines {
+		if m.Request == nil {
+			continue
+		}
+		group.Go(func() error {
+			response, err := i.ask(ctx, m, true)
+			switch {
+			case ctx.Err() != nil || fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Internal):
+				return err
+			case err != nil:
+				results[at].Result, results[at].Problem = skipped, &legacy.Note{Message: err.Error(), Hint: fault.HintOf(err)}
+			case response.GetKnown():
+				results[at].Result = known
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// ask sends one machine to the controller, or has it only checked.
+func (i *importer) ask(ctx context.Context, m *legacy.Machine, only bool) (*controllerv1.ImportMachineResponse, error) {
 	if folder := i.dir.Machine(m.Name); !i.inPlace && folder.Foreign() {
-		return "", fault.E("import", fault.Exists, m.Name, fmt.Errorf("the folder %s is there already and not of mctl's making", folder.Path)).
+		return nil, fault.E("import", fault.Exists, m.Name, fmt.Errorf("the folder %s is there already and not of mctl's making", folder.Path)).
 			WithHint("move it away, then try again")
 	}
-	m.Request.RequestId = cli.RequestID()
+	m.Request.RequestId, m.Request.ValidateOnly = cli.RequestID(), only
 	response, err := i.client.Machines.ImportMachine(ctx, m.Request)
+	if fault.ReasonOf(err) == fault.ReasonUsage { // the store's mistake, and not the command line's
+		hint := cmp.Or(fault.HintOf(err), "mend its config.json, or move its folder away")
+		return nil, fault.New("import", fault.KindOf(err), m.Name, err.Error()).WithHint(hint)
+	}
+	return response, err
+}
+
+// one imports one machine: first the controller takes note of it, then its files are put where mctl looks.
+func (i *importer) one(ctx context.Context, m *legacy.Machine) (string, error) {
+	response, err := i.ask(ctx, m, false)
 	if err != nil {
 		return "", err
 	}

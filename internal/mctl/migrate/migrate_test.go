@@ -3,7 +3,9 @@ package migrate
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"mctl/internal/fault"
+	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/controllertest"
+	"mctl/internal/mctl/legacy"
 	"mctl/internal/mctl/legacy/sample"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -129,9 +133,108 @@ func TestADryRunSaysWhatWouldHappenAndChangesNothing(t *testing.T) {
 		}
 	}
 	equal(t, "after a dry run", before, tree(t, c.Dir().Machines()))
-	if slices.Contains(c.Calls(), "ImportMachine") || len(backups(s.Dir)) > 0 {
+	if len(names(t, c)) > 0 || len(backups(s.Dir)) > 0 {
 		t.Error("something was done")
 	}
+}
+
+func TestADryRunSaysOfEachMachineWhatTheImportWillSay(t *testing.T) {
+	c := world(t)
+	s := fill(t, t.TempDir(), "known", "new", "taken", "folder")
+	if err := s.Add(sample.Machine{Name: "refused", Address: "192.0.2.1", Labels: []string{"a=b\nc"}}); err != nil {
+		t.Fatal(err)
+	}
+	c.Put(controllertest.Running("taken", "192.0.2.77"))
+	m := controllertest.Running("known", "192.0.2.1")
+	config, err := os.ReadFile(filepath.Join(s.Folder("known"), "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Status.ImportSource = legacy.Source(config)
+	c.Put(m)
+	if err := os.MkdirAll(c.Dir().Machine("folder").Path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dry, failing := must(t, c, "import", "--dry-run", s.Dir), ""
+	for name, says := range map[string]string{
+		"known": known, "new": planned, "taken": `Docker machine "taken" already exists`, "folder": "not of mctl's making", "refused": "has a control character",
+	} {
+		for line := range strings.Lines(dry) {
+			if strings.HasPrefix(line, name+" ") {
+				failing = line
+			}
+		}
+		if !strings.Contains(failing, says) {
+			t.Errorf("%s: a dry run says %s", name, failing)
+		}
+	}
+	if found := names(t, c); len(found) != 2 {
+		t.Errorf("a dry run made %v", found)
+	}
+	env := c.Env("mctl", "import")
+	defer env.Close()
+	if code := env.Report("mctl import", bring(t.Context(), env, s.Dir, importOptions{})); code != cli.ExitFailure {
+		t.Errorf("what the store has wrong is the command line's mistake: exit code %d", code)
+	}
+	out := env.Out.(*bytes.Buffer).String() + env.Err.(*bytes.Buffer).String()
+	if strings.Count(out, failed) != 3 || strings.Contains(out, "--help") || !strings.Contains(out, "mend its config.json") {
+		t.Error(out)
+	}
+}
+
+func TestUndoAlsoForgetsWhatAnImportHadOnlyAskedForWhenItWasKilled(t *testing.T) {
+	c := world(t)
+	root := c.Dir().Root
+	fill(t, root, "web", "db", "other")
+	before := tree(t, c.Dir().Machines())
+	must(t, c, "import", root)
+	if err := os.Remove(c.Dir().Machine("web").File(".mctl")); err != nil { // killed between the record and the mark
+		t.Fatal(err)
+	}
+	if err := os.Remove(c.Dir().Machine("other").File(".mctl")); err != nil {
+		t.Fatal(err)
+	}
+	c.Put(controllertest.Running("other", "192.0.2.77")) // somebody's who used the name
+	must(t, c, "import", "--undo")
+	equal(t, "after undo", before, tree(t, c.Dir().Machines()))
+	if left := names(t, c); !slices.Equal(left, []string{"other"}) {
+		t.Errorf("the controller still knows %v", left)
+	}
+}
+
+func TestTheCopyHasModesLinksAndSocketsOfWhatItCopies(t *testing.T) {
+	root := t.TempDir()
+	fill(t, root, "web")
+	folder := filepath.Join(root, "machines", "web")
+	socket, err := net.Listen("unix", filepath.Join(folder, "monitor.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := errors.Join(os.Mkdir(filepath.Join(folder, "disks"), 0o700), os.Chmod(filepath.Join(folder, "disks"), 0o755), os.Symlink("config.json", filepath.Join(folder, "link"))); err != nil { //nolint:gosec // the mode is what is tested
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "disks", "disk.img"), nil, 0o640); err != nil { //nolint:gosec // the mode is what is tested
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(folder, "disks", "disk.img"), 2*linked); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, folder)
+	backup, err := backUp(root, []string{"web"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the copy", before, tree(t, filepath.Join(backup, "machines", "web")))
+	if err := restore(root, backup, "web"); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "after restore", before, tree(t, folder))
+	connection, err := net.Dial("unix", filepath.Join(folder, "monitor.sock"))
+	if err != nil {
+		t.Fatalf("the virtual machine's socket is dead: %v", err)
+	}
+	_ = connection.Close()
 }
 
 func TestAnotherDirectoryIsOnlyRead(t *testing.T) {

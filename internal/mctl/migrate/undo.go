@@ -13,6 +13,7 @@ import (
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/dial"
 	"mctl/internal/mctl/follow"
+	"mctl/internal/mctl/legacy"
 	"mctl/internal/mctl/output"
 	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
@@ -105,23 +106,34 @@ func undoOne(ctx context.Context, client *dial.Client, dir state.Dir, backup str
 
 // undoMachine brings one folder back, after its machine was forgotten. false where another machine has its name by now.
 func undoMachine(ctx context.Context, client *dial.Client, dir state.Dir, backup, name string) (bool, error) {
-	folder := dir.Machine(name)
-	if folder.Foreign() {
-		return true, nil // it was never touched, or is back already
-	}
+	untouched := dir.Machine(name).Foreign() // or back already
 	response, err := client.Machines.GetMachine(ctx, &controllerv1.GetMachineRequest{Name: name})
-	switch m := response.GetMachine(); {
+	m := response.GetMachine()
+	switch source := m.GetStatus().GetImportSource(); {
 	case fault.Is(err, fault.NotFound):
 	case err != nil:
 		return false, err
-	case m.GetStatus().GetImportSource() == "":
+	case untouched && source != savedSource(backup, name): // a machine from elsewhere
+	case source == "":
 		return false, nil
-	default:
+	default: // also where an import was killed between the record and the folder
 		if err := forget(ctx, client, m); err != nil {
 			return false, err
 		}
 	}
+	if untouched {
+		return true, nil
+	}
 	return true, restore(dir.Root, backup, name)
+}
+
+// savedSource is what a machine was imported from whose folder is in a backup.
+func savedSource(backup, name string) string {
+	config, err := state.ReadBounded(filepath.Join(backup, "machines", name, "config.json"))
+	if err != nil {
+		return ""
+	}
+	return legacy.Source(config)
 }
 
 // forget removes a machine's record, and leaves its host as it is.

@@ -506,7 +506,9 @@ type ImportMachineRequest struct {
 	ServerCertificate []byte `protobuf:"bytes,12,opt,name=server_certificate,json=serverCertificate,proto3" json:"server_certificate,omitempty"`
 	ServerKey         []byte `protobuf:"bytes,13,opt,name=server_key,json=serverKey,proto3" json:"server_key,omitempty"`
 	// Why the host can have no agent; empty where that is to be tried. One sentence.
-	Agentless     string `protobuf:"bytes,14,opt,name=agentless,proto3" json:"agentless,omitempty"`
+	Agentless string `protobuf:"bytes,14,opt,name=agentless,proto3" json:"agentless,omitempty"`
+	// Everything is checked, nothing is stored: the answer is that of the import, without a machine unless it is known.
+	ValidateOnly  bool `protobuf:"varint,15,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -637,6 +639,13 @@ func (x *ImportMachineRequest) GetAgentless() string {
 		return x.Agentless
 	}
 	return ""
+}
+
+func (x *ImportMachineRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // ImportMachineResponse carries the stored record.
@@ -2167,7 +2176,7 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"b\n" +
 	"\x15CreateMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x12\n" +
-	"\x04plan\x18\x02 \x03(\tR\x04plan\"\x86\x04\n" +
+	"\x04plan\x18\x02 \x03(\tR\x04plan\"\xab\x04\n" +
 	"\x14ImportMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -2186,7 +2195,8 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x12server_certificate\x18\f \x01(\fR\x11serverCertificate\x12\x1d\n" +
 	"\n" +
 	"server_key\x18\r \x01(\fR\tserverKey\x12\x1c\n" +
-	"\tagentless\x18\x0e \x01(\tR\tagentless\"d\n" +
+	"\tagentless\x18\x0e \x01(\tR\tagentless\x12#\n" +
+	"\rvalidate_only\x18\x0f \x01(\bR\fvalidateOnly\"d\n" +
 	"\x15ImportMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x12\x14\n" +
 	"\x05known\x18\x02 \x01(\bR\x05known\"n\n" +

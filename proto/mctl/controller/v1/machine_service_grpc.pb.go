@@ -60,13 +60,12 @@ type MachineServiceClient interface {
 	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
 	// machine's. May be repeated: the same source once more is success.
 	ImportMachine(ctx context.Context, in *ImportMachineRequest, opts ...grpc.CallOption) (*ImportMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
-	// swarm, unless with force or persist. Repeatable by request_id: when that
 	// ExportMachine returns what a docker-machine store has of a machine, and changes nothing. Secrets come when they are asked for, and
 	// over the unix socket alone (PERMISSION_DENIED). NOT_FOUND; FAILED_PRECONDITION. May be repeated.
 	ExportMachine(ctx context.Context, in *ExportMachineRequest, opts ...grpc.CallOption) (*ExportMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
-	// machine is gone, its name and uid alone come back, whatever has the name by then.
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
+	// swarm, unless with force or persist. Repeatable by request_id: when that machine is gone, its name and uid alone come back, whatever
+	// has the name by then.
 	DeleteMachine(ctx context.Context, in *DeleteMachineRequest, opts ...grpc.CallOption) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
 	StartMachine(ctx context.Context, in *StartMachineRequest, opts ...grpc.CallOption) (*StartMachineResponse, error)
@@ -293,13 +292,12 @@ type MachineServiceServer interface {
 	// taken over when it answers. Nobody is asked before. INVALID_ARGUMENT for what can't be used; ALREADY_EXISTS when the name is another
 	// machine's. May be repeated: the same source once more is success.
 	ImportMachine(context.Context, *ImportMachineRequest) (*ImportMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
-	// swarm, unless with force or persist. Repeatable by request_id: when that
 	// ExportMachine returns what a docker-machine store has of a machine, and changes nothing. Secrets come when they are asked for, and
 	// over the unix socket alone (PERMISSION_DENIED). NOT_FOUND; FAILED_PRECONDITION. May be repeated.
 	ExportMachine(context.Context, *ExportMachineRequest) (*ExportMachineResponse, error)
-	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND. Repeatable by request_id: when that
-	// machine is gone, its name and uid alone come back, whatever has the name by then.
+	// DeleteMachine asks for the machine and all that was made for it to go. NOT_FOUND; FAILED_PRECONDITION for the last manager of a
+	// swarm, unless with force or persist. Repeatable by request_id: when that machine is gone, its name and uid alone come back, whatever
+	// has the name by then.
 	DeleteMachine(context.Context, *DeleteMachineRequest) (*DeleteMachineResponse, error)
 	// StartMachine asks for power on. NOT_FOUND; FAILED_PRECONDITION while it is being deleted. Repeatable.
 	StartMachine(context.Context, *StartMachineRequest) (*StartMachineResponse, error)
