@@ -98,8 +98,10 @@ func (s *subject) readConfig() ([]byte, *Note) {
 			return nil, &Note{"its folder is empty", "remove it"}
 		}
 		return nil, &Note{"its folder has no config.json", restore}
-	case err != nil:
+	case errors.Is(err, fs.ErrPermission):
 		return nil, &Note{"its config.json can't be read: " + cause(err), "check its owner and mode"}
+	case err != nil:
+		return nil, &Note{"its config.json can't be read: " + cause(err), restore}
 	case len(text) == 0:
 		return nil, &Note{"its config.json is empty", restore}
 	}
