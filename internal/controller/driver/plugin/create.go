@@ -155,7 +155,7 @@ func (c *creation) create(ctx context.Context, s *session, baseline []byte) erro
 	// Its own context, so that it goes on for a moment after ours has ended.
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	f := &following{c: c, s: s, baseline: baseline, created: make(chan error, 1)}
+	f := &following{c: c, s: s, baseline: baseline, created: make(chan error, 1), answers: make(chan answered, 1)}
 	if !c.known.Fragile {
 		f.every = duration(c.m.Options, flagPoll, defaultPoll)
 	}
@@ -173,12 +173,19 @@ func (c *creation) create(ctx context.Context, s *session, baseline []byte) erro
 		s.logger.Info("a Create was given up", "error", s.trouble("Create", <-f.created)) // without secrets
 		return ctx.Err()
 	}
-	if config, asked := s.config(work); asked == nil {
+	if errors.Is(err, wire.ErrGone) && f.asking {
+		f.take(<-f.answers) // the connection ended with both
+	}
+	config, asked := s.config(work)
+	if asked == nil {
 		c.known.Learn(config)
 	}
 	c.known.LearnID(baseline)
-	if errors.Is(err, wire.ErrGone) && f.broke {
+	switch {
+	case errors.Is(err, wire.ErrGone) && f.broke:
 		return errFragile
+	case err == nil:
+		return s.trouble("GetConfigRaw", asked)
 	}
 	return s.trouble("Create", err)
 }
@@ -191,10 +198,18 @@ type following struct {
 	created  chan error    // what Create came to
 	every    time.Duration // between two questions; zero to ask none
 	hurry    bool          // end as soon as it is known what was made
-	broke    bool          // at a question
+	answers  chan answered // to the one question that is under way
+	asking   bool
+	broke    bool // at a question
 }
 
-// follow asks until Create has ended or ctx has.
+// answered is a plugin's answer to what it has made so far.
+type answered struct {
+	config []byte
+	err    error
+}
+
+// follow asks until Create has ended or ctx has. A question that the plugin leaves open holds nothing up.
 func (f *following) follow(ctx context.Context) (finished bool, err error) {
 	ticker := time.NewTicker(max(f.every, time.Millisecond))
 	defer ticker.Stop()
@@ -204,7 +219,7 @@ func (f *following) follow(ctx context.Context) (finished bool, err error) {
 		if f.hurry && (told || f.c.known.Located(f.baseline)) {
 			return false, nil
 		}
-		if told || f.every == 0 {
+		if told || f.every == 0 || f.asking {
 			ticks = nil
 		}
 		select {
@@ -212,18 +227,24 @@ func (f *following) follow(ctx context.Context) (finished bool, err error) {
 			return true, err
 		case <-ctx.Done():
 			return false, nil
+		case answer := <-f.answers:
+			f.asking = false
+			f.take(answer)
 		case <-f.s.process.Ended():
 			return true, <-f.created
 		case <-ticks:
-			f.ask(ctx)
+			f.asking = true
+			f.s.workers.Go(func() {
+				config, err := f.s.client.Config(context.WithoutCancel(ctx))
+				f.answers <- answered{config, err}
+			})
 		}
 	}
 }
 
-func (f *following) ask(ctx context.Context) {
-	config, err := f.s.client.Config(ctx)
-	f.broke = errors.Is(err, wire.ErrGone)
-	if err != nil || !f.c.known.Learn(config) {
+func (f *following) take(answer answered) {
+	f.broke = errors.Is(answer.err, wire.ErrGone)
+	if answer.err != nil || !f.c.known.Learn(answer.config) {
 		return // Create itself says what is wrong
 	}
 	f.c.known.LearnID(f.baseline)

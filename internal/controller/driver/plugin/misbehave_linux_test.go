@@ -190,6 +190,26 @@ func TestAPluginThatBreaksAtAQuestionIsStartedAgainAndAskedNoMore(t *testing.T) 
 	}
 }
 
+func TestAQuestionThatIsLeftOpenHoldsNoCreateUp(t *testing.T) {
+	w := newWorld(t)
+	d, m := w.controller(), w.machine("web", "stub-delay", "200", flagLimit, "5s")
+	if err := os.WriteFile(filepath.Join(w.dir, "poll-hang"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	made, err := d.Create(ctx, m)
+	if err != nil || made.Power != driver.Running || len(w.hosts()) != 1 {
+		t.Fatalf("%+v %v, there is %v", made, err, w.hosts())
+	}
+	if _, left := os.Stat(filepath.Join(w.dir, "poll-hang")); left == nil {
+		t.Error("it was not asked during Create")
+	}
+	if err := d.Delete(t.Context(), m); err != nil || len(w.hosts()) > 0 {
+		t.Errorf("%v, there is %v", err, w.hosts())
+	}
+}
+
 func TestWhatIsBrokenOrShrunkenIsNotRemembered(t *testing.T) {
 	for _, how := range []string{"broken", "shrunken"} {
 		w := newWorld(t)

@@ -199,7 +199,7 @@ func (s RPCServerDriver) GetConfigRaw(_ *struct{}, data *[]byte) (err error) {
 	*data, err = json.Marshal(s.config)
 	s.mu.Unlock()
 	if creating {
-		for _, how := range []string{"crash", "broken", "shrunken"} {
+		for _, how := range []string{"crash", "hang", "broken", "shrunken"} {
 			if _, ordered := os.Stat(s.in("poll-" + how)); ordered != nil {
 				continue
 			}
@@ -207,6 +207,8 @@ func (s RPCServerDriver) GetConfigRaw(_ *struct{}, data *[]byte) (err error) {
 			switch how {
 			case "crash":
 				exit(2)
+			case "hang":
+				select {}
 			case "broken":
 				*data = (*data)[:len(*data)/2]
 			case "shrunken":
