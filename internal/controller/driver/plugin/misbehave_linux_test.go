@@ -413,6 +413,22 @@ func TestAListOfSecretsIsSealedAsOneSecretIs(t *testing.T) {
 	}
 }
 
+func TestNoPartOfASecretIsLeftWhereALineIsCutOrOneOfItsLinesIsSaid(t *testing.T) {
+	schema := []driver.Flag{{Name: "x-token", Kind: driver.Secret}, {Name: "x-key-path", Kind: driver.Upload}, {Name: "x-longer", Kind: driver.Secret}}
+	hidden := secretsOf(schema, driver.Options{
+		"x-token": {Content: []byte("hunter2hunter2")}, "x-longer": {Content: []byte("hunter2hunter2 and more")},
+		"x-key-path": {Values: []string{"id"}, Content: []byte("-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA7\ndone\n-----END KEY-----\n")},
+	})
+	for said, want := range map[string]string{
+		strings.Repeat("x", maxSentence-7) + "hunter2hunter2": strings.Repeat("x", maxSentence-7) + "(redact…",
+		"it reads MIIEpAIBAAKCAQEA7":                          "it reads (redacted)", "all done": "all done", "hunter2hunter2 and more": "(redacted)",
+	} {
+		if got := hidden.tidy(said); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestAUserForPluginsThatIsMissingIsRefused(t *testing.T) {
 	w := newWorld(t)
 	plugins := New(Config{Dir: w.state, Logger: w.plugins().config.Logger, User: "no-such-user"})

@@ -83,7 +83,7 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 
 // note keeps what a plugin says of itself.
 func (s *session) note(line string) {
-	if line = s.hidden.hide(printable(line, maxSentence)); line != "" {
+	if line = s.hidden.tidy(line); line != "" {
 		s.last = line
 		s.logger.Debug("says", "line", line)
 	}
@@ -228,7 +228,7 @@ func (s *session) tell(progress driver.Progress) func(line string) {
 	return func(line string) {
 		switch told++; {
 		case told < maxLines:
-			if line = s.hidden.hide(printable(line, maxSentence)); line != "" {
+			if line = s.hidden.tidy(line); line != "" {
 				progress(fmt.Sprintf("(%s) %s", s.machine, line))
 			}
 		case told == maxLines:

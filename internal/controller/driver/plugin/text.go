@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -33,30 +34,43 @@ func printable(text string, most int) string {
 	return text
 }
 
-// minSecret spares texts from being mangled: what is shorter than this stands anywhere.
-const minSecret = 4
+// minSecret and, in a file of several lines, minLine spare texts from being mangled: what is shorter than these stands anywhere.
+const (
+	minSecret = 4
+	minLine   = 16
+)
 
-// secrets are the texts that must not be in what a plugin says.
-type secrets []string
+// secrets are the texts that must not be in what a plugin says: the lines of each, since it says one line at a time.
+type secrets struct{ replacer *strings.Replacer }
 
 func secretsOf(flags []driver.Flag, options driver.Options) secrets {
-	var all secrets
+	var all []string
 	for _, flag := range flags {
 		for _, text := range options.Contents(flag.Name) {
-			if text = strings.TrimSpace(text); len(text) >= minSecret {
-				all = append(all, text)
+			least := minSecret
+			if text = strings.TrimSpace(text); strings.Contains(text, "\n") {
+				least = minLine
+			}
+			for line := range strings.Lines(text) {
+				if line = strings.TrimSpace(line); len(line) >= least {
+					all = append(all, line)
+				}
 			}
 		}
 	}
-	return all
+	// One may begin with another.
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, secret := range all {
+		pairs = append(pairs, secret, "(redacted)")
+	}
+	return secrets{strings.NewReplacer(pairs...)}
 }
 
-func (s secrets) hide(text string) string {
-	for _, secret := range s {
-		text = strings.ReplaceAll(text, secret, "(redacted)")
-	}
-	return text
-}
+func (s secrets) hide(text string) string { return s.replacer.Replace(text) }
+
+// tidy makes one line for people of what a plugin said.
+func (s secrets) tidy(text string) string { return printable(s.hide(text), maxSentence) }
 
 // said is what a driver's answer means, by its words: types do not travel.
 var said = []struct {
@@ -106,7 +120,7 @@ func (d *Driver) trouble(op, machine string, hidden secrets, err error, reason e
 	case errors.As(err, &answer):
 		// The first line alone: a panic's stack follows.
 		text, _, _ := strings.Cut(strings.TrimSpace(string(answer)), "\n")
-		text = printable(hidden.hide(text), maxSentence)
+		text = hidden.tidy(text)
 		if text == "" {
 			text = who + " failed without a word"
 		}
@@ -126,7 +140,7 @@ func (d *Driver) trouble(op, machine string, hidden secrets, err error, reason e
 		return make(fault.Precondition, fmt.Sprintf("%s broke at %s: %s", who, op, printable(how, maxSentence)),
 			"the controller's log has its last words, if it is started with --log-level debug")
 	}
-	return make(fault.Precondition, fmt.Sprintf("%s can't be used: %s", who, printable(hidden.hide(err.Error()), maxSentence)), "check the file "+d.plugin.path)
+	return make(fault.Precondition, fmt.Sprintf("%s can't be used: %s", who, hidden.tidy(err.Error())), "check the file "+d.plugin.path)
 }
 
 // noPlugin is the fault of a program that did not begin to speak. What it said before it was told anything has no secret.

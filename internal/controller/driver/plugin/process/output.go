@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	maxLine = 4 << 10
+	maxLine = 64 << 10
 	// maxOutput and maxLines are what a program may print on one of its streams before it is ended: a verbose one prints megabytes.
 	maxOutput = 64 << 20
 	maxLines  = 1 << 20

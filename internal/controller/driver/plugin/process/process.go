@@ -40,7 +40,7 @@ type Config struct {
 	Reaper reaper.Reaper
 	// User is whom it runs as; nil for ourselves.
 	User *User
-	// Line takes a line of standard output after the first, and Debug one of standard error: without its end, cut to 4 KiB. Each
+	// Line takes a line of standard output after the first, and Debug one of standard error: without its end, cut to 64 KiB. Each
 	// is called by one goroutine at a time, until Stop returns.
 	Line, Debug func(line string)
 }
