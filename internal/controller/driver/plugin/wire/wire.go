@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/rpc"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,10 +23,11 @@ const Version = 1
 const (
 	// dialLimit bounds the way to a port of this computer, and the greeting.
 	dialLimit = 10 * time.Second
-	// maxReceived bounds what one plugin may say in its life: a config and some flags are kilobytes.
+	// maxReceived bounds what a plugin may say until it is asked the next time: a config and some flags are kilobytes.
 	maxReceived = 16 << 20
 	service     = "RPCServerDriver"
 	oldService  = "RpcServerDriver" // before docker-machine 0.5.1
+	heartbeat   = "Heartbeat"
 )
 
 // Errors that say whose fault it is. Anything else that a method returns is the driver's own text.
@@ -49,6 +51,7 @@ func (e DriverError) Error() string { return string(e) }
 // Client is one connection to a plugin. It is safe for use at the same time. Close it.
 type Client struct {
 	client  *rpc.Client
+	conn    *bounded
 	service string
 }
 
@@ -78,7 +81,9 @@ func dial(ctx context.Context, address string) (*Client, error) {
 		conn.Close()
 		return nil, fmt.Errorf("%w: it did not answer the greeting", ErrNoPlugin)
 	}
-	c := &Client{client: rpc.NewClient(&bounded{conn, maxReceived}), service: service}
+	limited := &bounded{Conn: conn}
+	limited.left.Store(maxReceived)
+	c := &Client{client: rpc.NewClient(limited), conn: limited, service: service}
 	if err := c.version(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -127,6 +132,9 @@ func (c *Client) Close() { _ = c.client.Close() }
 
 // call makes one call. It ends with ctx, though the plugin may go on then.
 func (c *Client) call(ctx context.Context, method string, argument, reply any) error {
+	if method != heartbeat { // which goes on however long an answer takes
+		c.conn.left.Store(maxReceived)
+	}
 	call := c.client.Go(c.service+"."+method, argument, reply, make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
@@ -139,7 +147,7 @@ func (c *Client) call(ctx context.Context, method string, argument, reply any) e
 		return nil
 	case errors.As(call.Error, &answered):
 		return DriverError(answered)
-	case errors.Is(call.Error, errTooMuch):
+	case strings.HasSuffix(call.Error.Error(), errTooMuch.Error()): // net/rpc keeps the text alone
 		return fmt.Errorf("%w: it sent more than %d MiB", ErrNoPlugin, maxReceived>>20)
 	case strings.HasPrefix(call.Error.Error(), "reading body") && !strings.HasSuffix(call.Error.Error(), "EOF"):
 		return fmt.Errorf("%w: its answer to %s can't be read", ErrNoPlugin, method)
@@ -150,15 +158,16 @@ func (c *Client) call(ctx context.Context, method string, argument, reply any) e
 // bounded is a connection that ends when too much has come over it.
 type bounded struct {
 	net.Conn
-	left int64
+	left atomic.Int64
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	left := b.left.Load()
+	if left <= 0 {
 		return 0, errTooMuch
 	}
-	n, err := b.Conn.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
+	n, err := b.Conn.Read(p[:min(int64(len(p)), left)])
+	b.left.Add(-int64(n))
 	return n, err
 }
 

@@ -31,6 +31,12 @@ func (*RPCServerDriver) GetIP(_ *struct{}, text *string) error {
 	return nil
 }
 
+// GetURL answers with as much as a config may be at most.
+func (*RPCServerDriver) GetURL(_ *struct{}, text *string) error {
+	*text = strings.Repeat("x", maxReceived/2)
+	return nil
+}
+
 // GetSSHPort answers with another type than it should.
 func (*RPCServerDriver) GetSSHPort(_ *struct{}, text *string) error { *text = "22"; return nil }
 
@@ -65,6 +71,22 @@ func TestOneThatSpeaksTheProtocolIsAsked(t *testing.T) {
 	}
 	if err := c.Do(t.Context(), "Upgrade"); !errors.As(err, &answer) || !strings.Contains(string(answer), "can't find method") {
 		t.Errorf("a method that is not served: %v", err)
+	}
+}
+
+func TestWhatOneAnswerMayBeTheNextMayBeToo(t *testing.T) {
+	c, err := Dial(t.Context(), serve(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 4 {
+		if text, err := c.Text(t.Context(), "GetURL"); err != nil || len(text) != maxReceived/2 {
+			t.Fatalf("%d bytes, %v", len(text), err)
+		}
+	}
+	if _, err := c.Text(t.Context(), "GetIP"); err == nil || !strings.Contains(err.Error(), "it sent more than 16 MiB") {
+		t.Errorf("more than that: %v", err)
 	}
 }
 
