@@ -12,7 +12,10 @@ import (
 	"mctl/internal/fault"
 )
 
-var errKey = errors.New("the SSH key that it names can't be read")
+var (
+	errKey    = errors.New("the SSH key that it names can't be read")
+	errConfig = errors.New("what it answers to GetConfigRaw is no JSON object")
+)
 
 // Create has the plugin make the host. Where an earlier one was cut short it takes over what that made, as far as the plugin can
 // find it: by the id that it told before, or by the machine's name.
@@ -131,7 +134,7 @@ func (c *creation) make(ctx context.Context) (driver.Instance, error) {
 		return driver.Instance{}, s.trouble("GetConfigRaw", err)
 	}
 	if !c.known.Learn(baseline) {
-		return driver.Instance{}, s.trouble("GetConfigRaw", wire.ErrNoPlugin)
+		return driver.Instance{}, s.trouble("GetConfigRaw", errConfig)
 	}
 	c.known.Begun = true
 	if err := c.keep(); err != nil {

@@ -2,14 +2,18 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/driver/plugin/memory"
 	"mctl/internal/controller/driver/plugin/wire"
+	"mctl/internal/fault"
 )
 
 // powers are ours for docker-machine's words. An error is no power.
@@ -52,6 +56,14 @@ func (s *session) locate(ctx context.Context, known *memory.Memory, instance dri
 			return instance, s.trouble(method, err)
 		}
 	}
+	for method, answer := range map[string]string{"GetIP": address, "GetSSHHostname": hostname} {
+		if answer != "" && !isAddress(answer) {
+			return instance, s.nonsense(method, answer, "address")
+		}
+	}
+	if user != "" && !userName.MatchString(user) {
+		return instance, s.nonsense("GetSSHUsername", user, "user's name")
+	}
 	for _, one := range []string{address, hostname} {
 		if one != "" && !slices.Contains(instance.Addresses, one) {
 			instance.Addresses = append(instance.Addresses, one)
@@ -80,6 +92,24 @@ func (s *session) locate(ctx context.Context, known *memory.Memory, instance dri
 		known.Key = content
 	}
 	return instance, nil
+}
+
+// What a host's address and user can be. Others' commands get them as arguments, so none begins as an option does.
+var (
+	dnsName  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$`)
+	userName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,127}$`)
+)
+
+func isAddress(text string) bool {
+	ip, err := netip.ParseAddr(text)
+	return dnsName.MatchString(text) || err == nil && (ip.Zone() == "" || dnsName.MatchString(ip.Zone()))
+}
+
+// nonsense is the fault of an answer that can't be what was asked for.
+func (s *session) nonsense(method, answer, what string) error {
+	return fault.New("plugin."+method, fault.Precondition, s.machine,
+		fmt.Sprintf("the plugin %s answers %s with %q, which is no %s", s.d.plugin.label(), method, s.hidden.tidy(answer), what)).
+		WithHint("it has a mistake; ask its maker")
 }
 
 func (s *session) port(ctx context.Context) (uint16, error) {

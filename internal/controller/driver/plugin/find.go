@@ -200,6 +200,10 @@ func (d *Driver) describe(ctx context.Context) ([]wire.Flag, []driver.Flag, erro
 	}
 	defer s.close(ctx)
 	flags, err := s.introduce(ctx, base("flag-lookup", ""))
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return nil, nil, known.WithReason(fault.ReasonPrecheck)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -413,6 +413,72 @@ func TestAListOfSecretsIsSealedAsOneSecretIs(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatIsNoneIsRefused(t *testing.T) {
+	for text, want := range map[string]bool{
+		"192.0.2.7": true, "2001:db8::1": true, "fe80::1%eth0": true, "web_1.example.com": true,
+		"-oProxyCommand=id": false, "a b": false, "$(id)": false, "\x1b[31m": false, "fe80::1%$(id)": false, "a\nb": false, strings.Repeat("a", 300): false,
+	} {
+		if isAddress(text) != want {
+			t.Errorf("%q is an address: %t", text, !want)
+		}
+	}
+	w := newWorld(t)
+	d, m := w.controller(), w.machine("web")
+	for method, what := range map[string]string{"GetIP": "address", "GetSSHUsername": "user's name"} {
+		w.order(method, "nonsense", 1000)
+		made, err := d.Create(t.Context(), m)
+		if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "which is no "+what) || fault.HintOf(err) == "" || slices.Contains(made.Addresses, nonsense) || made.SSH.User == nonsense {
+			t.Errorf("%s: %+v, %v", method, made, err)
+		}
+		w.Heal()
+		if err := d.Delete(t.Context(), m); err != nil || len(w.hosts()) > 0 {
+			t.Errorf("%v, there is %v", err, w.hosts())
+		}
+	}
+}
+
+func TestOnlyThePluginsOwnWordsOnItsFlagsAreAboutTheirUse(t *testing.T) {
+	w := newWorld(t)
+	d, m := w.controller(), w.machine("web")
+	w.order("SetConfigFromFlags", "crash", 1)
+	if err := d.Preflight(t.Context(), m); fault.ReasonOf(err) == fault.ReasonUsage || !strings.Contains(err.Error(), "broke at SetConfigFromFlags") {
+		t.Errorf("%v, reason %q", err, fault.ReasonOf(err))
+	}
+}
+
+func TestAHintNamesALimitWhereItWasReached(t *testing.T) {
+	w := newWorld(t)
+	d := w.driver("stub")
+	for want, err := range map[bool]error{true: hangError{"Create", time.Minute, true}, false: hangError{"SetConfigRaw", quickLimit, false}} {
+		if hint := fault.HintOf(d.trouble("x", "web", secrets{}, err, nil)); strings.Contains(hint, flagLimit) != want || hint == "" {
+			t.Errorf("%v: %s", err, hint)
+		}
+	}
+}
+
+func TestFlagsThatNameASecretInOtherWordsAreSealedToo(t *testing.T) {
+	for name, want := range map[string]driver.FlagKind{
+		"google-auth-encoded-json": driver.Secret, "oci-private-key-contents": driver.Secret, "harvester-kubeconfig-content": driver.Secret,
+		"x-kube-config": driver.Secret, "oci-private-key-path": driver.Upload, "openstack-auth-url": driver.Value, "amazonec2-keypair-name": driver.Value,
+	} {
+		if got := flagOf(&wire.StringFlag{Name: name}).Kind; got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestDefaultsReachThePluginAsItToldThem(t *testing.T) {
+	long := strings.Repeat("q", maxUsage+1)
+	flags := []wire.Flag{&wire.StringSliceFlag{Name: "x-tags", Value: []string{"a\nb", long}}, &wire.StringFlag{Name: "x-text", Value: "c\nd"}}
+	if _, err := schemaOf("x", flags); err != nil {
+		t.Fatal(err)
+	}
+	got := valuesOf("x", driver.Swarm{}, flags, nil, nil)
+	if !slices.Equal(got["x-tags"].([]string), []string{"a\nb", long}) || got["x-text"] != "c\nd" {
+		t.Errorf("%q, %q", got["x-tags"], got["x-text"])
+	}
+}
+
 func TestNoPartOfASecretIsLeftWhereALineIsCutOrOneOfItsLinesIsSaid(t *testing.T) {
 	schema := []driver.Flag{{Name: "x-token", Kind: driver.Secret}, {Name: "x-key-path", Kind: driver.Upload}, {Name: "x-longer", Kind: driver.Secret}}
 	hidden := secretsOf(schema, driver.Options{

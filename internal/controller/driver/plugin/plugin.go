@@ -133,8 +133,9 @@ func (s *session) prepare(ctx context.Context, m driver.Machine) error {
 	}
 	values := valuesOf(s.d.plugin.name, m.Swarm, s.d.flags, m.Options, files)
 	err = s.within(ctx, min(s.limit, quickLimit), "SetConfigFromFlags", func(ctx context.Context) error { return s.client.SetFlags(ctx, values) })
-	err = s.trouble("SetConfigFromFlags", err)
-	if fault.Is(err, fault.Precondition) {
+	var answer wire.DriverError
+	said := errors.As(err, &answer)
+	if err = s.trouble("SetConfigFromFlags", err); said && fault.Is(err, fault.Precondition) {
 		// What a plugin says of its flags is about how the command was used.
 		err = fault.E("plugin.SetConfigFromFlags", fault.Invalid, m.Name, err).
 			WithHint("`mctl create --driver " + s.d.plugin.asked + " --help` lists the flags").WithReason(fault.ReasonUsage)

@@ -182,7 +182,7 @@ func (s *session) await(ctx context.Context, known *memory.Memory, want wire.Sta
 		select {
 		case <-ticker.C:
 		case <-limit.C:
-			return driver.Instance{}, s.trouble("GetState", hangError{"GetState", s.limit.String()})
+			return driver.Instance{}, s.trouble("GetState", hangError{"GetState", s.limit, true})
 		case <-ctx.Done():
 			return driver.Instance{}, ctx.Err()
 		}

@@ -33,7 +33,7 @@ var flagName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 // secretName is what a flag is called whose value nobody may see; fileName one that takes a path with whoever calls, or the
 // text itself, which is why a text that names no file is sent as it is.
 var (
-	secretName = regexp.MustCompile(`(?i)(^|[-_.])(passwords?|passwd|passphrase|pass|tokens?|secrets?|credentials?)([-_.]|$)|key$`)
+	secretName = regexp.MustCompile(`(?i)(^|[-_.])(passwords?|passwd|passphrase|pass|tokens?|secrets?|credentials?)([-_.]|$)|key$|private-?key|auth-(encoded-)?json|kube-?config`)
 	fileName   = regexp.MustCompile(`(?i)([-_.](path|file)|key-?(path|file)|(ssh|private)-?key|cert|certificate|-ca|user-?data|custom-?data|cloud-?(init|config))$`)
 )
 
@@ -97,7 +97,7 @@ func flagOf(flag wire.Flag) driver.Flag {
 		if secretName.MatchString(f.Name) {
 			made.Kind = driver.Secret
 		} else {
-			made.Default = f.Value
+			made.Default = slices.Clone(f.Value) // the plugin's own stays as it is
 		}
 	case *wire.BoolFlag:
 		made.Type, made.Usage, made.Env = driver.Bool, f.Usage, f.EnvVar

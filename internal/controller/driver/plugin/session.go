@@ -126,7 +126,7 @@ func (s *session) within(ctx context.Context, limit time.Duration, method string
 	err := call(bounded)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		s.process.Stop(0) // it would go on otherwise, and nobody would know
-		return hangError{method, limit.String()}
+		return hangError{method, limit, limit == s.limit}
 	}
 	return err
 }

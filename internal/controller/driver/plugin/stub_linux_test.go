@@ -147,6 +147,16 @@ func (s *stub) order(method string, after bool) error {
 	return nil
 }
 
+// nonsense is no address and no user.
+const nonsense = "-oProxyCommand=id"
+
+// ordered is how a method shall misbehave.
+func (s *stub) ordered(method string) string {
+	text, _ := os.ReadFile(s.in("order-" + method)) // there may be no order
+	how, _, _ := strings.Cut(string(text), " ")
+	return how
+}
+
 func (s *stub) load() (stubHost, error) {
 	var h stubHost
 	id := s.get().InstanceID
@@ -274,6 +284,9 @@ func (s RPCServerDriver) GetIP(_ *struct{}, text *string) error {
 	if *text = s.get().IPAddress; *text == "" {
 		return errors.New("IP address is not set")
 	}
+	if s.ordered("GetIP") == "nonsense" {
+		*text = nonsense
+	}
 	return s.order("GetIP", false)
 }
 
@@ -289,7 +302,9 @@ func (s RPCServerDriver) GetSSHKeyPath(_ *struct{}, text *string) error {
 }
 
 func (s RPCServerDriver) GetSSHUsername(_ *struct{}, text *string) error {
-	*text = s.get().SSHUser
+	if *text = s.get().SSHUser; s.ordered("GetSSHUsername") == "nonsense" {
+		*text = nonsense
+	}
 	return nil
 }
 func (s RPCServerDriver) GetSSHPort(_ *struct{}, port *int) error {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"mctl/internal/controller/driver"
@@ -101,9 +102,20 @@ func gone(err error) bool {
 }
 
 // hangError is a call that took too long.
-type hangError struct{ method, limit string }
+type hangError struct {
+	method string
+	limit  time.Duration
+	whole  bool // it had as long as a call may take
+}
 
-func (e hangError) Error() string { return "no answer to " + e.method + " within " + e.limit }
+func (e hangError) Error() string { return "no answer to " + e.method + " within " + e.limit.String() }
+
+func (e hangError) hint() string {
+	if e.whole {
+		return "look at the provider; give --" + flagLimit + " at create where it needs longer"
+	}
+	return "look at the provider, if the plugin asks one for that; else it has a mistake"
+}
 
 // trouble turns what went wrong with a plugin into a fault.
 func (d *Driver) trouble(op, machine string, hidden secrets, err error, reason error) error {
@@ -126,8 +138,7 @@ func (d *Driver) trouble(op, machine string, hidden secrets, err error, reason e
 		}
 		return make(kindOf(text), text, "")
 	case errors.As(err, &hang):
-		return make(fault.Precondition, fmt.Sprintf("%s gave %s, and was ended", who, hang),
-			"look at the provider; give --"+flagLimit+" at create where it needs longer")
+		return make(fault.Precondition, fmt.Sprintf("%s gave %s, and was ended", who, hang), hang.hint())
 	case errors.Is(reason, process.ErrFlood):
 		return make(fault.Precondition, fmt.Sprintf("%s was ended: %s", who, reason), "it has a mistake; ask its maker")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -151,7 +162,7 @@ func (d *Driver) noPlugin(machine string, err, reason error, last string) error 
 	how, hint := err.Error(), "check that the file is the driver's own program, and made for this computer"
 	switch {
 	case errors.Is(reason, process.ErrFlood):
-		how = reason.Error()
+		how, last = reason.Error(), "" // which is a part of the flood
 	case errors.Is(err, wire.ErrVersion):
 		hint = "install a version of the plugin that is made for docker-machine"
 	case reason != nil && (errors.Is(err, process.ErrEnded) || errors.Is(err, wire.ErrGone)):
