@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -163,6 +164,8 @@ func (d *Driver) noPlugin(machine string, err, reason error, last string) error 
 	switch {
 	case errors.Is(reason, process.ErrFlood):
 		how, last = reason.Error(), "" // which is a part of the flood
+	case errors.Is(err, fs.ErrPermission) && d.account != nil:
+		how, hint = "the user "+d.account.Name+" may not run it", "`chmod 755` it, and what it runs in turn"
 	case errors.Is(err, wire.ErrVersion):
 		hint = "install a version of the plugin that is made for docker-machine"
 	case reason != nil && (errors.Is(err, process.ErrEnded) || errors.Is(err, wire.ErrGone)):

@@ -40,12 +40,9 @@ func FindAccount(name string) (*Account, error) {
 		return nil, nil
 	}
 	found, err := user.Lookup(name)
-	var uid, gid uint64
+	var ids []uint32
 	if err == nil {
-		uid, err = strconv.ParseUint(found.Uid, 10, 32)
-	}
-	if err == nil {
-		gid, err = strconv.ParseUint(found.Gid, 10, 32)
+		ids, err = idsOf(found)
 	}
 	if err != nil {
 		return nil, fault.E("folder.FindAccount", fault.Precondition, name,
@@ -53,7 +50,24 @@ func FindAccount(name string) (*Account, error) {
 			WithHint(fmt.Sprintf("`useradd --system --create-home --home-dir /var/lib/%[1]s --shell /usr/sbin/nologin %[1]s` there, or give the controller --plugin-user", name)).
 			WithReason(fault.ReasonPrecheck)
 	}
-	return &Account{process.User{UID: uint32(uid), GID: uint32(gid)}, name, found.HomeDir}, nil
+	return &Account{process.User{UID: ids[0], GID: ids[1], Groups: ids[2:]}, name, found.HomeDir}, nil
+}
+
+// idsOf are the numbers of a user, of its group, and of the groups that it is in: such as kvm, or libvirt.
+func idsOf(u *user.User) ([]uint32, error) {
+	groups, err := u.GroupIds()
+	if err != nil {
+		return nil, err
+	}
+	var ids []uint32
+	for _, text := range append([]string{u.Uid, u.Gid}, groups...) {
+		id, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, uint32(id))
+	}
+	return ids, nil
 }
 
 // base opens the directory that holds one for each machine: ours, or one in the home of the user that plugins run as, who can't

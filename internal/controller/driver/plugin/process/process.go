@@ -45,12 +45,16 @@ type Config struct {
 	Line, Debug func(line string)
 }
 
-// User is an account of this computer.
-type User struct{ UID, GID uint32 }
+// User is an account of this computer, with the groups that it is in besides its own.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32
+}
 
 // Process is a running program. Stop it.
 type Process struct {
 	command  *exec.Cmd
+	user     *User
 	first    chan string
 	ended    chan struct{} // closed when nothing of the group is left
 	done     chan struct{} // closed when its output has been read, too
@@ -71,7 +75,7 @@ func Start(config Config) (*Process, error) {
 			Path: config.Path, Args: []string{config.Path}, Env: config.Environment, Dir: config.Dir,
 			Stdout: stdout.write, Stderr: stderr.write, SysProcAttr: attributes(config.User),
 		},
-		first: make(chan string, 1), ended: make(chan struct{}), done: make(chan struct{}),
+		user: config.User, first: make(chan string, 1), ended: make(chan struct{}), done: make(chan struct{}),
 	}
 	started := make(chan error, 1)
 	go p.run(started, config.Reaper)
@@ -102,7 +106,7 @@ func Start(config Config) (*Process, error) {
 func (p *Process) run(started chan<- error, remember reaper.Reaper) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := p.command.Start()
+	err := launch(p.command, p.user)
 	if err != nil {
 		started <- err
 		return

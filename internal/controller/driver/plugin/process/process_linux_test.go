@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,6 +158,32 @@ func TestWhatCannotRunIsAnError(t *testing.T) {
 	p.Stop(10 * time.Second)
 	if p.Reason() == nil || p.Reason().Error() != "exit status 7" {
 		t.Errorf("ended for %v", p.Reason())
+	}
+}
+
+func TestAnotherUserRunsAProgramInADirectoryOfOursWithTheGroupsThatItIsIn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run programs as others")
+	}
+	path := script(t, `echo "$0 is run by $(id -u) of $(id -G)"`)
+	config := new(output).config(path)
+	config.User, config.Dir = &User{UID: 65534, GID: 65533, Groups: []uint32{65533, 4242}}, "/"
+	if err := errors.Join(os.Chmod(filepath.Dir(path), 0o700), os.Chmod(path, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, err := p.First(t.Context()); err != nil || !strings.HasSuffix(line, " is run by 65534 of 65533 4242") {
+		t.Errorf("%q %v", line, err)
+	}
+	p.Stop(10 * time.Second)
+	if err := os.Chmod(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(config); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), path) {
+		t.Errorf("one that is ours alone: %v", err)
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 func attributes(user *User) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setpgid: true}
 	if user != nil {
-		attributes.Credential = &syscall.Credential{Uid: user.UID, Gid: user.GID}
+		attributes.Credential = &syscall.Credential{Uid: user.UID, Gid: user.GID, Groups: user.Groups}
 	}
 	return attributes
 }
+
+func launch(command *exec.Cmd, _ *User) error { return command.Start() }
 
 // reap waits for a child's end and calls finish.
 func reap(command *exec.Cmd, finish func()) error {
