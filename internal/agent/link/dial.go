@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
+	"mctl/internal/coalesce"
 	"mctl/internal/fault"
 )
 
@@ -52,7 +53,7 @@ func (l *Link) Dial(ctx context.Context) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client(found.conn, grpc.WithStaticStreamWindowSize(bulkWindow), grpc.WithStaticConnWindowSize(2*bulkWindow))
+	return client(found.conn, grpc.WithWriteBufferSize(128<<10), grpc.WithStaticStreamWindowSize(bulkWindow), grpc.WithStaticConnWindowSize(2*bulkWindow))
 }
 
 // dial connects for a session.
@@ -123,7 +124,7 @@ type attempts struct {
 
 type attempted struct {
 	way  way
-	conn *tls.Conn
+	conn *secured
 	err  error
 }
 
@@ -164,7 +165,7 @@ func (l *Link) unknownController() error {
 	return fault.New("link.dial", fault.Precondition, "", "no controller is known to this host")
 }
 
-func (l *Link) handshake(ctx context.Context, w way, config *tls.Config) (*tls.Conn, error) {
+func (l *Link) handshake(ctx context.Context, w way, config *tls.Config) (*secured, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	raw, err := l.config.Dial(ctx, w.network, w.address)
@@ -174,16 +175,23 @@ func (l *Link) handshake(ctx context.Context, w way, config *tls.Config) (*tls.C
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", w.address, err)
 	}
-	conn := tls.Client(raw, config)
+	below := &coalesce.Below{Conn: raw}
+	conn := tls.Client(below, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("greet %s: %w", w.address, err)
 	}
-	return conn, nil
+	return &secured{conn, below.Secured(conn)}, nil
+}
+
+// secured is a connection whose handshake is done.
+type secured struct {
+	*tls.Conn
+	writer net.Conn // the same, to be used where much is written
 }
 
 // client speaks gRPC over one connection and never makes another: a session dies whole.
-func client(conn *tls.Conn, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+func client(conn *secured, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	once := make(chan net.Conn, 1)
 	once <- conn
 	dialer := func(context.Context, string) (net.Conn, error) {
@@ -211,12 +219,12 @@ func client(conn *tls.Conn, options ...grpc.DialOption) (*grpc.ClientConn, error
 type greeted struct{}
 
 func (greeted) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secured, ok := conn.(*tls.Conn)
+	done, ok := conn.(*secured)
 	if !ok {
 		return nil, nil, errors.New("not a TLS connection")
 	}
-	return conn, credentials.TLSInfo{
-		State: secured.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	return done.writer, credentials.TLSInfo{
+		State: done.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}, nil
 }
 

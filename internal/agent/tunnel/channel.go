@@ -8,12 +8,11 @@ import (
 	"time"
 
 	"mctl/internal/fault"
-	agentv1 "mctl/proto/mctl/agent/v1"
+	"mctl/internal/frame"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
 const (
-	maxData     = 32<<10 - 64     // bytes of one frame; with all around them they fit into one of gRPC's buffers, of which the next has 1 MB
 	lookAfter   = time.Second     // for how long data may find no taker before we look whether the tunnel is still there
 	finishLimit = 5 * time.Second // for the controller to take the last word
 )
@@ -35,14 +34,14 @@ func newChannel(s *stream) *channel { return &channel{stream: s, ctx: s.ctx} }
 func (c *channel) end() { c.stream.cancel() }
 
 // send says a frame. It may be called at the same time; an error says that the tunnel is over.
-func (c *channel) send(frame *tunnelv1.Frame) error {
+func (c *channel) send(said *tunnelv1.Frame) error {
 	c.sender.Lock()
 	defer c.sender.Unlock()
 	if c.over {
 		return io.ErrClosedPipe
 	}
-	c.over = frame.GetExit() != nil || frame.GetFailure() != nil
-	return c.stream.Send(&agentv1.OpenRequest{Message: &agentv1.OpenRequest_Frame{Frame: frame}})
+	c.over = said.GetExit() != nil || said.GetFailure() != nil
+	return frame.Send(c.stream, frame.Elsewhere, said)
 }
 
 func (c *channel) opened() error {
@@ -75,7 +74,7 @@ func (c *channel) finish() {
 // pump sends all that a reader has, as what wrap makes of it, until it ends or the tunnel does. It returns why, io.EOF for the
 // reader's end.
 func (c *channel) pump(r io.Reader, wrap func([]byte) *tunnelv1.Frame) error {
-	buffer := make([]byte, maxData)
+	buffer := make([]byte, frame.MaxData)
 	for {
 		n, err := r.Read(buffer)
 		if n > 0 {
@@ -116,12 +115,13 @@ func (c *channel) listen(in input) {
 func (c *channel) receive(in input) {
 	defer c.end()
 	deaf := in.data == nil
+	said := frame.Receiver{Stream: c.stream, Field: frame.Elsewhere}
 	for {
-		message, err := c.stream.Recv()
+		next, err := said.Recv()
 		if err != nil {
 			return
 		}
-		switch kind := message.GetFrame().GetKind().(type) {
+		switch kind := next.GetKind().(type) {
 		case *tunnelv1.Frame_Data:
 			if !deaf && c.write(in.data, kind.Data) != nil {
 				deaf = true

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"mctl/internal/frame"
 	"mctl/internal/reaper"
 	agentv1 "mctl/proto/mctl/agent/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
@@ -128,7 +129,7 @@ func TestNothingIsLeftWhenTheOperatorGoesAway(t *testing.T) {
 				return pid > 0
 			})
 			if c.flood {
-				chunk := strings.Repeat("x", maxData)
+				chunk := strings.Repeat("x", frame.MaxData)
 				for range 4 { // more than a pipe holds
 					o.data(chunk)
 				}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mctl/internal/frame"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
 
@@ -159,8 +160,8 @@ func TestAHostileCopyIsRefusedInOneSentence(t *testing.T) {
 func TestACopyWhoseOperatorGoesAwayLeavesNoHalfFile(t *testing.T) {
 	w := newWorld(t)
 	o := w.copying("", true, false)
-	text := archive(t, "half", strings.Repeat("x", 3*maxData))
-	o.data(string(text[:maxData]))
+	text := archive(t, "half", strings.Repeat("x", 3*frame.MaxData))
+	o.data(string(text[:frame.MaxData]))
 	eventually(t, "a file that grows", func() bool {
 		info, err := os.Stat(filepath.Join(w.home, "half"))
 		return err == nil && info.Size() > 0

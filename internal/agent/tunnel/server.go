@@ -16,6 +16,7 @@ import (
 	"mctl/internal/agent/tunnel/login"
 	"mctl/internal/agent/tunnel/trunk"
 	"mctl/internal/fault"
+	"mctl/internal/frame"
 	"mctl/internal/reaper"
 	agentv1 "mctl/proto/mctl/agent/v1"
 )
@@ -140,7 +141,7 @@ type stream struct {
 func greet(ctx context.Context, conn *grpc.ClientConn, id []byte) (*stream, *agentv1.Order, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	limit := time.AfterFunc(openLimit, cancel)
-	opened, err := agentv1.NewTunnelServiceClient(conn).Open(ctx)
+	opened, err := agentv1.NewTunnelServiceClient(conn).Open(ctx, grpc.ForceCodecV2(frame.Codec()))
 	if err == nil {
 		err = opened.Send(&agentv1.OpenRequest{Message: &agentv1.OpenRequest_Id{Id: id}})
 	}

@@ -25,6 +25,7 @@ import (
 	"mctl/internal/controller/event"
 	machines "mctl/internal/controller/machine"
 	"mctl/internal/fault"
+	"mctl/internal/frame"
 	"mctl/internal/pki"
 	agentv1 "mctl/proto/mctl/agent/v1"
 	controllerv1 "mctl/proto/mctl/controller/v1"
@@ -36,8 +37,8 @@ const (
 	maxHeaders  = 16 << 10 // bytes of one call, which also somebody without a certificate may send
 	maxStreams  = 200      // at a time on one connection
 	handshake   = 10 * time.Second
-	readBuffer  = 4 << 10  // bytes of each connection; thousands of agents are mostly idle
-	writeBuffer = 32 << 10 // bytes, which a connection has only while it writes
+	readBuffer  = 4 << 10   // bytes of each connection; thousands of agents are mostly idle
+	writeBuffer = 128 << 10 // bytes, which a connection has only while it writes
 	stopLimit   = 10 * time.Second
 	refusalRate = 20 // lines of log a second about refused calls, which anybody can make
 	refusals    = 200
@@ -156,6 +157,7 @@ func (s *Server) build(creds credentials.TransportCredentials) (server *grpc.Ser
 	ending, end := context.WithCancelCause(context.Background())
 	server = grpc.NewServer(
 		grpc.Creds(creds),
+		grpc.ForceServerCodecV2(frame.Codec()),
 		grpc.UnaryInterceptor(func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if info.FullMethod == controllerv1.MachineService_WaitMachine_FullMethodName { // others end soon by themselves
 				var unhook func()

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
+	"mctl/internal/coalesce"
 	"mctl/internal/fault"
 	"mctl/internal/lobby"
 )
@@ -79,7 +80,8 @@ func newTLSCredentials(config *tls.Config, verifier Verifier, web func(net.Conn)
 // ServerHandshake implements credentials.TransportCredentials.
 func (t *tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	leave := t.strangers.Enter(raw)
-	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
+	below := &coalesce.Below{Conn: raw}
+	conn, info, err := t.TransportCredentials.ServerHandshake(below)
 	if secured, ok := info.(credentials.TLSInfo); err == nil && ok && t.web != nil && secured.State.NegotiatedProtocol == webProtocol {
 		leave()
 		t.web(conn) // which has limits of its own
@@ -100,7 +102,7 @@ func (t *tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Au
 		conn.Close()
 		return nil, nil, fault.New("api.ServerHandshake", fault.Quota, subject, subject+" has too many connections open")
 	}
-	return &counted{Conn: conn, gone: leave}, info, nil
+	return &counted{Conn: below.Secured(conn), gone: leave}, info, nil
 }
 
 // known returns whose a connection is, be its certificate expired or not; false for a stranger's.

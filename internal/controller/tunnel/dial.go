@@ -8,8 +8,7 @@ import (
 	"net"
 	"sync"
 
-	"google.golang.org/grpc"
-
+	"mctl/internal/frame"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
@@ -67,37 +66,49 @@ func (d *dialed) Close() error {
 
 // inner is an operator's stream within this process.
 type inner struct {
-	grpc.ServerStream
+	controllerv1.SessionService_OpenTunnelServer
 	ctx   context.Context //nolint:containedctx // as every stream has it
 	conn  net.Conn
 	first *controllerv1.TunnelStart
+	// buffer is for what goes to the host.
+	buffer []byte
 }
 
 func (i *inner) Context() context.Context { return i.ctx }
 
-// Recv takes what the controller says.
+// Recv returns the first message.
 func (i *inner) Recv() (*controllerv1.OpenTunnelRequest, error) {
-	if first := i.first; first != nil {
-		i.first = nil
-		return &controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Start{Start: first}}, nil
+	return &controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Start{Start: i.first}}, nil
+}
+
+// RecvMsg takes what the controller says.
+func (i *inner) RecvMsg(message any) error {
+	if i.buffer == nil {
+		i.buffer = make([]byte, frame.MaxData/2)
 	}
-	buffer := make([]byte, maxFrame/2)
-	n, err := i.conn.Read(buffer)
+	n, err := i.conn.Read(i.buffer)
 	if n == 0 && err != nil {
 		if errors.Is(err, io.ErrClosedPipe) {
 			err = io.EOF
 		}
-		return nil, err
+		return err
 	}
-	return &controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Frame{Frame: &tunnelv1.Frame{Kind: &tunnelv1.Frame_Data{Data: buffer[:n]}}}}, nil
+	message.(*frame.Message).Frame = &tunnelv1.Frame{Kind: &tunnelv1.Frame_Data{Data: i.buffer[:n]}}
+	return nil
 }
 
-// Send passes on what the host says.
-func (i *inner) Send(response *controllerv1.OpenTunnelResponse) error {
-	data := response.GetFrame().GetData()
-	if len(data) == 0 {
+// SendMsg passes on what the host says.
+func (i *inner) SendMsg(message any) error {
+	said := message.(*frame.Message).Frame
+	if said == nil {
+		var err error
+		if said, err = message.(*frame.Message).Open(nil); err != nil {
+			return err
+		}
+	}
+	if len(said.GetData()) == 0 {
 		return nil
 	}
-	_, err := i.conn.Write(data)
+	_, err := i.conn.Write(said.GetData())
 	return err
 }

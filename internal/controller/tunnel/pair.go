@@ -8,14 +8,12 @@ import (
 	"sync/atomic"
 
 	"mctl/internal/fault"
+	"mctl/internal/frame"
 	"mctl/internal/host"
 	agentv1 "mctl/proto/mctl/agent/v1"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
-
-// maxFrame is how much of the bytes one frame may hold.
-const maxFrame = 64 << 10
 
 // pair is one tunnel: two streams with one context and one cause of their end.
 type pair struct {
@@ -47,65 +45,89 @@ func (p *pair) run(stream agentv1.TunnelService_OpenServer) error {
 
 // upstream passes the operator's frames to the host. An operator who closes its side says that there is no more data.
 func (p *pair) upstream(stream agentv1.TunnelService_OpenServer) {
+	m := frame.Message{Field: frame.Elsewhere}
+	defer m.Free()
 	for ended := false; !ended; {
-		message, err := p.operator.Recv()
-		frame := message.GetFrame()
+		err := p.operator.RecvMsg(&m)
 		if errors.Is(err, io.EOF) {
-			frame, err, ended = &tunnelv1.Frame{Kind: &tunnelv1.Frame_End{End: &tunnelv1.End{}}}, nil, true
-		}
-		if err == nil {
-			err = checkFrame(frame)
+			m.Frame, err, ended = &tunnelv1.Frame{Kind: &tunnelv1.Frame_End{End: &tunnelv1.End{}}}, nil, true
+		} else if err == nil {
+			err = p.take(&m)
 		}
 		if err != nil {
 			p.end(err)
 			return
 		}
-		p.up.Add(int64(len(frame.GetData())))
-		if stream.Send(&agentv1.OpenResponse{Message: &agentv1.OpenResponse_Frame{Frame: frame}}) != nil {
+		if stream.SendMsg(&m) != nil {
 			p.end(errHost)
 			return
 		}
+		m.Free()
 	}
 }
 
 // downstream passes the host's frames to the operator, up to the last.
 func (p *pair) downstream(stream agentv1.TunnelService_OpenServer) {
+	m := frame.Message{Field: frame.Elsewhere}
+	defer m.Free()
 	for {
-		message, err := stream.Recv()
-		if err != nil {
+		m.Field = frame.Elsewhere
+		if stream.RecvMsg(&m) != nil {
 			p.end(errHost)
 			return
 		}
-		frame := message.GetFrame()
-		if f := frame.GetFailure(); f != nil {
+		size, _, isData := m.Data()
+		if !isData {
+			var err error
+			if m.Frame, err = m.Open(nil); err != nil {
+				p.end(errHost)
+				return
+			}
+			size = len(m.Frame.GetData()) + len(m.Frame.GetErrorData())
+		}
+		if f := m.Frame.GetFailure(); f != nil {
 			p.end(fault.New("tunnel", fault.ParseKind(f.GetKind()), "", host.Line(f.GetMessage())).WithHint(host.Line(f.GetHint())))
 			return
 		}
-		if frame.GetKind() == nil { // the host looks whether we are still there
+		if !isData && m.Frame.GetKind() == nil { // the host looks whether we are still there
 			continue
 		}
-		p.down.Add(int64(len(frame.GetData()) + len(frame.GetErrorData())))
-		if err := p.operator.Send(&controllerv1.OpenTunnelResponse{Frame: frame}); err != nil {
+		p.down.Add(int64(size))
+		m.Field = frame.ToOperator
+		if err := p.operator.SendMsg(&m); err != nil {
 			p.end(err)
 			return
 		}
-		if frame.GetExit() != nil {
+		m.Free()
+		if m.Frame.GetExit() != nil {
 			p.end(errOver)
 			return
 		}
 	}
 }
 
-// checkFrame refuses what an operator has no business to say.
-func checkFrame(frame *tunnelv1.Frame) error {
-	switch kind := frame.GetKind().(type) {
-	case *tunnelv1.Frame_Data:
-		if len(kind.Data) > maxFrame {
-			return fault.E("tunnel.checkFrame", fault.Invalid, "", fmt.Errorf("%d bytes in a frame, the limit is %d", len(kind.Data), maxFrame))
+// take refuses what an operator has no business to say, and counts the rest.
+func (p *pair) take(m *frame.Message) error {
+	const op = "tunnel.take"
+	size, ofErrors, isData := m.Data()
+	if !isData && m.Frame == nil {
+		var err error
+		if m.Frame, err = m.Open(nil); err != nil {
+			return fault.E(op, fault.Invalid, "", err)
 		}
-		return nil
+	}
+	switch kind := m.Frame.GetKind().(type) {
 	case *tunnelv1.Frame_End, *tunnelv1.Frame_Size, *tunnelv1.Frame_Signal:
 		return nil
+	case *tunnelv1.Frame_Data:
+		size, isData = len(kind.Data), true
 	}
-	return fault.New("tunnel.checkFrame", fault.Invalid, "", "a frame that only a host may send, or none that is known")
+	if !isData || ofErrors {
+		return fault.New(op, fault.Invalid, "", "a frame that only a host may send, or none that is known")
+	}
+	if size > frame.MaxData {
+		return fault.E(op, fault.Invalid, "", fmt.Errorf("%d bytes in a frame, the limit is %d", size, frame.MaxData))
+	}
+	p.up.Add(int64(size))
+	return nil
 }

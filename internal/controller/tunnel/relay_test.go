@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"mctl/internal/fault"
+	"mctl/internal/frame"
 	agentv1 "mctl/proto/mctl/agent/v1"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
@@ -76,7 +77,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		f(&config)
 	}
 	w.relay = New(config)
-	server := grpc.NewServer(grpc.WaitForHandlers(true))
+	server := grpc.NewServer(grpc.WaitForHandlers(true), grpc.ForceServerCodecV2(frame.Codec()))
 	controllerv1.RegisterSessionServiceServer(server, w)
 	agentv1.RegisterTunnelServiceServer(server, w.relay)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -216,7 +217,7 @@ func TestFramesPassBothWaysUntilTheLast(t *testing.T) {
 
 func TestTheEndOfOneSideIsTheEndOfTheOther(t *testing.T) {
 	flood := func(say func(*tunnelv1.Frame) error) { // more than any window, with nobody to take it
-		for chunk := data(strings.Repeat("x", maxFrame)); say(chunk) == nil; {
+		for chunk := data(strings.Repeat("x", frame.MaxData)); say(chunk) == nil; {
 		}
 	}
 	for name, c := range map[string]struct {
@@ -370,7 +371,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 		}
 	}
 	for name, frame := range map[string]*tunnelv1.Frame{
-		"too much at once": data(strings.Repeat("x", maxFrame+1)), "nothing": {}, "none": nil,
+		"too much at once": data(strings.Repeat("x", frame.MaxData+1)), "nothing": {}, "none": nil,
 		"an exit": {Kind: &tunnelv1.Frame_Exit{Exit: &tunnelv1.Exit{}}},
 	} {
 		o, _ := w.join(execWork("x"))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"mctl/internal/frame"
 	"mctl/internal/mctl/dial"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
@@ -40,12 +41,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if c.end != nil {
 			return 0, c.end
 		}
-		frame, err := c.tunnel.Recv()
+		said, err := c.tunnel.Recv()
 		if err != nil {
 			c.end = err
 			return 0, err
 		}
-		switch kind := frame.GetKind().(type) {
+		switch kind := said.GetKind().(type) {
 		case *tunnelv1.Frame_Data:
 			c.rest = kind.Data
 		case *tunnelv1.Frame_End:
@@ -118,7 +119,7 @@ func Splice(a, b duplex) {
 
 // pass copies one way. An end is passed on as such; a failure ends all.
 func pass(dst, src duplex) {
-	_, err := io.CopyBuffer(onlyWriter{dst}, onlyReader{src}, make([]byte, maxData))
+	_, err := io.CopyBuffer(onlyWriter{dst}, onlyReader{src}, make([]byte, frame.MaxData))
 	if err == nil {
 		err = dst.CloseWrite()
 	}

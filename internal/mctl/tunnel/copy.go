@@ -10,6 +10,7 @@ import (
 
 	"mctl/internal/fault"
 	"mctl/internal/filetree"
+	"mctl/internal/frame"
 	"mctl/internal/mctl/cli"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
@@ -114,16 +115,16 @@ func (r *reader) Read(p []byte) (int, error) {
 }
 
 func (r *reader) next() {
-	frame, err := r.copying.Recv()
+	said, err := r.copying.Recv()
 	if err != nil {
 		r.end = err
 		return
 	}
-	switch kind := frame.GetKind().(type) {
+	switch kind := said.GetKind().(type) {
 	case *tunnelv1.Frame_Data:
 		r.rest = kind.Data
 	case *tunnelv1.Frame_ErrorData:
-		r.said.Write(kind.ErrorData[:min(len(kind.ErrorData), max(0, maxData-r.said.Len()))])
+		r.said.Write(kind.ErrorData[:min(len(kind.ErrorData), max(0, frame.MaxData-r.said.Len()))])
 	case *tunnelv1.Frame_Exit:
 		if r.end = r.copying.ended(kind.Exit, r.said.String()); r.end == nil {
 			r.end = io.EOF

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"mctl/internal/fault"
+	"mctl/internal/frame"
 	"mctl/internal/mctl/cli"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
@@ -110,7 +111,7 @@ func (s *Session) Run(ctx context.Context, env *cli.Env) error {
 
 // feed sends a reader's data to the host, up to its end.
 func (t *Tunnel) feed(r io.Reader) {
-	buffer := make([]byte, maxData)
+	buffer := make([]byte, frame.MaxData)
 	for {
 		n, err := r.Read(buffer)
 		if n > 0 {
@@ -128,14 +129,14 @@ func (t *Tunnel) feed(r io.Reader) {
 // Output writes what the host says until the work ends, and returns a cli.Exit for an end other than success.
 func (t *Tunnel) Output(ctx context.Context, out, complaints io.Writer) error {
 	for {
-		frame, err := t.Recv()
+		said, err := t.Recv()
 		if ctx.Err() != nil {
 			return cli.Exit{Code: cli.ExitInterrupted}
 		}
 		if err != nil {
 			return err
 		}
-		switch kind := frame.GetKind().(type) {
+		switch kind := said.GetKind().(type) {
 		case *tunnelv1.Frame_Data:
 			_, err = out.Write(kind.Data)
 		case *tunnelv1.Frame_ErrorData:

@@ -9,15 +9,14 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"mctl/internal/fault"
+	"mctl/internal/frame"
 	"mctl/internal/mctl/dial"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
-
-// maxData is how many bytes a frame of ours has at most: with all around them they fit into one of gRPC's buffers of 32 KiB. The
-// next has 1 MiB, which it takes long to clear.
-const maxData = 32<<10 - 64
 
 // openLimit is how long a host may take to begin.
 const openLimit = 15 * time.Second
@@ -25,6 +24,7 @@ const openLimit = 15 * time.Second
 // Tunnel is some work on a host that is under way. Send and Recv may each be called by one goroutine at a time, Close by any.
 type Tunnel struct {
 	stream controllerv1.SessionService_OpenTunnelClient
+	said   frame.Receiver
 	cancel context.CancelFunc
 	sender sync.Mutex
 }
@@ -33,12 +33,12 @@ type Tunnel struct {
 // Whatever hinders the work is a fault.
 func Open(ctx context.Context, client *dial.Client, machine string, work *tunnelv1.Work) (*Tunnel, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := client.Sessions.OpenTunnel(ctx)
+	stream, err := client.Sessions.OpenTunnel(ctx, grpc.ForceCodecV2(frame.Codec()))
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	t := &Tunnel{stream: stream, cancel: cancel}
+	t := &Tunnel{stream: stream, said: frame.Receiver{Stream: stream, Field: frame.ToOperator}, cancel: cancel}
 	start := &controllerv1.TunnelStart{Machine: machine, Work: work}
 	// Where sending fails, receiving tells why.
 	if err := stream.Send(&controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Start{Start: start}}); err != nil && !errors.Is(err, io.EOF) {
@@ -46,12 +46,12 @@ func Open(ctx context.Context, client *dial.Client, machine string, work *tunnel
 		return nil, err
 	}
 	late := time.AfterFunc(openLimit, cancel)
-	frame, err := t.Recv()
+	first, err := t.Recv()
 	if !late.Stop() {
 		err = fault.New("tunnel.Open", fault.Unavailable, machine, "the host did not begin within "+openLimit.String()).
 			WithHint("`mctl ls` shows how the machines are; `mctl ssh --via direct " + machine + "` does without the agent")
 	}
-	if err == nil && frame.GetOpened() == nil {
+	if err == nil && first.GetOpened() == nil {
 		err = fault.New("tunnel.Open", fault.Internal, machine, "the host did not say that the work has begun")
 	}
 	if err != nil {
@@ -61,20 +61,20 @@ func Open(ctx context.Context, client *dial.Client, machine string, work *tunnel
 	return t, nil
 }
 
-// Recv returns what the host says next.
+// Recv returns what the host says next; it is good until the next call.
 func (t *Tunnel) Recv() (*tunnelv1.Frame, error) {
-	message, err := t.stream.Recv()
+	said, err := t.said.Recv()
 	if errors.Is(err, io.EOF) {
 		return nil, fault.New("tunnel.Recv", fault.Unavailable, "", "the tunnel to the host ended early").WithHint("`mctl ls` shows how the machines are")
 	}
-	return message.GetFrame(), err
+	return said, err
 }
 
 // Send says something to the host. io.EOF means that the tunnel has ended; Recv tells how.
-func (t *Tunnel) Send(frame *tunnelv1.Frame) error {
+func (t *Tunnel) Send(said *tunnelv1.Frame) error {
 	t.sender.Lock()
 	defer t.sender.Unlock()
-	return t.stream.Send(&controllerv1.OpenTunnelRequest{Message: &controllerv1.OpenTunnelRequest_Frame{Frame: frame}})
+	return frame.Send(t.stream, frame.Elsewhere, said)
 }
 
 // End says that there is no more data for the host.
@@ -85,7 +85,7 @@ func (t *Tunnel) End() error {
 // Write implements io.Writer: data for the host.
 func (t *Tunnel) Write(p []byte) (int, error) {
 	for written := 0; written < len(p); {
-		chunk := p[written:min(written+maxData, len(p))]
+		chunk := p[written:min(written+frame.MaxData, len(p))]
 		if err := t.Send(&tunnelv1.Frame{Kind: &tunnelv1.Frame_Data{Data: chunk}}); err != nil {
 			return written, err
 		}

@@ -1,0 +1,90 @@
+// Package coalesce has what is written to a TLS connection at once leave at once. TLS itself writes each of its records, of 16 KiB
+// at most, by itself, which costs a system call, a walk through the network's layers and a wake-up of the other side each.
+package coalesce
+
+import (
+	"net"
+	"sync"
+)
+
+const (
+	// most is how much is held back, in bytes.
+	most = 128 << 10
+	// record is how much TLS writes at once, in bytes. What is no longer has nothing to wait for.
+	record = 16 << 10
+)
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, most); return &b }}
+
+// Below is a connection for TLS to write to.
+type Below struct {
+	net.Conn
+	mu     sync.Mutex
+	buffer *[]byte // borrowed while what is above writes
+	failed error   // for good: TLS does not know which of its records never left
+}
+
+// Write implements net.Conn.
+func (b *Below) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed != nil {
+		return 0, b.failed
+	}
+	if b.buffer == nil {
+		return b.Conn.Write(p)
+	}
+	if len(*b.buffer)+len(p) > most {
+		if err := b.flush(); err != nil {
+			return 0, err
+		}
+	}
+	*b.buffer = append(*b.buffer, p...)
+	return len(p), nil
+}
+
+func (b *Below) flush() error {
+	_, b.failed = b.Conn.Write(*b.buffer)
+	*b.buffer = (*b.buffer)[:0]
+	return b.failed
+}
+
+func (b *Below) hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buffer = buffers.Get().(*[]byte)
+}
+
+func (b *Below) release() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.flush()
+	buffers.Put(b.buffer)
+	b.buffer = nil
+	return err
+}
+
+// Secured returns what is to be used in place of secured, a TLS connection over b.
+func (b *Below) Secured(secured net.Conn) net.Conn { return &above{Conn: secured, below: b} }
+
+// above is a TLS connection.
+type above struct {
+	net.Conn
+	below  *Below
+	writer sync.Mutex
+}
+
+// Write implements net.Conn. When it returns, all has been written.
+func (a *above) Write(p []byte) (int, error) {
+	if len(p) <= record {
+		return a.Conn.Write(p)
+	}
+	a.writer.Lock()
+	defer a.writer.Unlock()
+	a.below.hold()
+	n, err := a.Conn.Write(p)
+	if failed := a.below.release(); err == nil && failed != nil {
+		return 0, failed
+	}
+	return n, err
+}
