@@ -30,8 +30,9 @@ import (
 //
 // and what container.Container says.
 type host struct {
-	id  string // unique on this computer: nspawn's name for it, the cgroup's, the unit's
-	dir string
+	id    string // unique on this computer: nspawn's name for it, the cgroup's, the unit's
+	dir   string
+	stays bool // the address that it gets is its own from then on
 	label
 }
 
@@ -54,6 +55,7 @@ func (d *Driver) host(m driver.Machine) (*host, error) {
 	}
 	return &host{
 		id: hostID(m.ControllerID, m.UID), dir: filepath.Join(d.config.StateDir, "hosts", m.UID),
+		stays: m.Swarm.Member, // the others look for it where it was when it joined
 		label: label{Controller: m.ControllerID, UID: m.UID, Name: m.Name},
 	}, nil
 }
@@ -130,6 +132,17 @@ func (h *host) loadLabel() error {
 		return fault.E("nspawn", fault.Internal, h.Name, fmt.Errorf("label of the host: %w", err))
 	}
 	return nil
+}
+
+// take notes the address that the host gets.
+func (h *host) take(address netip.Addr) error {
+	if h.stays && h.Pinned == "" {
+		h.Pinned = address.String()
+		if err := h.saveLabel(); err != nil {
+			return err
+		}
+	}
+	return h.write("address", []byte(address.String()+"\n"))
 }
 
 // address is what the host has while it is on.

@@ -231,6 +231,24 @@ func TestAddressesGoRoundUnlessPinned(t *testing.T) {
 	}
 }
 
+func TestAMemberOfASwarmKeepsItsAddress(t *testing.T) {
+	w := newWorld(t, "member")
+	m := w.machine("m1", nil)
+	m.Swarm = driver.Swarm{Member: true, Manager: 3376}
+	before := w.create(m).Addresses[0]
+	if _, err := w.driver().Stop(t.Context(), m, true); err != nil {
+		t.Fatal(err)
+	}
+	other := w.machine("other", map[string]string{flagIP: before})
+	if err := w.driver().Preflight(t.Context(), other); !fault.Is(err, fault.Precondition) {
+		t.Errorf("somebody else may have its address while it is off: %v", err)
+	}
+	started, err := w.driver().Start(t.Context(), m)
+	if err != nil || started.Addresses[0] != before {
+		t.Errorf("it was at %s, and is at %v: %v", before, started.Addresses, err)
+	}
+}
+
 func TestAnImageOfOnesOwn(t *testing.T) {
 	w := newWorld(t, "image")
 	w.config.CacheDir = t.TempDir() // where there is no base image

@@ -208,9 +208,10 @@ func (d *Driver) turnOn(ctx context.Context, h *host, s settings, keep netip.Add
 	}
 	wish := s.wish()
 	wish.Keep = keep
-	address, err := d.network.Join(ctx, wish, d.taken(h), func(address netip.Addr) error {
-		return h.write("address", []byte(address.String()+"\n"))
-	})
+	if pinned, err := netip.ParseAddr(h.Pinned); err == nil {
+		wish.IP = pinned
+	}
+	address, err := d.network.Join(ctx, wish, d.taken(h), h.take)
 	if err != nil {
 		return d.instance(h, driver.Stopped), err
 	}
