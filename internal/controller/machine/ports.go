@@ -68,8 +68,9 @@ type Swarms interface {
 	Start(ctx context.Context, machine, advertise string) (swarm.State, error)
 	// Join has a machine join the swarm of another. A member of it is let be; Precondition for one of another swarm.
 	Join(ctx context.Context, machine, of, advertise string, manager bool) (swarm.State, error)
-	// Leave has a machine leave its swarm, by force if it is a manager. One that is in none is success.
-	Leave(ctx context.Context, machine string, force bool) error
+	// Leave has a machine leave the swarm in which it is a node, by force if it is a manager. One that is in none, or in another, is
+	// success.
+	Leave(ctx context.Context, machine, node string, force bool) error
 	SwarmNodes
 }
 

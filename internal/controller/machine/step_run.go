@@ -41,7 +41,11 @@ func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 	if observed.Applied.Digest == m.Status.AppliedDigest && observed.Applied.Failure == nil {
 		s.learnHost(m, observed)
 	}
-	return outcome{}, nil
+	if err := s.reactivate(ctx, m); err != nil {
+		s.config.Logger.Debug("a member of a swarm takes no tasks yet", "machine", m.Name, "error", err)
+		return outcome{after: lookAgain}, nil
+	}
+	return outcome{again: m.outside()}, nil
 }
 
 // reached notes that the host is as the present spec asks.

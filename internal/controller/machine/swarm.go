@@ -78,18 +78,34 @@ func (s *Service) checkSwarm(ctx context.Context, m *Machine) error {
 			wish.Called = of.Spec.Swarm.Called
 		}
 	}
+	if err := s.checkManager(ctx, m, of); err != nil {
+		return reasoned(op, m.Name, fault.ReasonPrecheck, err)
+	}
+	return nil
+}
+
+// checkManager refuses a machine whose swarm can't be joined by asking it. One that is on its way to being a manager is waited for later.
+func (s *Service) checkManager(ctx context.Context, m, of *Machine) error {
+	const op = "machine.checkManager"
+	managers, err := s.remotes(ctx, m)
+	made := of.SwarmPort() != 0
 	switch {
 	case of.Spec.Deleted:
-		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("%q, whose swarm shall be joined, is being removed", wish.Of)).WithReason(fault.ReasonPrecheck)
-	case of.Spec.Swarm != nil && of.Spec.Swarm.Manager:
+		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("%q, whose swarm shall be joined, is being removed", of.Name))
+	case err != nil:
+		return err
+	case len(managers) == 0 && of.Spec.Power == PowerOff:
+		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("%q, whose swarm shall be joined, is stopped", of.Name)).
+			WithHint(fmt.Sprintf("`mctl start %s` first", of.Name))
+	case made && (of.Status.Swarm.Node == "" || !s.connected(of)):
 		return nil
 	}
-	// Somebody may have made it one by hand.
+	// Somebody may have made it one by hand, or no manager any more.
 	ctx, cancel := context.WithTimeout(ctx, swarmLook)
 	defer cancel()
-	state, err := s.config.Swarms.State(ctx, wish.Of)
-	if err != nil || !state.Manager {
-		return reasoned(op, m.Name, fault.ReasonPrecheck, swarm.NoManager(wish.Of))
+	state, err := s.config.Swarms.State(ctx, of.Name)
+	if (err != nil && !made) || (err == nil && !state.Manager) {
+		return swarm.NoManager(of.Name)
 	}
 	return nil
 }
@@ -154,8 +170,21 @@ func (s *Service) byManager(ctx context.Context, m *Machine, act func(via string
 // checkLastManager refuses to remove a manager that its swarm can't do without.
 func (s *Service) checkLastManager(ctx context.Context, name string) error {
 	m, err := s.Get(ctx, name)
-	if err != nil || m.Spec.Swarm == nil || m.Status.Swarm.Node == "" || !m.Status.Swarm.Manager {
+	if err != nil {
 		return err
+	}
+	if member, err := s.member(ctx, m); !member || err != nil {
+		return err
+	}
+	if m.Spec.Swarm == nil { // its swarm was made by hand, so nothing was noted
+		ctx, cancel := context.WithTimeout(ctx, swarmLook)
+		defer cancel()
+		if state, err := s.config.Swarms.State(ctx, name); err == nil {
+			m.Status.Swarm = SwarmStatus{ID: state.Swarm, Node: state.Node, Manager: state.Manager}
+		}
+	}
+	if m.Status.Swarm.Node == "" || !m.Status.Swarm.Manager {
+		return nil
 	}
 	others, reachable, err := s.otherManagers(ctx, m)
 	if err != nil {

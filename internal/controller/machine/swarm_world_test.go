@@ -102,7 +102,7 @@ func (s *swarms) Join(_ context.Context, machine, of, advertise string, manager 
 		return swarm.State{}, swarm.NoManager(of)
 	case !to.Manager:
 		return swarm.State{}, fault.New("swarms", fault.Unavailable, of, "no swarm yet")
-	case now.In() && s.engine(machine).swarm != to.Swarm:
+	case now.In() && (s.engine(machine).swarm != to.Swarm || s.nodes[to.Swarm][now.Node] == nil):
 		return swarm.State{}, fault.New("swarms", fault.Precondition, machine, "a member of another swarm already")
 	case now.In():
 		now.Swarm = to.Swarm
@@ -114,12 +114,12 @@ func (s *swarms) Join(_ context.Context, machine, of, advertise string, manager 
 	return s.enter(machine, to.Swarm, advertise, manager), nil
 }
 
-func (s *swarms) Leave(_ context.Context, machine string, force bool) error {
+func (s *swarms) Leave(_ context.Context, machine, node string, force bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := s.state(machine)
 	switch {
-	case !state.In():
+	case !state.In() || state.Node != node:
 		return nil
 	case state.Manager && !force:
 		return fault.New("swarms", fault.Unavailable, machine, "participates as a manager")

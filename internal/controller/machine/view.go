@@ -160,6 +160,9 @@ func (s *Service) trouble(m *Machine, view View) string {
 	if h := view.Observed.Health; h != nil && !h.EngineUp {
 		return "docker is not running"
 	}
+	if m.Status.Swarm.Drained {
+		return "no tasks of its swarm until the managers have a majority"
+	}
 	if why := view.Observed.Applied.Engine.AwaitsRestart; why != "" {
 		return fmt.Sprintf("%s; `mctl provision %s` restarts it", why, m.Name)
 	}

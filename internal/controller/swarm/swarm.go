@@ -160,10 +160,11 @@ func (c *Client) join(ctx context.Context, machine, of string, to State, adverti
 	return c.call(ctx, machine, "POST", "/swarm/join", nil, membership{ListenAddr: listen, AdvertiseAddr: advertise, RemoteAddrs: to.managers, JoinToken: token}, nil)
 }
 
-// Leave has a machine leave its swarm; force is for managers. One that is in none has left.
-func (c *Client) Leave(ctx context.Context, machine string, force bool) error {
+// Leave has a machine leave the swarm in which it is a node; force is for managers. One that is in none has left, and one that
+// somebody took into another swarm stays there.
+func (c *Client) Leave(ctx context.Context, machine, node string, force bool) error {
 	s, err := c.State(ctx, machine)
-	if err != nil || s.Local == "inactive" || s.Local == "" {
+	if err != nil || s.Local == "inactive" || s.Local == "" || s.Node != "" && s.Node != node {
 		return err
 	}
 	query := url.Values{}
@@ -194,10 +195,13 @@ func elsewhere(machine string) error {
 		WithHint(fmt.Sprintf("`docker swarm leave` on that machine, then `mctl retry %s`", machine))
 }
 
+// ReasonNoManager is the reason of a fault that says that a machine is no manager; another one may be.
+const ReasonNoManager = "NO_MANAGER"
+
 // NoManager is the fault for a machine whose swarm can't be joined by asking it.
 func NoManager(machine string) error {
 	return fault.E("swarm.Join", fault.Precondition, machine, fmt.Errorf("%q is no manager of a swarm", machine)).
-		WithHint("name one that is: `mctl ls` shows the masters in the column SWARM")
+		WithHint("name one that is: `mctl ls` shows the masters in the column SWARM").WithReason(ReasonNoManager)
 }
 
 // advise adds what can be done about a refusal that is known.

@@ -143,7 +143,7 @@ func TestAMemberGoesInOrder(t *testing.T) {
 		t.Errorf("what others wrote about a node is %s", labels)
 	}
 	for range 2 {
-		must(t, w.client.Leave(t.Context(), "m2", false))
+		must(t, w.client.Leave(t.Context(), "m2", s.Node, false))
 		must(t, w.client.Remove(t.Context(), "m1", s.Node))
 	}
 	if err := w.client.Update(t.Context(), "m1", s.Node, Change{Manager: Demote}); !fault.Is(err, fault.NotFound) {
@@ -152,10 +152,14 @@ func TestAMemberGoesInOrder(t *testing.T) {
 	if err := w.client.Update(t.Context(), "m1", "n0-m1", Change{Manager: Demote}); !fault.Is(err, fault.Precondition) || !strings.HasSuffix(err.Error(), "says: attempting to demote the last manager of the swarm") {
 		t.Errorf("the last manager: %v", err)
 	}
-	if err := w.client.Leave(t.Context(), "m1", false); !fault.Is(err, fault.Unavailable) {
+	if err := w.client.Leave(t.Context(), "m1", "n0-m1", false); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a manager left: %v", err)
 	}
-	must(t, w.client.Leave(t.Context(), "m1", true))
+	must(t, w.client.Leave(t.Context(), "m1", "its node in another swarm", true))
+	if w.engines["m1"].swarm == nil {
+		t.Error("it left a swarm that is none of ours")
+	}
+	must(t, w.client.Leave(t.Context(), "m1", "n0-m1", true))
 	want := []string{
 		"m1 POST /swarm/init", "m2 POST /swarm/join", "m1 POST /nodes/n1-m2/update", "m2 POST /swarm/leave", "m1 DELETE /nodes/n1-m2", "m1 DELETE /nodes/n1-m2",
 		"m1 POST /nodes/n0-m1/update", "m1 POST /swarm/leave", "m1 POST /swarm/leave",
