@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/crypto/ssh"
+
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/driver/plugin/process"
 	"mctl/internal/fault"
@@ -220,7 +222,7 @@ func (f *Folder) Place(name string, content []byte) error {
 var strange = regexp.MustCompile(`[^A-Za-z0-9._-]`)
 
 // Upload places the files that options carry, and returns their paths by flag, whose names have been checked. Texts that are no
-// files are left out.
+// files are left out. Beside a private key lies its public one, which drivers expect there as ssh-keygen leaves it.
 func (f *Folder) Upload(options driver.Options) (map[string]string, error) {
 	paths := map[string]string{}
 	for flag, option := range options {
@@ -238,9 +240,27 @@ func (f *Folder) Upload(options driver.Options) (map[string]string, error) {
 		if err := f.Place(filepath.Join(dir, name), option.Content); err != nil {
 			return nil, err
 		}
+		if public := publicOf(option.Content); public != nil {
+			if err := f.Place(filepath.Join(dir, name+".pub"), public); err != nil {
+				return nil, err
+			}
+		}
 		paths[flag] = filepath.Join(f.Path, dir, name)
 	}
 	return paths, nil
+}
+
+// publicOf is a private key's public one, as authorized_keys has it; nil for anything else.
+func publicOf(content []byte) []byte {
+	key, err := ssh.ParsePrivateKey(content)
+	var locked *ssh.PassphraseMissingError
+	switch {
+	case err == nil:
+		return ssh.MarshalAuthorizedKey(key.PublicKey())
+	case errors.As(err, &locked) && locked.PublicKey != nil:
+		return ssh.MarshalAuthorizedKey(locked.PublicKey)
+	}
+	return nil
 }
 
 // Inside returns a path within the folder, if it is.

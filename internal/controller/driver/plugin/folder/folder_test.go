@@ -1,11 +1,16 @@
 package folder
 
 import (
+	"crypto/ed25519"
+	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/crypto/ssh"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/driver/plugin/process"
@@ -86,6 +91,32 @@ func TestNoNameLeadsOutOfTheFolder(t *testing.T) {
 		text, err := os.ReadFile(path)
 		if err != nil || string(text) != "content" || filepath.Dir(path) != filepath.Join(f.Path, "files", flag) {
 			t.Errorf("%s is at %s: %q %v", flag, path, text, err)
+		}
+	}
+}
+
+func TestAPrivateKeysPublicOneLiesBesideIt(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := ssh.MarshalPrivateKey(private, "")
+	locked, lockedErr := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("hunter2"))
+	key, keyErr := ssh.NewPublicKey(public)
+	if err = errors.Join(err, lockedErr, keyErr); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, t.TempDir())
+	paths, err := f.Upload(driver.Options{
+		"x-ssh-key": {Values: []string{"id"}, Content: pem.EncodeToMemory(plain)}, "x-locked-key": {Values: []string{"id"}, Content: pem.EncodeToMemory(locked)},
+		"x-userdata": {Values: []string{"init"}, Content: []byte("#cloud-config")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flag, want := range map[string]string{"x-ssh-key": string(ssh.MarshalAuthorizedKey(key)), "x-locked-key": string(ssh.MarshalAuthorizedKey(key)), "x-userdata": ""} {
+		if text, _ := os.ReadFile(paths[flag] + ".pub"); string(text) != want {
+			t.Errorf("beside %s is %q, want %q", flag, text, want)
 		}
 	}
 }
