@@ -165,12 +165,17 @@ func regular(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// Taken names the first flag of a driver that one of our sets has, too; nothing where there is none.
+// Taken names the first flag of a driver that one of our sets has, too, by its name or by its letter, or that asks for help;
+// nothing where there is none.
 func Taken(driver *controllerv1.Driver, sets ...*pflag.FlagSet) string {
 	for _, f := range driver.GetFlags() {
+		name := f.GetName()
+		if name == "help" || name == "h" {
+			return name
+		}
 		for _, ours := range sets {
-			if ours.Lookup(f.GetName()) != nil {
-				return f.GetName()
+			if ours.Lookup(name) != nil || len(name) == 1 && ours.ShorthandLookup(name) != nil {
+				return name
 			}
 		}
 	}

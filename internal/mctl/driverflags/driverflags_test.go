@@ -149,6 +149,12 @@ func TestFlagThatIsTakenIsNamed(t *testing.T) {
 	if taken := driverflags.Taken(cloud(), pflag.NewFlagSet("", pflag.ContinueOnError), ours); taken != "driver" {
 		t.Errorf("%q is taken", taken)
 	}
+	ours.StringP("storage-path", "s", "", "ours")
+	for _, name := range []string{"s", "help", "h"} {
+		if taken := driverflags.Taken(&controllerv1.Driver{Flags: []*controllerv1.DriverFlag{{Name: name}}}, ours); taken != name {
+			t.Errorf("%q is taken, want %q", taken, name)
+		}
+	}
 	if taken := driverflags.Taken(google(), ours); taken != "" {
 		t.Errorf("%q is taken", taken)
 	}
