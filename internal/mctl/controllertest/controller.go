@@ -35,6 +35,8 @@ type Controller struct {
 	// Refuse fails a call of the method's name before anything is done; nil lets it pass.
 	Refuse  func(method string) error
 	Drivers []*controllerv1.Driver
+	// Plugins are found by their names, too. Nobody asks them for their flags to list them.
+	Plugins []*controllerv1.Driver
 	// Borrow is told of each ssh-agent that is lent, and may have it sign.
 	Borrow func(offer *controllerv1.SignerOffer, ask func(*controllerv1.OfferSignerResponse) (*controllerv1.SignerAnswer, error))
 

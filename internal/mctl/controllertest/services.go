@@ -262,11 +262,15 @@ func Park(kind fault.Kind, message, hint string) func(*controllerv1.Machine) {
 }
 
 func (c *Controller) ListDrivers(context.Context, *controllerv1.ListDriversRequest) (*controllerv1.ListDriversResponse, error) {
-	return &controllerv1.ListDriversResponse{Drivers: c.Drivers}, nil
+	all := slices.Clone(c.Drivers)
+	for _, d := range c.Plugins {
+		all = append(all, &controllerv1.Driver{Name: d.GetName(), Summary: d.GetSummary()})
+	}
+	return &controllerv1.ListDriversResponse{Drivers: all}, nil
 }
 
 func (c *Controller) GetDriver(_ context.Context, r *controllerv1.GetDriverRequest) (*controllerv1.GetDriverResponse, error) {
-	for _, d := range c.Drivers {
+	for _, d := range slices.Concat(c.Drivers, c.Plugins) {
 		if d.GetName() == r.GetName() {
 			return &controllerv1.GetDriverResponse{Driver: d}, nil
 		}

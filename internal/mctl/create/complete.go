@@ -37,11 +37,8 @@ func complete(env *cli.Env) cli.Complete {
 		}
 		flags := newFlags()
 		flags.AddFlagSet(command.Root().PersistentFlags())
-		chosen, _ := scanDriver(args)
-		for _, d := range drivers {
-			if d.GetName() == chosen || chosen == "" {
-				driverflags.Add(flags, d)
-			}
+		for _, d := range meant(ctx, env, drivers, args) {
+			driverflags.Add(flags, d)
 		}
 		if !strings.HasPrefix(prefix, "-") {
 			if last := len(args) - 1; last >= 0 && strings.HasPrefix(args[last], "-") {
@@ -57,6 +54,28 @@ func complete(env *cli.Env) cli.Complete {
 		})
 		return matching(cli.Completable(all), strings.TrimLeft(prefix, "-"), "--"), cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// meant are the drivers whose flags may come: the one that is named, or else all. A plugin tells its flags once it is named.
+func meant(ctx context.Context, env *cli.Env, drivers []*controllerv1.Driver, args []string) []*controllerv1.Driver {
+	named, err := namedDriver(env, args)
+	if err != nil || named == "" {
+		return drivers
+	}
+	for _, d := range drivers {
+		if d.GetName() == named && len(d.GetFlags()) > 0 {
+			return []*controllerv1.Driver{d}
+		}
+	}
+	client, err := env.RunningClient(ctx)
+	if err != nil {
+		return nil
+	}
+	d, err := getDriver(ctx, client, named)
+	if err != nil {
+		return nil
+	}
+	return []*controllerv1.Driver{d}
 }
 
 func running(ctx context.Context, env *cli.Env) []*controllerv1.Driver {

@@ -481,11 +481,30 @@ func TestPluginIsNamedWithItsProgram(t *testing.T) {
 
 func TestPluginWhoseFlagsCollideWithOursIsRefused(t *testing.T) {
 	c := newWorld(t)
-	for _, taken := range []string{"rollback", "storage-path"} {
+	for _, taken := range []string{"rollback", "storage-path", "d", "help", "h"} {
 		c.Drivers = []*controllerv1.Driver{{Name: "odd", Flags: []*controllerv1.DriverFlag{flag(taken, controllerv1.DriverFlag_KIND_VALUE)}}}
 		_, err := call(t.Context(), c.Env(), "--driver", "odd", "web")
 		if fault.ReasonOf(err) != fault.ReasonPrecheck || !strings.Contains(err.Error(), "has a flag --"+taken+", which mctl has itself") || fault.HintOf(err) == "" {
 			t.Errorf("%v, hint %q", err, fault.HintOf(err))
+		}
+	}
+}
+
+func TestFlagsOfThePluginThatIsNamedAreCompleted(t *testing.T) {
+	c := newWorld(t)
+	c.Plugins = []*controllerv1.Driver{
+		{Name: "odd", Flags: []*controllerv1.DriverFlag{flag("odd-size", controllerv1.DriverFlag_KIND_VALUE)}},
+		{Name: "plugin:generic@/bin/x", Flags: []*controllerv1.DriverFlag{flag("generic-odd", controllerv1.DriverFlag_KIND_VALUE)}},
+	}
+	command := newCreate(c.Env())
+	command.SetContext(t.Context())
+	for words, want := range map[string][]string{
+		"--driver odd --od": {"--odd-size"}, "--driver generic --plugin-binary /bin/x --gen": {"--generic-odd"},
+		"--driver generic --gen": {"--generic-ip-address", "--generic-ssh-key"}, "--od": nil, "--driver nosuch --cloud": nil,
+	} {
+		args := strings.Fields(words)
+		if got, _ := complete(c.Env())(command, args[:len(args)-1], args[len(args)-1]); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", words, got, want)
 		}
 	}
 }
