@@ -61,10 +61,18 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	bounded, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	c, err := dial(bounded, address)
-	if err != nil && ctx.Err() != nil {
-		return nil, ctx.Err()
+	if reason := over(ctx); err != nil && reason != nil {
+		return nil, reason
 	}
 	return c, err
+}
+
+// over is why a context has ended, or ends right now: a dialer gives up at its deadline, a moment before the context says so.
+func over(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 func dial(ctx context.Context, address string) (*Client, error) {

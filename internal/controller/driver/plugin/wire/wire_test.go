@@ -127,6 +127,17 @@ func TestWhatDoesNotSpeakTheProtocolIsSaid(t *testing.T) {
 	}
 }
 
+// due is a context whose deadline has come, and that has not said so yet.
+type due struct{ context.Context }
+
+func (due) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+func TestADialThatIsCutShortSaysNothingOfThePlugin(t *testing.T) {
+	if _, err := Dial(due{t.Context()}, serve(t, 1)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNoPlugin) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOneThatIsSilentIsLeftWhenTheContextEnds(t *testing.T) {
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes the connection, and nobody answers
 	if err != nil {
