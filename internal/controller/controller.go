@@ -126,7 +126,9 @@ func Run(ctx context.Context, config Config) error {
 		},
 		Forgotten: func(uid string) { relay.Forget(uid) },
 	})
-	table := newDrivers(own, settings.GetControllerId(), config.PluginUser, logger)
+	ctx, shutdown := context.WithCancel(ctx)
+	defer shutdown()
+	table := newDrivers(ctx, own, settings.GetControllerId(), config.PluginUser, logger)
 	credentials := credential.New(credential.Config{Store: store, Sealer: sealer, Now: now})
 	contact := bootstrap.New(bootstrap.Config{
 		Logger: logger.Named("bootstrap"), AgentDir: config.AgentDir, Signers: func(name string) []ssh.Signer { return server.Signers.Of(name) },
@@ -165,8 +167,6 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	loop = reconcile.New(reconcile.Config{Step: service.Step, Keys: service.Names, Logger: logger.Named("reconcile")})
-	ctx, shutdown := context.WithCancel(ctx)
-	defer shutdown()
 	server = api.New(api.Config{
 		Logger: logger.Named("api"), Now: now, Machines: service, Drivers: table, Credentials: credentials, Journal: journal,
 		Authorities: authorities, Verifier: authorities, Links: hub, Tunnels: relay, Busy: loop.Busy, Shutdown: shutdown,

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,9 +25,9 @@ type drivers struct {
 	plugins *plugin.Plugins
 }
 
-// newDrivers is the table, a line for each driver. dir is where they may keep files; pluginUser whom plugins run as where that is
+// newDrivers is the table, a line for each driver, which may be used until ctx ends. dir is where they may keep files; pluginUser whom plugins run as where that is
 // root's to say.
-func newDrivers(dir, controllerID, pluginUser string, logger hclog.Logger) drivers {
+func newDrivers(ctx context.Context, dir, controllerID, pluginUser string, logger hclog.Logger) drivers {
 	table := map[string]driver.Driver{
 		"generic": generic.New(),
 		"google":  google.New(google.Config{}),
@@ -39,7 +40,7 @@ func newDrivers(dir, controllerID, pluginUser string, logger hclog.Logger) drive
 	if os.Geteuid() != 0 {
 		pluginUser = ""
 	}
-	return drivers{own: table, plugins: plugin.New(plugin.Config{
+	return drivers{own: table, plugins: plugin.New(ctx, plugin.Config{
 		Dir: dir, Path: os.Getenv("PATH"), User: pluginUser, Logger: logger.Named("plugin"),
 	})}
 }

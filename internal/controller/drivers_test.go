@@ -24,7 +24,7 @@ func TestOurOwnDriverWinsASharedNameAndThePluginCanBeForced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	table := newDrivers(dir, "c1", "", hclog.NewNullLogger())
+	table := newDrivers(t.Context(), dir, "c1", "", hclog.NewNullLogger())
 	if d, err := table.Driver("generic"); err != nil || d != driver.Driver(generic.New()) {
 		t.Errorf("%v %v", d, err)
 	}

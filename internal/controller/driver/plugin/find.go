@@ -72,7 +72,7 @@ func (p *Plugins) Find(name string) (*Driver, error) {
 	asked.mu.Lock()
 	defer asked.mu.Unlock()
 	if asked.stamp != stamp {
-		if asked.flags, asked.schema, err = d.describe(context.Background()); err != nil { //nolint:contextcheck // the answer is kept for whoever asks next
+		if asked.flags, asked.schema, err = d.describe(p.life); err != nil { // the answer is kept for whoever asks next
 			return nil, err
 		}
 		asked.stamp = stamp

@@ -68,6 +68,33 @@ func TestAPluginThatSaysNothingIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestAQuestionAfterFlagsEndsWithTheController(t *testing.T) {
+	w := newWorld(t)
+	var stop context.CancelFunc
+	w.life, stop = context.WithCancel(t.Context())
+	path := w.install("mute")
+	plugins := w.plugins()
+	asked := make(chan error, 1)
+	go func() { _, err := plugins.Find("mute"); asked <- err }()
+	limit, ticker := time.After(10*time.Second), time.NewTicker(5*time.Millisecond)
+	defer ticker.Stop()
+	for len(children()) == 0 {
+		select {
+		case <-ticker.C:
+		case <-limit:
+			t.Fatalf("%s is not run", path)
+		}
+	}
+	stop()
+	began := time.Now()
+	if err := <-asked; !errors.Is(err, context.Canceled) || time.Since(began) > 8*time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+	if left := children(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestAPluginOfTheOldServiceNameIsSpokenTo(t *testing.T) {
 	w := newWorld(t)
 	w.install("old")
@@ -497,7 +524,7 @@ func TestNoPartOfASecretIsLeftWhereALineIsCutOrOneOfItsLinesIsSaid(t *testing.T)
 
 func TestAUserForPluginsThatIsMissingIsRefused(t *testing.T) {
 	w := newWorld(t)
-	plugins := New(Config{Dir: w.state, Logger: w.plugins().config.Logger, User: "no-such-user"})
+	plugins := New(t.Context(), Config{Dir: w.state, Logger: w.plugins().config.Logger, User: "no-such-user"})
 	_, err := plugins.Find("stub")
 	if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), `the user "no-such-user", whom the controller's computer does not have`) ||
 		!strings.Contains(fault.HintOf(err), "useradd --system") || fault.ReasonOf(err) != fault.ReasonPrecheck {

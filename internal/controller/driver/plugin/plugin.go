@@ -45,6 +45,7 @@ func (c Config) driversDir() string { return filepath.Join(c.Dir, "drivers") }
 // Plugins finds plugins, and remembers their flags. It is safe for use at the same time.
 type Plugins struct {
 	config Config
+	life   context.Context
 	mu     sync.Mutex
 	asked  map[program]*answer
 }
@@ -57,8 +58,9 @@ type answer struct {
 	schema []driver.Flag
 }
 
-// New returns a finder. It ends what a killed controller left running, and removes what it left of questions.
-func New(config Config) *Plugins {
+// New returns a finder, which asks nobody any more when ctx has ended. It ends what a killed controller left running, and removes
+// what it left of questions.
+func New(ctx context.Context, config Config) *Plugins {
 	config.Heartbeat = cmp.Or(config.Heartbeat, 5*time.Second)
 	config.Grace = cmp.Or(config.Grace, 5*time.Second)
 	config.Settle = cmp.Or(config.Settle, 5*time.Second)
@@ -70,7 +72,7 @@ func New(config Config) *Plugins {
 	if account, err := folder.FindAccount(config.User); err == nil {
 		folder.Sweep(config.ownFolders(), account)
 	}
-	return &Plugins{config: config, asked: map[program]*answer{}}
+	return &Plugins{config: config, life: ctx, asked: map[program]*answer{}}
 }
 
 // Driver is one plugin as a driver. It is stateless: what the plugin remembers of a host travels in driver.Instance.State.

@@ -241,6 +241,8 @@ func (s RPCServerDriver) GetCreateFlags(_ *struct{}, flags *[]stubFlag) error {
 		&stubBool{Name: "stub-fast", Usage: "Fast"},
 	}
 	switch behaviour() {
+	case "mute":
+		select {}
 	case "collide":
 		*flags = append(*flags, &stubBool{Name: "plugin-poll", Usage: "ours"})
 	case "twice":

@@ -62,11 +62,12 @@ type world struct {
 	kept      map[string][]byte
 	told      []string
 	forgetful bool // what is kept is not stored
+	life      context.Context
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), state: t.TempDir(), kept: map[string][]byte{}}
+	w := &world{t: t, dir: t.TempDir(), state: t.TempDir(), kept: map[string][]byte{}, life: t.Context()}
 	w.install("stub")
 	return w
 }
@@ -89,7 +90,7 @@ func (w *world) install(name string) string {
 }
 
 func (w *world) plugins() *Plugins {
-	return New(Config{
+	return New(w.life, Config{
 		Dir: w.state, Path: "/nowhere:relative:/usr/bin", Logger: hclog.NewNullLogger(), Heartbeat: 100 * time.Millisecond, Grace: 2 * time.Second,
 		Settle: 2 * time.Second, Look: 5 * time.Millisecond, Locate: 200 * time.Millisecond,
 	})
