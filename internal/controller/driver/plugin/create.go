@@ -133,7 +133,7 @@ func (c *creation) make(ctx context.Context) (driver.Instance, error) {
 	if err != nil {
 		return driver.Instance{}, s.trouble("GetConfigRaw", err)
 	}
-	if !c.known.Learn(baseline) {
+	if !c.known.Take(baseline) {
 		return driver.Instance{}, s.trouble("GetConfigRaw", errConfig)
 	}
 	c.known.Begun = true
@@ -181,7 +181,7 @@ func (c *creation) create(ctx context.Context, s *session, baseline []byte) erro
 	}
 	config, asked := s.config(work)
 	if asked == nil {
-		c.known.Learn(config)
+		c.known.Take(config)
 	}
 	c.known.LearnID(baseline)
 	switch {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,29 +121,39 @@ func (p *Plugins) find(asked string) (program, error) {
 		}
 		return program{asked, name, file}, nil
 	}
+	var unusable error
 	for _, dir := range p.directories() {
-		if path := filepath.Join(dir, filePrefix+name); executable(path) == nil {
+		path := filepath.Join(dir, filePrefix+name)
+		err := usable(path)
+		if err == nil {
 			return program{asked, name, path}, nil
 		}
+		if _, there := os.Lstat(path); there == nil {
+			unusable = cmp.Or(unusable, err)
+		}
+	}
+	if unusable != nil {
+		return program{}, unusable
 	}
 	return program{}, fault.E("plugin.find", fault.NotFound, asked, fmt.Errorf("Driver %q not found", name)). //nolint:staticcheck // docker-machine's words
 															WithHint(fmt.Sprintf("put %s%s in the controller's PATH or in %s", filePrefix, name, p.config.driversDir())).WithReason(fault.ReasonUsage)
 }
 
-// usable refuses a named file that can't be run, in a sentence.
+// usable refuses a file that can't be run, in a sentence.
 func usable(file string) error {
-	refuse := func(sentence string) error {
+	refuse := func(sentence, hint string) error {
 		return fault.E("plugin.find", fault.Precondition, file, fmt.Errorf("%s %s", printable(file, maxSentence), sentence)).
-			WithHint("name the plugin's program on the controller's computer").WithReason(fault.ReasonPrecheck)
+			WithHint(hint).WithReason(fault.ReasonPrecheck)
 	}
+	const hint = "name the plugin's program on the controller's computer"
 	if !filepath.IsAbs(file) || filepath.Clean(file) != file {
-		return refuse("is no absolute path")
+		return refuse("is no absolute path", hint)
 	}
 	switch err := executable(file); {
 	case errors.Is(err, fs.ErrNotExist):
-		return refuse("does not exist")
+		return refuse("does not exist", hint)
 	case err != nil:
-		return refuse("is no program that can be run")
+		return refuse("is no program that can be run", "if it is the plugin's program, `chmod 755` it")
 	}
 	return nil
 }

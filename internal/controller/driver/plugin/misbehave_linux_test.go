@@ -127,6 +127,13 @@ func TestNamesAndFilesThatAreTakenAndRefused(t *testing.T) {
 			t.Errorf("%q: %v, want %s", name, err, kind)
 		}
 	}
+	unusable := filepath.Join(w.state, "drivers", filePrefix+"third")
+	if err := os.WriteFile(unusable, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plugins.Find("third"); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), unusable+" is no program") || !strings.Contains(fault.HintOf(err), "chmod") {
+		t.Errorf("one that nobody may run: %v, hint %q", err, fault.HintOf(err))
+	}
 	var names []string
 	for _, d := range plugins.List() {
 		names = append(names, d.Info().Name)

@@ -128,7 +128,7 @@ func (d *Driver) with(ctx context.Context, m driver.Machine, op string, act func
 // remember takes over what the plugin knows now, as far as it still answers.
 func (s *session) remember(ctx context.Context, known *memory.Memory) {
 	if config, err := s.config(context.WithoutCancel(ctx)); err == nil {
-		known.Learn(config)
+		known.Take(config)
 	}
 }
 

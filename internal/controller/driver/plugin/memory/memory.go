@@ -81,13 +81,31 @@ func quoted(path, end string) []byte {
 	return append(text[:len(text)-1], end...)
 }
 
-// Learn takes the plugin's JSON over, unless it is broken: a plugin that is asked while it works may answer with anything. It
-// reports whether the JSON tells something new.
+// Learn takes over what the plugin told while it worked, unless it is broken or lacks a field: one that is asked meanwhile may answer
+// with anything. It reports whether the JSON tells something new.
 func (m *Memory) Learn(config []byte) bool {
+	return m.learn(config, func(string, json.RawMessage) bool { return true })
+}
+
+// Take takes over what the plugin told after its work, unless it is broken or names the host no more. Other fields may be gone: a
+// newer version of the plugin has other ones. It reports whether the JSON tells something new.
+func (m *Memory) Take(config []byte) bool {
+	return m.learn(config, func(key string, value json.RawMessage) bool {
+		return key == "MachineName" || idKey.MatchString(key) && !empty(value)
+	})
+}
+
+// learn takes a JSON over that has all the fields that matter.
+func (m *Memory) learn(config []byte, matters func(key string, value json.RawMessage) bool) bool {
 	fields, ok := parse(config)
-	before, known := parse(m.Config)
-	if !ok || known && shrunken(before, fields) || string(config) == string(m.Config) {
+	if !ok || string(config) == string(m.Config) {
 		return false
+	}
+	before, _ := parse(m.Config)
+	for key, value := range before {
+		if _, there := fields[key]; !there && matters(key, value) {
+			return false
+		}
 	}
 	m.Config = config
 	return true
@@ -121,16 +139,6 @@ func parse(config []byte) (map[string]json.RawMessage, bool) {
 	var fields map[string]json.RawMessage
 	err := json.Unmarshal(config, &fields)
 	return fields, err == nil && fields != nil
-}
-
-// shrunken reports whether a field is missing.
-func shrunken(before, after map[string]json.RawMessage) bool {
-	for key := range before {
-		if _, there := after[key]; !there {
-			return true
-		}
-	}
-	return false
 }
 
 func empty(value json.RawMessage) bool {

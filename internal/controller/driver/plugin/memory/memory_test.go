@@ -21,6 +21,19 @@ func TestOnlyWholeConfigsAreLearned(t *testing.T) {
 	}
 }
 
+func TestAfterACallFieldsMayBeGoneButNotWhoTheHostIs(t *testing.T) {
+	const known = `{"MachineName":"web","InstanceID":"i-1","HostID":"","Old":1}`
+	for text, want := range map[string]bool{
+		`{"MachineName":"web","InstanceID":"i-1","New":2}`: true, `{"MachineName":"web","InstanceID":""}`: true, known: false,
+		`{"MachineName":"web"}`: false, `{"InstanceID":"i-1"}`: false, `{}`: false, `null`: false, `{"MachineName":"web","InstanceID":"i-1"`: false,
+	} {
+		m := Memory{Config: []byte(known)}
+		if got := m.Take([]byte(text)); got != want || got && string(m.Config) != text || !got && string(m.Config) != known {
+			t.Errorf("%s: %t, now %s", text, got, m.Config)
+		}
+	}
+}
+
 func TestAnIDIsWhatCreateAddedUnderAHostsName(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"InstanceId":"i-1"}`: "i-1", `{"DropletID":42}`: "42", `{"MachineId":"m"}`: "m", `{"ServerID":7}`: "7", `{"Id":"x"}`: "x", `{"UUID":"u"}`: "u", `{"VirtualMachineID":"v"}`: "v",
