@@ -471,6 +471,32 @@ func TestAnAddressThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
+func TestAHostThatDoesNotComeUpIsNoPluginThatHangs(t *testing.T) {
+	w := newWorld(t)
+	d, m := w.controller(), w.machine("web", flagLimit, "1s")
+	if err := os.WriteFile(filepath.Join(w.dir, "mute-web"), nil, 0o600); err != nil { // it is starting for ever
+		t.Fatal(err)
+	}
+	if _, err := d.Create(t.Context(), m); err == nil || !strings.Contains(err.Error(), "does not say within 1s that the host is running") || !strings.Contains(fault.HintOf(err), flagLimit) {
+		t.Errorf("starting: %v, hint %q", err, fault.HintOf(err))
+	}
+	if err := d.Delete(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+	found := w.driver("stub")
+	found.plugins.config.Locate = time.Hour
+	slow := controller{found, w}
+	m = w.machine("db", flagLimit, "1s")
+	w.order("GetIP", "nonsense", 100000)
+	if _, err := slow.Create(t.Context(), m); err == nil || !strings.Contains(err.Error(), "which is no address") {
+		t.Errorf("without an address: %v", err)
+	}
+	w.Heal()
+	if err := slow.Delete(t.Context(), m); err != nil || len(w.hosts()) > 0 {
+		t.Errorf("%v, there is %v", err, w.hosts())
+	}
+}
+
 func TestOnlyThePluginsOwnWordsOnItsFlagsAreAboutTheirUse(t *testing.T) {
 	w := newWorld(t)
 	d, m := w.controller(), w.machine("web")

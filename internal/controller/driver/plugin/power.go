@@ -158,6 +158,7 @@ func (s *session) await(ctx context.Context, known *memory.Memory, want wire.Sta
 	limit := time.NewTimer(s.limit)
 	defer limit.Stop()
 	var located time.Time // by when it must have an address
+	var lacks error       // what the host that is in the state does not tell yet
 	ticker := time.NewTicker(s.d.plugins.config.Look)
 	defer ticker.Stop()
 	for {
@@ -169,6 +170,7 @@ func (s *session) await(ctx context.Context, known *memory.Memory, want wire.Sta
 			return driver.Instance{}, s.trouble("GetState", err)
 		case state == want, state == wire.None: // or it knows no states
 			instance, err := s.look(ctx, known)
+			lacks = err
 			if located.IsZero() {
 				located = time.Now().Add(min(s.limit, s.d.plugins.config.Locate))
 			}
@@ -182,7 +184,12 @@ func (s *session) await(ctx context.Context, known *memory.Memory, want wire.Sta
 		select {
 		case <-ticker.C:
 		case <-limit.C:
-			return driver.Instance{}, s.trouble("GetState", hangError{"GetState", s.limit, true})
+			if lacks == nil {
+				lacks = fault.New("plugin.await", fault.Precondition, s.machine,
+					fmt.Sprintf("the plugin %s does not say within %s that the host is %s", s.d.plugin.label(), s.limit, powers[want])).
+					WithHint(hangError{whole: true}.hint())
+			}
+			return driver.Instance{}, lacks
 		case <-ctx.Done():
 			return driver.Instance{}, ctx.Err()
 		}
