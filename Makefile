@@ -13,7 +13,7 @@ LINT := go tool -modfile=tools/lint/go.mod golangci-lint
 .PHONY: build
 build: ## the four binaries, in bin/
 	@mkdir -p bin
-	$(BUILD) -o bin/mctl ./cmd/mctl
+	$(BUILD) -gcflags='mctl/...=-l' -o bin/mctl ./cmd/mctl # functions of ours are not inlined: 0.25 MB less, and nothing that mctl waits for
 	$(BUILD) -o bin/controller ./cmd/controller
 	GOOS=linux GOARCH=amd64 $(BUILD) -o bin/agent-linux-amd64 ./cmd/agent
 	GOOS=linux GOARCH=arm64 $(BUILD) -o bin/agent-linux-arm64 ./cmd/agent

@@ -59,7 +59,7 @@ var arrows = map[string][]string{
 	"internal/agent/tunnel":          {"internal/agent/tunnel", "internal/filetree", "internal/frame", "internal/reaper", "internal/fault", "proto/mctl"},
 	"internal/agent/health":          {"internal/agent/health", "internal/host", "internal/fault"},
 	"internal/agent/footprint":       {"internal/agent/footprint", "internal/fault"},
-	"internal/mctl":                  {"internal/mctl", "internal/filetree", "internal/frame", "proto/mctl/tunnel", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},
+	"internal/mctl":                  {"internal/mctl", "internal/filetree", "internal/frame", "internal/coalesce", "proto/mctl/tunnel", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},
 	"test":                           {"internal", "proto", "test"},
 	"examples":                       {"proto"}, // as anybody else's program
 }

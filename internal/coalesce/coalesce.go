@@ -3,6 +3,7 @@
 package coalesce
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 )
@@ -73,6 +74,22 @@ type above struct {
 	below  *Below
 	writer sync.Mutex
 }
+
+// Conn is the client's end of a TLS connection.
+type Conn struct {
+	*tls.Conn
+	writer net.Conn
+}
+
+// Client is tls.Client.
+func Client(conn net.Conn, config *tls.Config) *Conn {
+	below := &Below{Conn: conn}
+	secured := tls.Client(below, config)
+	return &Conn{secured, below.Secured(secured)}
+}
+
+// Write implements net.Conn. When it returns, all has been written.
+func (c *Conn) Write(p []byte) (int, error) { return c.writer.Write(p) }
 
 // Write implements net.Conn. When it returns, all has been written.
 func (a *above) Write(p []byte) (int, error) {

@@ -87,8 +87,7 @@ func connect(t *testing.T) (conn net.Conn, wire *counting, arrived chan []byte) 
 		}
 	}()
 	wire = &counting{Conn: raw}
-	below := &coalesce.Below{Conn: wire}
-	secured := tls.Client(below, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // who it is does not matter here
+	secured := coalesce.Client(wire, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // who it is does not matter here
 	if err := secured.Handshake(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +96,7 @@ func connect(t *testing.T) (conn net.Conn, wire *counting, arrived chan []byte) 
 		for range arrived {
 		}
 	})
-	return below.Secured(secured), wire, arrived
+	return secured, wire, arrived
 }
 
 func await(t *testing.T, arrived chan []byte, want []byte) {

@@ -124,7 +124,7 @@ type attempts struct {
 
 type attempted struct {
 	way  way
-	conn *secured
+	conn *coalesce.Conn
 	err  error
 }
 
@@ -165,7 +165,7 @@ func (l *Link) unknownController() error {
 	return fault.New("link.dial", fault.Precondition, "", "no controller is known to this host")
 }
 
-func (l *Link) handshake(ctx context.Context, w way, config *tls.Config) (*secured, error) {
+func (l *Link) handshake(ctx context.Context, w way, config *tls.Config) (*coalesce.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	raw, err := l.config.Dial(ctx, w.network, w.address)
@@ -175,23 +175,16 @@ func (l *Link) handshake(ctx context.Context, w way, config *tls.Config) (*secur
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", w.address, err)
 	}
-	below := &coalesce.Below{Conn: raw}
-	conn := tls.Client(below, config)
+	conn := coalesce.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("greet %s: %w", w.address, err)
 	}
-	return &secured{conn, below.Secured(conn)}, nil
-}
-
-// secured is a connection whose handshake is done.
-type secured struct {
-	*tls.Conn
-	writer net.Conn // the same, to be used where much is written
+	return conn, nil
 }
 
 // client speaks gRPC over one connection and never makes another: a session dies whole.
-func client(conn *secured, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+func client(conn *coalesce.Conn, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	once := make(chan net.Conn, 1)
 	once <- conn
 	dialer := func(context.Context, string) (net.Conn, error) {
@@ -219,12 +212,12 @@ func client(conn *secured, options ...grpc.DialOption) (*grpc.ClientConn, error)
 type greeted struct{}
 
 func (greeted) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	done, ok := conn.(*secured)
+	secured, ok := conn.(*coalesce.Conn)
 	if !ok {
 		return nil, nil, errors.New("not a TLS connection")
 	}
-	return done.writer, credentials.TLSInfo{
-		State: done.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	return conn, credentials.TLSInfo{
+		State: secured.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mctl/internal/coalesce"
 	"mctl/internal/fault"
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/credential"
@@ -34,7 +35,7 @@ type access struct {
 const freshFor = time.Minute
 
 // dial connects to the engine. A host whose agent is on its way back, as after a restart of the controller, is waited for.
-func (a *access) dial(ctx context.Context) (*tls.Conn, error) {
+func (a *access) dial(ctx context.Context) (*coalesce.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, greetLimit)
 	defer cancel()
 	again := time.NewTicker(dialPause)
@@ -53,7 +54,7 @@ func (a *access) dial(ctx context.Context) (*tls.Conn, error) {
 }
 
 // try makes one connection. Certificates that turn out not to fit any more are replaced once.
-func (a *access) try(ctx, limited context.Context) (*tls.Conn, error) {
+func (a *access) try(ctx, limited context.Context) (*coalesce.Conn, error) {
 	for anew := false; ; anew = true {
 		config, err := a.tls(limited, anew)
 		if err != nil {
@@ -67,7 +68,7 @@ func (a *access) try(ctx, limited context.Context) (*tls.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		conn := tls.Client(raw, config)
+		conn := coalesce.Client(raw, config)
 		if err = conn.HandshakeContext(limited); err == nil {
 			return conn, nil
 		}
