@@ -206,6 +206,7 @@ func TestAHostileStreamPutsNothingElsewhere(t *testing.T) {
 		"a device":          {{tar.Header{Typeflag: tar.TypeChar, Name: "a", Devmajor: 1, Devminor: 3}, ""}},
 		"a pipe":            {{tar.Header{Typeflag: tar.TypeFifo, Name: "a"}, ""}},
 		"a link that is up": {file("up/evil")},
+		"a tree over it":    {dir("up/"), file("up/evil")},
 		"that link itself":  {file("secret")},
 		"a pipe that is":    {file("pipe")},
 	} {
@@ -224,6 +225,8 @@ func TestAHostileStreamPutsNothingElsewhere(t *testing.T) {
 				t.Error("it was taken")
 			} else if strings.ContainsAny(err.Error(), "\x1b\x07") {
 				t.Errorf("an escape is told: %q", err)
+			} else if name == "a tree over it" && !strings.Contains(err.Error(), "up: a link that does not lead to a directory in the target") {
+				t.Errorf("it says %q", err)
 			}
 			if text, err := os.ReadFile(filepath.Join(root, "outside", "secret")); err != nil || string(text) != "content of outside/secret" {
 				t.Errorf("outside is %q, %v", text, err)

@@ -93,6 +93,8 @@ func (v *receiver) take(header *tar.Header, content io.Reader) error {
 		switch err := v.root.Mkdir(name, perm|0o700); {
 		case err == nil:
 			v.modes = append(v.modes, mode{name, perm})
+		case v.isLink(name) && !v.isDirectory(name):
+			return trouble(name, errors.New("a link that does not lead to a directory in the target"))
 		case !v.isDirectory(name): // one that was there stays as it is
 			return trouble(name, err)
 		}
@@ -123,6 +125,11 @@ func (v *receiver) place(name string) (string, error) {
 func (v *receiver) isDirectory(name string) bool {
 	info, err := v.root.Stat(name)
 	return err == nil && info.IsDir()
+}
+
+func (v *receiver) isLink(name string) bool {
+	info, err := v.root.Lstat(name)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 func (v *receiver) file(name string, perm fs.FileMode, content io.Reader) error {
