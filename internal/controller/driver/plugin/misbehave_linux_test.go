@@ -529,13 +529,26 @@ func TestFlagsThatNameASecretInOtherWordsAreSealedToo(t *testing.T) {
 
 func TestDefaultsReachThePluginAsItToldThem(t *testing.T) {
 	long := strings.Repeat("q", maxUsage+1)
-	flags := []wire.Flag{&wire.StringSliceFlag{Name: "x-tags", Value: []string{"a\nb", long}}, &wire.StringFlag{Name: "x-text", Value: "c\nd"}}
-	if _, err := schemaOf("x", flags); err != nil {
+	flags := []wire.Flag{
+		&wire.StringSliceFlag{Name: "x-tags", Value: []string{"a\nb", long}}, &wire.StringFlag{Name: "x-text", Value: "c\nd"},
+		&wire.StringSliceFlag{Name: "x-zones", Value: []string{"z1"}}, &wire.StringFlag{Name: "x-size", Value: "small"},
+	}
+	schema, err := schemaOf("x", flags)
+	if err != nil {
 		t.Fatal(err)
 	}
-	got := valuesOf("x", driver.Swarm{}, flags, nil, nil)
-	if !slices.Equal(got["x-tags"].([]string), []string{"a\nb", long}) || got["x-text"] != "c\nd" {
-		t.Errorf("%q, %q", got["x-tags"], got["x-text"])
+	options := driver.Options{} // as the controller fills them in
+	for _, f := range schema {
+		if len(f.Default) > 0 {
+			options[f.Name] = driver.Option{Values: f.Default}
+		}
+	}
+	got := valuesOf("x", driver.Swarm{}, flags, options, nil)
+	if !slices.Equal(got["x-tags"].([]string), []string{"a\nb", long}) || got["x-text"] != "c\nd" || !slices.Equal(got["x-zones"].([]string), []string{"z1"}) || got["x-size"] != "small" {
+		t.Errorf("%q", got)
+	}
+	if options.String("x-size") != "small" || options.String("x-zones") != "z1" {
+		t.Errorf("people are told %v", options)
 	}
 }
 

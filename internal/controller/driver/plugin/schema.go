@@ -87,7 +87,7 @@ func flagOf(flag wire.Flag) driver.Flag {
 		case secretName.MatchString(f.Name):
 			made.Kind = driver.Secret
 		case f.Value != "":
-			made.Default = []string{f.Value}
+			made.Default = shown([]string{f.Value})
 		}
 		// The default of one that is sent as content stays with us: it is sent when nothing comes.
 	case *wire.IntFlag:
@@ -97,7 +97,7 @@ func flagOf(flag wire.Flag) driver.Flag {
 		if secretName.MatchString(f.Name) {
 			made.Kind = driver.Secret
 		} else {
-			made.Default = slices.Clone(f.Value) // the plugin's own stays as it is
+			made.Default = shown(f.Value)
 		}
 	case *wire.BoolFlag:
 		made.Type, made.Usage, made.Env = driver.Bool, f.Usage, f.EnvVar
@@ -106,10 +106,15 @@ func flagOf(flag wire.Flag) driver.Flag {
 		made.Usage = "The plugin says nothing about it"
 	}
 	made.Env = strings.ReplaceAll(printable(made.Env, maxUsage), " ", "")
-	for i, value := range made.Default {
-		made.Default[i] = printable(value, maxUsage)
-	}
 	return made
+}
+
+// shown is a default as people see it. One that can't be shown as it is stays with us: it is sent when nothing comes.
+func shown(values []string) []string {
+	if slices.ContainsFunc(values, func(value string) bool { return printable(value, maxUsage) != value }) {
+		return nil
+	}
+	return slices.Clone(values)
 }
 
 // shared are the create flags of docker-machine that every driver reads, besides its own, as it sends them when nobody gives
