@@ -490,6 +490,23 @@ func TestPluginWhoseFlagsCollideWithOursIsRefused(t *testing.T) {
 	}
 }
 
+func TestAPluginThatIsNotThereIsNamedAndWhereItWouldBeFound(t *testing.T) {
+	c := newWorld(t)
+	c.Refuse = func(method string) error {
+		if method != "GetDriver" {
+			return nil
+		}
+		return fault.New("x", fault.NotFound, "odd", "no").WithHint("put docker-machine-driver-odd in the controller's PATH")
+	}
+	for _, name := range []string{"odd", "plugin:odd"} {
+		_, err := call(t.Context(), c.Env(), "--driver", name, "web")
+		if err == nil || err.Error() != `Driver "odd" not found. Do you have the plugin binary "docker-machine-driver-odd" accessible in your PATH?` ||
+			!strings.HasPrefix(fault.HintOf(err), "put docker-machine-driver-odd in") {
+			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
+		}
+	}
+}
+
 func TestFlagsOfThePluginThatIsNamedAreCompleted(t *testing.T) {
 	c := newWorld(t)
 	c.Plugins = []*controllerv1.Driver{

@@ -40,9 +40,14 @@ func findDriver(ctx context.Context, env *cli.Env, named string, args []string) 
 func getDriver(ctx context.Context, client *dial.Client, name string) (*controllerv1.Driver, error) {
 	response, err := client.Drivers.GetDriver(ctx, &controllerv1.GetDriverRequest{Name: name})
 	if fault.Is(err, fault.NotFound) {
+		plain := strings.TrimPrefix(name, "plugin:")
+		hint := "`mctl drivers` lists those that there are"
+		if where := fault.HintOf(err); where != "" {
+			hint = where + "; " + hint
+		}
 		return nil, fault.New("create.getDriver", fault.NotFound, name,
-			fmt.Sprintf("Driver %q not found. Do you have the plugin binary \"docker-machine-driver-%s\" accessible in your PATH?", name, name)).
-			WithHint("`mctl drivers` lists those that there are").WithReason(fault.ReasonUsage)
+			fmt.Sprintf("Driver %q not found. Do you have the plugin binary %q accessible in your PATH?", plain, "docker-machine-driver-"+plain)).
+			WithHint(hint).WithReason(fault.ReasonUsage)
 	}
 	return response.GetDriver(), err
 }

@@ -527,6 +527,17 @@ func TestFlagsThatNameASecretInOtherWordsAreSealedToo(t *testing.T) {
 	}
 }
 
+func TestPeopleAreToldAPluginsLinesUpToALimitAndWithoutAName(t *testing.T) {
+	var told []string
+	tell := (&session{machine: "web", hidden: secretsOf(nil, nil)}).tell(func(line string) { told = append(told, line) })
+	for range 2 * maxLines {
+		tell("Creating a key ...") // whoever shows it says of which machine
+	}
+	if len(told) != maxLines || told[0] != "Creating a key ..." || told[maxLines-1] != "The plugin says more than is shown" {
+		t.Errorf("%d lines, %q to %q", len(told), told[0], told[len(told)-1])
+	}
+}
+
 func TestDefaultsReachThePluginAsItToldThem(t *testing.T) {
 	long := strings.Repeat("q", maxUsage+1)
 	flags := []wire.Flag{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -229,10 +228,10 @@ func (s *session) tell(progress driver.Progress) func(line string) {
 		switch told++; {
 		case told < maxLines:
 			if line = s.hidden.tidy(line); line != "" {
-				progress(fmt.Sprintf("(%s) %s", s.machine, line))
+				progress(line)
 			}
 		case told == maxLines:
-			progress(fmt.Sprintf("(%s) the plugin says more than is shown", s.machine))
+			progress("The plugin says more than is shown")
 		}
 	}
 }
