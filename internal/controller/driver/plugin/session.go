@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -37,8 +38,8 @@ type session struct {
 	folder  *folder.Folder
 	process *process.Process
 	client  *wire.Client
-	last    string             // line of standard error; known when the process has ended
-	end     context.CancelFunc // of the heartbeat
+	last    atomic.Pointer[string] // line of standard error
+	end     context.CancelFunc     // of the heartbeat
 	workers sync.WaitGroup
 }
 
@@ -65,7 +66,11 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 	}
 	if err != nil {
 		s.process.Stop(0)
-		return nil, d.noPlugin(m.Name, err, s.process.Reason(), s.last)
+		last := ""
+		if line := s.last.Load(); line != nil {
+			last = *line
+		}
+		return nil, d.noPlugin(m.Name, err, s.process.Reason(), last)
 	}
 	beat, end := context.WithCancel(context.WithoutCancel(ctx))
 	s.end = end
@@ -83,7 +88,7 @@ func (d *Driver) open(ctx context.Context, dir *folder.Folder, m driver.Machine)
 // note keeps what a plugin says of itself.
 func (s *session) note(line string) {
 	if line = s.hidden.tidy(line); line != "" {
-		s.last = line
+		s.last.Store(&line)
 		s.logger.Debug("says", "line", line)
 	}
 }

@@ -22,6 +22,9 @@ const (
 	// lastWords is how long output is read after the program has ended: what it started in sessions of their own may hold the
 	// pipes open for ever.
 	lastWords = time.Second
+	// giveUp is how long what was killed may take to end: the kernel may be waiting for a disk in its name, and one that has made itself
+	// another user's can't be killed at all.
+	giveUp = 10 * time.Second
 )
 
 // Errors about the program itself.
@@ -41,7 +44,7 @@ type Config struct {
 	// User is whom it runs as; nil for ourselves.
 	User *User
 	// Line takes a line of standard output after the first, and Debug one of standard error: without its end, cut to 64 KiB. Each
-	// is called by one goroutine at a time, until Stop returns.
+	// is called by one goroutine at a time, until the program has ended.
 	Line, Debug func(line string)
 }
 
@@ -154,7 +157,7 @@ func (p *Process) because(reason error) {
 }
 
 // Stop waits for the program's end, for grace at most, and then ends its whole group. When it returns nothing of the group
-// is left and the output has been read. It may be repeated.
+// is left and the output has been read, unless the kernel did not end it within ten seconds. It may be repeated.
 func (p *Process) Stop(grace time.Duration) {
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
@@ -163,7 +166,11 @@ func (p *Process) Stop(grace time.Duration) {
 	case <-timer.C:
 		p.kill()
 	}
-	<-p.done
+	timer.Reset(giveUp)
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
 }
 
 // kill ends the group, as long as its number is its own.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -210,6 +211,16 @@ func TestNothingOfTheGroupIsLeftAndWhatLeftItIsNotWaitedFor(t *testing.T) {
 	}
 	_ = syscall.Kill(daemon, syscall.SIGKILL)
 	p.Stop(0) // once more is once
+}
+
+func TestWhatCannotBeKilledIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Process{ended: make(chan struct{}), done: make(chan struct{}), finished: true} // nobody may be killed
+		began := time.Now()
+		if p.Stop(5 * time.Second); time.Since(began) != 5*time.Second+giveUp {
+			t.Errorf("it took %s", time.Since(began))
+		}
+	})
 }
 
 func TestAProgramThatLeavesAChildBehindTakesItAlong(t *testing.T) {
