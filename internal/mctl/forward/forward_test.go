@@ -117,13 +117,13 @@ func TestAPortIsForwardedUntilItIsInterrupted(t *testing.T) {
 		conn.Close()
 	}
 	conn, err := net.Dial("tcp", second[1])
-	if err != nil {
-		t.Fatal(err)
+	if err == nil { // it may be reset before it was told that it is there
+		_, err = conn.Read(make([]byte, 1))
+		conn.Close()
 	}
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
+	if err == nil {
 		t.Error("somebody answers")
 	}
-	conn.Close()
 	if line := take(t, complaints); line != "web: nobody listens on port 1 of the host" {
 		t.Errorf("told %q", line)
 	}
