@@ -129,7 +129,7 @@ func TestBeingBehindMayEndWithTime(t *testing.T) {
 		}
 		<-ticker.C
 	}
-	if took := time.Since(began); took < limit || took > 10*limit {
+	if took := time.Since(began); took < limit {
 		t.Errorf("it was told after %s", took)
 	}
 }
