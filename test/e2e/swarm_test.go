@@ -141,6 +141,14 @@ func TestASwarmLivesOnFourHosts(t *testing.T) {
 		t.Errorf("w2 was started, and is %q", now)
 	}
 
+	s.t.Log("who was off takes tasks again, and is reached")
+	s.docker("m1", "service", "update", "--quiet", "--detach", "--force", "--update-parallelism", "8", "spread")
+	eventually(t, time.Minute, "each host has tasks", func() bool {
+		tasks := s.tasks("m1")
+		return tasks["m1"] == 2 && tasks["m2"] == 2 && tasks["w1"] == 2 && tasks["w2"] == 2
+	})
+	s.overlay("w1", "m1", "w2")
+
 	s.t.Log("who drained a host by hand finds it so")
 	s.docker("m1", "node", "update", "--availability", "drain", "w2")
 	s.must("stop", "--drain-timeout", "30s", "w2")
@@ -163,6 +171,25 @@ func TestASwarmLivesOnFourHosts(t *testing.T) {
 	}
 	s.must("rm", "-f", "m1")
 	s.must("rm", "-f", "w1")
+}
+
+// overlay has a container on each host reach those on the others, in a network of the swarm's own.
+func (s swarm) overlay(hosts ...string) {
+	s.t.Helper()
+	s.docker("m1", "network", "create", "--driver", "overlay", "--attachable", "across")
+	for _, name := range hosts {
+		s.mustDocker(name, nil, "run", "--detach", "--name", "on-"+name, "--network", "across", "busybox:latest", "sleep", "1000")
+	}
+	for _, from := range hosts {
+		for _, to := range hosts {
+			eventually(s.t, 20*time.Second, from+" reaches "+to, func() bool {
+				return s.lab.docker(from, nil, "exec", "on-"+from, "ping", "-c", "1", "-W", "1", "on-"+to).code == 0
+			})
+		}
+	}
+	for _, name := range hosts {
+		s.mustDocker(name, nil, "rm", "--force", "on-"+name)
+	}
 }
 
 // columns is what ls, active, config and inspect say of a swarm.
@@ -247,10 +274,13 @@ func TestImportedAndAdoptedHostsShareASwarm(t *testing.T) {
 	manager.run("docker swarm init --advertise-addr " + manager.address)
 	worker := newMachinesHost(t, "ad-swarm")
 	before, theirs := manager.containers(), worker.containers()
+	worker.run("docker swarm init --advertise-addr " + worker.address)
 	s := swarm{newLab(t)}
 	s.must("import", manager.store.Dir)
 	s.must("wait", "im-swarm")
 	member := []string{"--swarm", "--swarm-discovery", "mctl://im-swarm"}
+	s.refused(3, worker.address+" is a member of another swarm already", worker.bareHost.adopt("adopted", member...)...)
+	worker.run("docker swarm leave --force")
 	worker.mustAdopt(s.lab, "adopted", member...)
 	s.create(append(member, "made")...)
 	nodes := func() int { return len(strings.Fields(manager.run("docker node ls -q"))) }

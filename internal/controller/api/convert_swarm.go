@@ -67,7 +67,7 @@ func managerOf(discovery string) (string, error) {
 	case scheme != discoveryScheme:
 		return "", usage(fmt.Sprintf("discovery by %s:// went with the legacy Swarm; in swarm mode a member asks a manager", scheme)).
 			WithHint("give mctl:// and the name of the master's machine, such as mctl://m1")
-	case name == "" || strings.ContainsAny(name, "/ "):
+	case !machines.ValidName(name):
 		return "", usage(fmt.Sprintf("the discovery URL %q names no machine", discovery)).
 			WithHint("give mctl:// and the name of the master's machine, such as mctl://m1")
 	}
@@ -92,11 +92,18 @@ func swarmPort(host string) (uint16, error) {
 }
 
 func validAddress(text string) bool {
-	if _, err := netip.ParseAddr(text); text == "" || err == nil {
+	if text == "" {
 		return true
 	}
-	_, err := netip.ParseAddrPort(text)
-	return err == nil
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		place, err := netip.ParseAddrPort(text)
+		if err != nil || place.Port() == 0 {
+			return false
+		}
+		ip = place.Addr()
+	}
+	return !ip.IsUnspecified() && !ip.IsMulticast() && ip.Zone() == ""
 }
 
 func swarmMessage(s *machines.Swarm) *controllerv1.SwarmSpec {

@@ -27,6 +27,14 @@ type Target struct {
 	MachineUID string
 	// OwnEngine says that Docker need not come from packages that the agent knows: any distribution will do.
 	OwnEngine bool
+	// Swarm is the one that the host shall be a member of: one whose engine is in another is refused. Nil to let that be.
+	Swarm *Swarm
+}
+
+// Swarm is one that a host shall be a member of.
+type Swarm struct {
+	ID   string // empty for one that is not made yet
+	Make bool   // the host makes it, or has made it
 }
 
 // Payload is what the agent is given.

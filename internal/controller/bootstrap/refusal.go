@@ -47,6 +47,8 @@ func refusal(f survey.Facts, target Target, machineUID string) error {
 	case !f.Docker && !target.OwnEngine && !slices.ContainsFunc(f.OSIDs, installable):
 		return refuse(fmt.Sprintf("%s runs %s, on which mctl does not know how to install Docker", at, orUnknown(f.OSName)),
 			"install Docker there by hand first, or give --engine-install-url")
+	case target.Swarm.excludes(f.Swarm):
+		return refuse(fmt.Sprintf("%s is a member of another swarm already", at), "`docker swarm leave` on that host first")
 	}
 	if err := portRefusal(f, target, at, refuse); err != nil {
 		return err
@@ -56,6 +58,11 @@ func refusal(f survey.Facts, target Target, machineUID string) error {
 			"make room on the host's disk")
 	}
 	return nil
+}
+
+// excludes reports whether a host that is in a swarm can't get into this one.
+func (s *Swarm) excludes(there survey.Swarm) bool {
+	return s != nil && there.ID != "" && there.ID != s.ID && (!s.Make || !there.Manager)
 }
 
 // portRefusal says who has the engine's port. Our own front may have it, and dockerd itself, which gives it up.

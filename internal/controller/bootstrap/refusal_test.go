@@ -1,7 +1,12 @@
 package bootstrap
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -55,6 +60,14 @@ func TestWhatStandsInTheWayIsSaidBeforeAnythingIsChanged(t *testing.T) {
 			fault.Precondition, "taken by another program", ""},
 		"another controller's agent": {func(w *world) { w.host.facts["agent_uid"] = "uid-2" },
 			fault.Precondition, "already serves another machine of mctl (uid-2)", "mctl-agent uninstall"},
+		"a member of another swarm": {func(w *world) {
+			w.target.Swarm = &Swarm{ID: "ours"}
+			w.host.more = sampleNode(t, "theirs", "swarm-manager")
+		}, fault.Precondition, "127.0.0.1 is a member of another swarm already", "docker swarm leave"},
+		"a worker that shall make one": {func(w *world) {
+			w.target.Swarm = &Swarm{Make: true}
+			w.host.more = sampleNode(t, "theirs", "swarm-worker")
+		}, fault.Precondition, "127.0.0.1 is a member of another swarm already", "docker swarm leave"},
 		"no room": {func(w *world) { w.host.facts["df"] = "/dev/vda 100 50 123456 50% /" }, fault.Precondition, "123 MB are free", "make room"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,6 +110,19 @@ func TestWhatMayStandThere(t *testing.T) {
 		"our own agent, no room":    func(w *world) { w.host.facts["agent_uid"] = "uid-1"; w.host.facts["df"] = "/dev/vda 100 99 1 99% /" },
 		"an agent without settings": func(w *world) { w.host.facts["agent"] = digest("old") },
 		"a df that says nothing":    func(w *world) { delete(w.host.facts, "df") },
+		"a swarm of its own":        func(w *world) { w.host.more = sampleNode(t, "theirs", "swarm-worker") },
+		"a member of the same swarm": func(w *world) {
+			w.target.Swarm = &Swarm{ID: "ours"}
+			w.host.more = sampleNode(t, "ours", "swarm-worker")
+		},
+		"the manager that made it": func(w *world) {
+			w.target.Swarm = &Swarm{Make: true}
+			w.host.more = sampleNode(t, "ours", "swarm-manager")
+		},
+		"a swarm's ruins": func(w *world) {
+			w.target.Swarm = &Swarm{ID: "ours"}
+			w.host.more = []string{"swarm=-----BEGIN CERTIFICATE-----", "swarm=AAAA", "swarm=-----END CERTIFICATE-----"}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -109,6 +135,22 @@ func TestWhatMayStandThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sampleNode is what the script tells of a swarm's node: its certificate, line by line.
+func sampleNode(t *testing.T, swarm, role string) []string {
+	t.Helper()
+	_, key, _ := ed25519.GenerateKey(rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{swarm}, OrganizationalUnit: []string{role}, CommonName: "node"}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))) {
+		lines = append(lines, "swarm="+strings.TrimSpace(line))
+	}
+	return lines
 }
 
 // Whatever people and hosts name things, a host is only ever sent texts that stand in this package.

@@ -134,6 +134,6 @@ func (s *Service) check(ctx context.Context, d driver.Driver, m *Machine) error 
 		return fault.New("machine.check", fault.Precondition, m.Name, "the link ssh needs a key that the controller keeps, and the ssh-agent is only lent to it").
 			WithHint("give the key's file, or leave --link out")
 	}
-	target.Wait = 0
+	target.Wait, target.Swarm = 0, s.swarmToBe(ctx, m)
 	return s.config.Bootstrap.Check(ctx, target)
 }

@@ -173,9 +173,12 @@ func checkPair(a *Arrival) error {
 	return nil
 }
 
+// ValidName reports whether a machine can be called that.
+func ValidName(name string) bool { return len(name) <= maxName && namePattern.MatchString(name) }
+
 // checkName refuses what can't name a host, in docker-machine's words.
 func checkName(name string) error {
-	if len(name) <= maxName && namePattern.MatchString(name) {
+	if ValidName(name) {
 		return nil
 	}
 	return fault.New("machine.checkName", fault.Invalid, name,

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/driver"
 	"mctl/internal/controller/swarm"
 	"mctl/internal/fault"
@@ -108,6 +109,32 @@ func (s *Service) checkManager(ctx context.Context, m, of *Machine) error {
 		return swarm.NoManager(of.Name)
 	}
 	return nil
+}
+
+// swarmToBe is the swarm that a host which was there before shall be in; nil where that is none, or not known.
+func (s *Service) swarmToBe(ctx context.Context, m *Machine) *bootstrap.Swarm {
+	wish := m.Spec.Swarm
+	switch {
+	case wish == nil:
+		return nil
+	case wish.Of == "":
+		return &bootstrap.Swarm{Make: true}
+	}
+	of, err := s.Get(ctx, wish.Of)
+	if err != nil {
+		return nil
+	}
+	id := of.Status.Swarm.ID
+	if id == "" && of.SwarmPort() == 0 { // it was made by hand
+		ctx, cancel := context.WithTimeout(ctx, swarmLook)
+		defer cancel()
+		state, err := s.config.Swarms.State(ctx, of.Name)
+		if err != nil {
+			return nil
+		}
+		id = state.Swarm
+	}
+	return &bootstrap.Swarm{ID: id}
 }
 
 // swarmLook bounds a question to an engine that somebody waits for.

@@ -1,11 +1,13 @@
 package machine
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
 )
@@ -238,6 +240,30 @@ func TestAManagerMadeByHandThatOthersWereJoinedToIsTheirsToKeep(t *testing.T) {
 		w.stepUntil(name, "")
 		if got := w.swarms.done(); len(got) != 0 || !w.swarms.state(name).In() {
 			t.Errorf("done %q", got)
+		}
+	}
+}
+
+func TestAHostThatWasThereBeforeIsCheckedForItsSwarm(t *testing.T) {
+	w := newWorld(t)
+	members(w, "m1")
+	w.create("h1", "cloud")
+	w.running("h1")
+	w.swarms.enter("h1", "s-h1", "10.0.0.9", true)
+	w.create("m2", "cloud", swarmed("", false)) // it is made later
+	for name, c := range map[string]struct {
+		wish func(*Spec)
+		want *bootstrap.Swarm
+	}{
+		"a1": {swarmed("m1", false), &bootstrap.Swarm{ID: "s-m1"}},
+		"a2": {swarmed("h1", false), &bootstrap.Swarm{ID: "s-h1"}},
+		"a3": {swarmed("m2", false), &bootstrap.Swarm{}},
+		"a4": {swarmed("", false), &bootstrap.Swarm{Make: true}},
+		"a5": {func(*Spec) {}, nil},
+	} {
+		w.create(name, "adopt", c.wish)
+		if got := w.ssh.checked.Swarm; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 }

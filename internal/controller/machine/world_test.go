@@ -333,6 +333,7 @@ type login struct {
 	during                 func()                      // called by Install; may be nil
 	wait                   func(context.Context) error // for the host to answer; may be nil
 	installed              []bootstrap.Payload
+	checked                bootstrap.Target   // of the last Check
 	targets                []bootstrap.Target // of Install
 	unreached              bool               // hosts do not reach us
 	removed, rebooted      int
@@ -342,7 +343,10 @@ func (l *login) Reboot(context.Context, bootstrap.Target, driver.Progress) error
 	l.rebooted++
 	return l.reboot
 }
-func (l *login) Check(context.Context, bootstrap.Target) error { return l.check }
+func (l *login) Check(_ context.Context, target bootstrap.Target) error {
+	l.checked = target
+	return l.check
+}
 func (l *login) Install(ctx context.Context, target bootstrap.Target, p bootstrap.Payload, _ driver.Progress) (bootstrap.Result, error) {
 	if l.wait != nil {
 		if err := l.wait(ctx); err != nil {

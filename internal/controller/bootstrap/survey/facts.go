@@ -2,9 +2,12 @@
 package survey
 
 import (
+	"crypto/x509"
 	_ "embed"
+	"encoding/pem"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,8 +34,15 @@ type Facts struct {
 	AgentUID    string // the machine that it serves
 	FrontPorts  []uint16
 	Docker      bool
+	Swarm       Swarm // that the engine is in
 	Listeners   map[uint16]Listener
 	FreeKB      uint64 // the least of the file systems that we write to
+}
+
+// Swarm is one that an engine is in; the zero value where it is in none, or keeps its data where nobody looks for them.
+type Swarm struct {
+	ID      string
+	Manager bool
 }
 
 // Listener is who has a port.
@@ -79,6 +89,7 @@ func (a *Answer) Facts() Facts {
 		Systemd: first("systemd") != "", CloudInit: first("cloud_init") != "",
 		StateDir: first("state") != "", Installed: first("installed") != "", AgentDigest: first("agent"), AgentUID: first("agent_uid"),
 		Docker:    first("docker") != "",
+		Swarm:     swarm(strings.Join(said["swarm"], "\n")),
 		Listeners: listeners(said["tcp"], said["dockerd_socket"], said["ss"]),
 		FreeKB:    freeKB(said["df"]),
 	}
@@ -92,6 +103,19 @@ func (a *Answer) Facts() Facts {
 		}
 	}
 	return f
+}
+
+// swarm reads a node's certificate (PEM), which names its swarm and what it is there.
+func swarm(certificate string) Swarm {
+	block, _ := pem.Decode([]byte(certificate))
+	if block == nil {
+		return Swarm{}
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || len(c.Subject.Organization) != 1 {
+		return Swarm{}
+	}
+	return Swarm{ID: login.Clean(c.Subject.Organization[0]), Manager: slices.Contains(c.Subject.OrganizationalUnit, "swarm-manager")}
 }
 
 func goArch(machine string) string {

@@ -29,6 +29,9 @@ for p in /proc/[0-9]*; do
 	ls -l "$p/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/dockerd_socket=\1/p' | head -n 2000
 done
 
+# The swarm that the engine is in: what its node's certificate says, for as long as it has not left.
+[ -e /var/lib/docker/swarm/docker-state.json ] && head -c 16384 /var/lib/docker/swarm/certificates/swarm-node.crt 2>/dev/null | sed 's/^/swarm=/'
+
 # Who listens: state 0A.
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep ' 0A ' | head -n 2000 | sed 's/^/tcp=/'
 ss -Hltnp 2>/dev/null | head -n 2000 | sed 's/^/ss=/'
