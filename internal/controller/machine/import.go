@@ -41,7 +41,10 @@ const thirdParty = "plugin:"
 // was imported from the same source before, which is success. fault.Exists when the name is another machine's, fault.Invalid for
 // what can't be used.
 func (s *Service) Import(ctx context.Context, requestID string, a Arrival) (m *Machine, known bool, err error) {
-	if m, err := s.arrives(ctx, &a); m != nil || err != nil {
+	if m, err = s.arrives(ctx, &a); m != nil && len(a.AuthorityKey) > 0 { // which may have been lost before
+		_, err = s.config.Authorities.ImportEngine(ctx, a.Authority, a.AuthorityKey)
+	}
+	if m != nil || err != nil {
 		return m, m != nil, err
 	}
 	now := s.config.Now()
@@ -190,8 +193,12 @@ func checkName(name string) error {
 func (m *Machine) agentless() bool { return m.Status.SSH.Address == "" || m.Status.Agentless != "" }
 
 // keepsPair reports whether the engine is served with the certificate that it had, since nobody can issue another that its clients trust.
-func (m *Machine) keepsPair() bool {
-	return m.Import != nil && len(m.Import.ServerKey) > 0 && m.Status.Authority != DefaultAuthority
+func (s *Service) keepsPair(ctx context.Context, m *Machine) (bool, error) {
+	if m.Import == nil || len(m.Import.ServerKey) == 0 || m.Status.Authority == DefaultAuthority {
+		return false, nil
+	}
+	issues, err := s.config.Authorities.Issues(ctx, m.Status.Authority, 0) // another store may have brought the key
+	return !issues, err
 }
 
 // leaveAuthority moves a machine whose authority can issue nothing any more to the default one, where somebody asks for new certificates.

@@ -207,6 +207,29 @@ func TestWhereTheAuthoritysKeyIsLostThePairIsServedUntilSomebodyAsksForAnother(t
 	}
 }
 
+func TestAPairIsGivenUpOnceSomebodyBringsTheKeyOfItsAuthority(t *testing.T) {
+	w := newWorld(t)
+	w.rights.keyless = true
+	certificate, key := serverPair(t)
+	var arrival Arrival
+	w.arrive(t, "web", "plugin:gone", func(a *Arrival) {
+		a.AuthorityKey, a.Import.ServerCertificate, a.Import.ServerKey = nil, certificate, key
+		arrival = *a
+	})
+	w.running("web")
+	arrival.AuthorityKey = []byte("key") // found again
+	if _, known, err := w.service.Import(t.Context(), "", arrival); !known || err != nil {
+		t.Fatal(known, err)
+	}
+	if _, err := w.service.Edit(t.Context(), "", "regenerate", "web", 0, func(s *Spec) { s.Regenerate++ }); err != nil {
+		t.Fatal(err)
+	}
+	m := w.running("web")
+	if front := w.hosts.wishes[m.UID].Desired.Front; front.Certificate != nil || front.Key != nil || m.Status.Authority != "imported-1" {
+		t.Errorf("it is served with %q under %s", front.Certificate, m.Status.Authority)
+	}
+}
+
 func TestANameThatIsTakenAndWhatCantBeUsedAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.create("web", "cloud")

@@ -112,7 +112,11 @@ func (s *Service) wish(ctx context.Context, m *Machine) (agentlink.Wish, error) 
 		endpoints = s.config.Advertise
 	}
 	front := host.Front{Port: m.EnginePort(), SANs: sans(m), ClientCA: ca, Rotation: m.Spec.Regenerate, SwarmPort: m.SwarmPort()}
-	if m.keepsPair() {
+	keeps, err := s.keepsPair(ctx, m)
+	if err != nil {
+		return agentlink.Wish{}, err
+	}
+	if keeps {
 		front.Certificate, front.Key = m.Import.ServerCertificate, host.Secret(m.Import.ServerKey)
 	}
 	return agentlink.Wish{

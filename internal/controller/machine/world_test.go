@@ -431,7 +431,8 @@ func (a *authorities) Ends(string) (control, engine time.Time)          { return
 func (a *authorities) EngineCA(context.Context, string) ([]byte, error) { return []byte("CA"), nil }
 func (a *authorities) CheckEngine([]byte, []byte) error                 { return a.importErr }
 
-func (a *authorities) ImportEngine(context.Context, []byte, []byte) (string, error) {
+func (a *authorities) ImportEngine(_ context.Context, _, key []byte) (string, error) {
+	a.keyless = a.keyless && key == nil
 	return "imported-1", a.importErr
 }
 func (a *authorities) EngineKey(context.Context, string) ([]byte, error) {
