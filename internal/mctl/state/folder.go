@@ -207,7 +207,7 @@ func WriteFile(path string, content []byte, mode os.FileMode) error {
 // Replace writes a file whole or not at all, and gives it this mode, whatever the present one has: renameio.WriteFile would
 // keep that.
 func Replace(path string, content []byte, mode os.FileMode) error {
-	file, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(mode))
+	file, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(mode), renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
 		return err
 	}
