@@ -67,6 +67,11 @@ func (s *Service) stepLoaded(ctx, stepCtx context.Context, m *Machine) (reconcil
 	case m.Spec.Power == PowerOff && CanMove(m.Status.Phase, Stopping):
 		return s.settle(ctx, m, outcome{next: Stopping}, nil)
 	}
+	if m.Status.Phase == Importing {
+		if wait := s.untilImported(m); wait > 0 { // nothing is done, and nothing stored
+			return reconcile.Result{After: wait}, nil
+		}
+	}
 	act := s.stepOf(m.Status.Phase)
 	if act == nil {
 		return reconcile.Result{}, fault.E("machine.Step", fault.Internal, m.Name, fmt.Errorf("unknown phase %q", m.Status.Phase))

@@ -13,9 +13,6 @@ import (
 // importing asks how the host is that docker-machine made, and leaves an agent there once it has power and answers, however long that
 // takes. Nothing is made, nothing is powered on. A host that can have no agent is left as it is.
 func (s *Service) importing(ctx context.Context, m *Machine) (outcome, error) {
-	if wait := s.untilImported(m); wait > 0 {
-		return outcome{after: wait}, nil
-	}
 	d, err := s.driver(m)
 	if err != nil {
 		return outcome{}, err

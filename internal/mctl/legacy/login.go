@@ -63,6 +63,9 @@ func (s *subject) findKey() (key []byte, path string) {
 			s.note(hint, "its SSH key %s can't be read: %s", candidate, cause(err))
 			return nil, candidate
 		}
+		if publicRSA(text) != nil {
+			return text, candidate
+		}
 		var locked *ssh.PassphraseMissingError
 		switch _, err := ssh.ParsePrivateKey(text); {
 		case errors.As(err, &locked):

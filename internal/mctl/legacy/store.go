@@ -35,9 +35,10 @@ type Reader struct {
 	// Ours reports whether a folder is mctl's, and not the store's.
 	Ours func(name string) bool
 
-	mu    sync.Mutex
-	files map[string]content
-	keys  map[string]authority
+	mu         sync.Mutex
+	files      map[string]content
+	keys       map[string]authority
+	signatures map[string]bool // by CA and certificate
 }
 
 // Plan is what becomes of a store.
@@ -99,7 +100,7 @@ func (r *Reader) Read() (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.files, r.keys = map[string]content{}, map[string]authority{}
+	r.files, r.keys, r.signatures = map[string]content{}, map[string]authority{}, map[string]bool{}
 	folders = slices.DeleteFunc(folders, func(name string) bool { return r.Ours != nil && r.Ours(name) })
 	plan := &Plan{Store: r.Dir, Machines: make([]*Machine, len(folders))}
 	var group errgroup.Group

@@ -168,10 +168,25 @@ func (s *subject) pair(kind, own, named, ownKey, namedKey string, ca *x509.Certi
 	return pair{}
 }
 
+// signed reports whether a certificate is from a CA. The client's is the same for most machines of a store, and is looked at once.
+func (r *Reader) signed(leaf, ca *x509.Certificate) bool {
+	id := string(ca.Raw) + string(leaf.Raw)
+	r.mu.Lock()
+	known, ok := r.signatures[id]
+	r.mu.Unlock()
+	if !ok {
+		known = leaf.CheckSignatureFrom(ca) == nil
+		r.mu.Lock()
+		r.signatures[id] = known
+		r.mu.Unlock()
+	}
+	return known
+}
+
 func (s *subject) checked(kind string, chain []*x509.Certificate, own, named string, ca *x509.Certificate) pair {
 	leaf := chain[0]
 	hint := "mctl issues new ones where it has the key of the CA"
-	if err := leaf.CheckSignatureFrom(ca); err != nil {
+	if !s.reader.signed(leaf, ca) {
 		s.note(hint, "its %s certificate is not from its CA", kind)
 		return pair{}
 	}
@@ -218,24 +233,33 @@ func pkcs8(text []byte) []byte {
 	return encoded
 }
 
-// belongs reports whether a key is a certificate's. Of an RSA key, which takes long to check, it looks at the public half alone.
+// belongs reports whether a key is a certificate's. Of an RSA key it looks at the public half alone.
 func belongs(text []byte, leaf *x509.Certificate) (bool, error) {
-	public, isRSA := leaf.PublicKey.(*rsa.PublicKey)
-	if block, _ := pem.Decode(text); isRSA && block != nil && block.Type == "RSA PRIVATE KEY" {
-		var key struct { // PKCS #1
-			Version    int
-			N          *big.Int
-			E          int
-			D, P, Q    *big.Int
-			DP, DQ, QI *big.Int
-		}
-		if _, err := asn1.Unmarshal(block.Bytes, &key); err != nil {
-			return false, err
-		}
-		return key.N.Cmp(public.N) == 0 && key.E == public.E, nil
+	if public := publicRSA(text); public != nil {
+		return public.Equal(leaf.PublicKey), nil
 	}
 	signer, err := parseKey(text)
 	return err == nil && pki.Matches(signer, leaf), err
+}
+
+// publicRSA is the public half of a key as docker-machine writes them all; nil for any other. To check the private half takes a hundred times as
+// long, and the controller does.
+func publicRSA(text []byte) *rsa.PublicKey {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "RSA PRIVATE KEY" || len(block.Headers) > 0 {
+		return nil
+	}
+	var key struct { // PKCS #1
+		Version    int
+		N          *big.Int
+		E          int
+		D, P, Q    *big.Int
+		DP, DQ, QI *big.Int
+	}
+	if rest, err := asn1.Unmarshal(block.Bytes, &key); err != nil || len(rest) > 0 {
+		return nil
+	}
+	return &rsa.PublicKey{N: key.N, E: key.E}
 }
 
 // parseKey reads a private key as any version of docker-machine wrote it.
