@@ -18,7 +18,6 @@ import (
 	"mctl/internal/controller/driver/plugin/folder"
 	"mctl/internal/controller/driver/plugin/memory"
 	"mctl/internal/controller/driver/plugin/process"
-	"mctl/internal/controller/driver/plugin/wire"
 	"mctl/internal/fault"
 )
 
