@@ -32,6 +32,8 @@ Usage:
   mctl-agent front                      serve Docker over TLS (mctl-front.service)
   mctl-agent install                    put the agent on this host; reads a JSON document from standard input
   mctl-agent uninstall [--purge-engine] take away all that mctl put on this host
+  mctl-agent offer                      say whether docker can be left to docker-machine; reads a JSON document
+  mctl-agent handover                   uninstall, and leave docker to docker-machine; reads a JSON document
   mctl-agent copy …                     read or write files for a tunnel, as their user
   mctl-agent version                    print the version
 `
@@ -76,6 +78,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return silent(footprint.Install(ctx, stdin, stdout, config))
 	case "uninstall":
 		return silent(footprint.Uninstall(ctx, stdout, removal(logger), purge))
+	case "offer":
+		return silent(footprint.Offer(ctx, stdin, stdout, removal(logger)))
+	case "handover":
+		return silent(footprint.HandOver(ctx, stdin, stdout, removal(logger)))
 	case "version":
 		fmt.Fprintln(stdout, buildinfo.Version())
 	case "help", "--help", "-h":
@@ -113,6 +119,7 @@ func removal(logger hclog.Logger) footprint.Config {
 		Withdraw: func(ctx context.Context) error {
 			return engine.New(engine.Config{Logger: logger, Footprint: footprint.OpenJournal("")}).Return(ctx)
 		},
+		Offer: agent.Parting{Logger: logger}.Offer, HandOver: agent.Parting{Logger: logger}.HandOver,
 		Purge: func(ctx context.Context, names []string, say func(string)) (string, error) {
 			family, err := packages.Detect(packages.Config{Logger: logger, Runner: program.Local{}, Progress: say, LockWait: time.Minute})
 			if err != nil {

@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"internal/controller/machine":    {"internal/controller/driver", "internal/controller/bootstrap", "internal/controller/agentlink", "internal/controller/sshlink", "internal/controller/swarm", "internal/controller/event", "internal/controller/store", "internal/controller/reconcile", "internal/controller/request", "internal/fault", "internal/host", "internal/pki", "proto/mctl/record"},
 	"internal/controller/reconcile":  {"internal/fault"},
 	"internal/controller/driver":     {"internal/controller/driver", "internal/reaper", "internal/fault"},
-	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/fault"},
+	"internal/controller/bootstrap":  {"internal/controller/bootstrap", "internal/controller/driver", "internal/host", "internal/fault"},
 	"internal/controller/handout":    {"internal/lobby"},
 	"internal/controller/sshlink":    {"internal/controller/bootstrap/login", "internal/fault"},
 	"internal/controller/swarm":      {"internal/fault", "internal/host", "internal/pki"},
@@ -58,7 +58,7 @@ var arrows = map[string][]string{
 	"internal/agent/front":           {"internal/lobby", "internal/pki", "internal/fault"},
 	"internal/agent/tunnel":          {"internal/agent/tunnel", "internal/filetree", "internal/frame", "internal/reaper", "internal/fault", "proto/mctl"},
 	"internal/agent/health":          {"internal/agent/health", "internal/host", "internal/fault"},
-	"internal/agent/footprint":       {"internal/agent/footprint", "internal/fault"},
+	"internal/agent/footprint":       {"internal/agent/footprint", "internal/host", "internal/fault"},
 	"internal/mctl":                  {"internal/mctl", "internal/filetree", "internal/frame", "internal/coalesce", "proto/mctl/tunnel", "internal/fault", "internal/pki", "internal/buildinfo", "proto/mctl/controller", "proto/mctl/agent"},
 	"test":                           {"internal", "proto", "test"},
 	"examples":                       {"proto"}, // as anybody else's program

@@ -40,7 +40,8 @@ func (e *Engine) apply(ctx context.Context, m *memory, s dockerd.Service, presen
 		m.Pending, m.Former, m.Waiting = nothing, nil, ""
 	}
 	resumed := m.Pending == restart
-	changed := !tree.Same(p.files.Document, present.Document) || !tree.Same(p.files.DropIn, present.DropIn) || m.Next != nil
+	changed := !tree.Same(p.files.Document, present.Document) || !tree.Same(p.files.DropIn, present.DropIn) ||
+		!tree.Same(p.files.Machine, present.Machine) || m.Next != nil
 	if changed || m.Pending != nothing || p.act != nothing {
 		if m.Former == nil {
 			m.Former = &present
@@ -113,7 +114,7 @@ func (e *Engine) enact(ctx context.Context, s dockerd.Service, present kept, p p
 	if err := e.writeDocument(s, present.Document, p.files.Document); err != nil {
 		return err
 	}
-	if err := e.writeDropIn(ctx, present.DropIn, p.files.DropIn); err != nil {
+	if err := e.writeDropIns(ctx, present, p.files); err != nil {
 		return err
 	}
 	return e.take(ctx, what, limit)
@@ -149,8 +150,17 @@ func (e *Engine) present(m *memory, s dockerd.Service) (kept, error) {
 	if m.Next != nil && tree.Digest(document) == m.Next.Digest {
 		m.Ours = *m.Next
 	}
+	return e.dropIns(document)
+}
+
+// dropIns reads them.
+func (e *Engine) dropIns(document *[]byte) (kept, error) {
 	dropIn, err := e.tree.Read(dockerd.DropIn)
-	return kept{Document: document, DropIn: dropIn}, err
+	if err != nil {
+		return kept{}, err
+	}
+	machine, err := e.tree.Read(dockerd.MachineDropIn)
+	return kept{Document: document, DropIn: dropIn, Machine: machine}, err
 }
 
 // write replaces a file, known to the footprint before and after.
@@ -171,12 +181,15 @@ func (e *Engine) writeDocument(s dockerd.Service, is, becomes *[]byte) error {
 	return e.write(s.Document, is, becomes, 0o644)
 }
 
-// writeDropIn replaces the drop-in and tells systemd. Its environment may hold secrets, so only root reads it.
-func (e *Engine) writeDropIn(ctx context.Context, is, becomes *[]byte) error {
-	if tree.Same(is, becomes) {
+// writeDropIns replaces the drop-ins and tells systemd. Their environment may hold secrets, so only root reads them.
+func (e *Engine) writeDropIns(ctx context.Context, is, becomes kept) error {
+	if tree.Same(is.DropIn, becomes.DropIn) && tree.Same(is.Machine, becomes.Machine) {
 		return nil
 	}
-	if err := e.write(dockerd.DropIn, is, becomes, 0o600); err != nil {
+	if err := e.write(dockerd.MachineDropIn, is.Machine, becomes.Machine, 0o600); err != nil {
+		return err
+	}
+	if err := e.write(dockerd.DropIn, is.DropIn, becomes.DropIn, 0o600); err != nil {
 		return err
 	}
 	return e.daemon.Systemctl(ctx, "daemon-reload")
@@ -188,16 +201,19 @@ func (e *Engine) revert(ctx context.Context, m *memory, s dockerd.Service, cause
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	dropIn, err := e.tree.Read(dockerd.DropIn)
+	is, err := e.dropIns(document)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := errors.Join(e.writeDocument(s, document, m.Former.Document), e.writeDropIn(ctx, dropIn, m.Former.DropIn)); err != nil {
+	if err := errors.Join(e.writeDocument(s, document, m.Former.Document), e.writeDropIns(ctx, is, *m.Former)); err != nil {
 		return errors.Join(cause, err)
 	}
 	hint := "the former configuration is back; remove the machine and create it with other engine options"
 	if m.Yielded != m.Former.Yielded {
 		hint = "the former configuration is back, dockerd listens itself; look at `journalctl -u docker` on the host, then run `mctl retry`"
+	}
+	if !tree.Same(is.Machine, m.Former.Machine) {
+		hint = "the former configuration is back; look at `journalctl -u docker` on the host, then release the machine again"
 	}
 	if err := e.take(ctx, what, 0); err != nil {
 		e.config.Logger.Error("docker does not run with its former configuration either", "error", err)

@@ -65,6 +65,7 @@ func newHost(t *testing.T) *fakeHost {
 	h.put("/etc/os-release", debianRelease)
 	h.put("/proc/none", "")
 	h.put("/usr/sbin/dockerd", "")
+	h.put("/usr/bin/true", "")
 	mux := http.NewServeMux()
 	mux.HandleFunc("/info", h.info)
 	mux.HandleFunc("/events", h.stream)

@@ -32,6 +32,7 @@ type memory struct {
 	Flags   []string `json:"flags,omitempty"`   // flags of our drop-in; the running dockerd has them too
 
 	Yielded uint16 `json:"yielded,omitempty"` // the port that dockerd gives up for the front
+	Handed  bool   `json:"handed,omitempty"`  // dockerd is docker-machine's again
 	Live    bool   `json:"live,omitempty"`    // live-restore is ours, for the time of a restart
 	Waiting string `json:"waiting,omitempty"` // the invocation of dockerd that is not restarted until somebody asks for it
 }
@@ -43,10 +44,11 @@ type contribution struct {
 	Digest   string         `json:"digest"`   // of the file as we left it; empty when we left none
 }
 
-// kept are the two files that we write, as they are at one time; nil stands for no file.
+// kept are the files that we write, as they are at one time; nil stands for no file.
 type kept struct {
 	Document *[]byte `json:"document"`
 	DropIn   *[]byte `json:"drop_in"`
+	Machine  *[]byte `json:"machine,omitempty"` // docker-machine's drop-in, which is written when a host goes back to it
 	Yielded  uint16  `json:"yielded,omitempty"` // the port that dockerd gives up with them
 }
 

@@ -19,6 +19,9 @@ type demand struct {
 	env     []string
 	port    uint16 // that dockerd gives up; zero for none
 	restart bool   // dockerd must be restarted, whatever has changed
+	// machine is docker-machine's drop-in, whose command line dockerd gets; nil leaves that.
+	machine *[]byte
+	flags   []daemon.Option // those in it
 }
 
 // plan is what is to be written, and what dockerd must do then.
@@ -59,6 +62,9 @@ func (e *Engine) plan(d demand, m *memory, s dockerd.Service, present kept) (pla
 		return plan{}, err
 	}
 	p := plan{contribution: contribution{Original: original, Keys: settings.Keys}}
+	if p.files.Machine = present.Machine; d.machine != nil {
+		p.files.Machine = d.machine
+	}
 	left, command, yield := base, s.Unit.Command, daemon.NewYield(s.Held, base, d.port)
 	if yield.Needed() {
 		left, command, p.yielded = yield.Document(base), s.Unit.Only(s.Variables, yield.Arguments), d.port
@@ -84,7 +90,10 @@ func (e *Engine) plan(d demand, m *memory, s dockerd.Service, present kept) (pla
 	}
 	p.why = daemon.Changed(now, merged)
 	p.decide(now, merged, tree.Digest(p.files.DropIn) != tree.Digest(present.DropIn))
-	if d.restart {
+	switch {
+	case d.restart && d.port == 0:
+		p.act, p.why = restart, append(p.why, "its own listener")
+	case d.restart:
 		p.act, p.why = restart, append(p.why, fmt.Sprintf("port %d", d.port))
 	}
 	return p, nil

@@ -18,6 +18,7 @@ import (
 
 	"mctl/internal/agent/footprint/journal"
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // Where things are on a host.
@@ -39,6 +40,9 @@ const LeavingFile = "leaving.json"
 type Leaving struct {
 	PurgeEngine bool
 	Told        bool // nobody waits for us any more; all that is left is to take everything away
+	// HandOver leaves dockerd to docker-machine; nil leaves it as it was before us.
+	HandOver *host.HandOver `json:",omitempty"`
+	Handed   bool           `json:",omitempty"` // that is done
 }
 
 // Journal remembers, before each act, what a host was like.
@@ -56,6 +60,10 @@ type Config struct {
 	// Withdraw takes our part out of files that others may have changed since, such as dockerd's configuration, and gives the
 	// front's port back to who had it, before the journal's files are put back. It may be repeated. nil for none.
 	Withdraw func(ctx context.Context) error
+	// Offer says whether dockerd can be left to docker-machine, and changes nothing; HandOver leaves it so, in place of Withdraw, and
+	// returns the files that are docker-machine's then. HandOver may be repeated. nil for a test.
+	Offer    func(ctx context.Context, h host.HandOver) (host.Offer, error)
+	HandOver func(ctx context.Context, h host.HandOver) (theirs []string, err error)
 	// Purge removes packages that came by us; kept says why they stay, where something else needs them. It may be repeated.
 	// nil where packages are nobody's.
 	Purge func(ctx context.Context, names []string, say func(sentence string)) (kept string, err error)

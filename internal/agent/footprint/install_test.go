@@ -50,19 +50,19 @@ func TestInstallPutsTheAgentInPlaceAndStartsIt(t *testing.T) {
 func TestInstallAgainDoesNoMoreThanIsNeeded(t *testing.T) {
 	agentOnly := []string{"systemctl start mctl-front.socket", "systemctl restart mctl-agent.service"}
 	for name, c := range map[string]struct {
-		change func(h *host) func(*orders)
+		change func(h *world) func(*orders)
 		want   []string
 	}{
-		"a new ticket": {func(*host) func(*orders) { return func(o *orders) { o.Ticket = "mj1.another" } }, agentOnly},
-		"from its own place": {func(h *host) func(*orders) {
+		"a new ticket": {func(*world) func(*orders) { return func(o *orders) { o.Ticket = "mj1.another" } }, agentOnly},
+		"from its own place": {func(h *world) func(*orders) {
 			h.config.Self = filepath.Join(h.root, Binary)
 			return nil
 		}, agentOnly},
-		"a new program": {func(h *host) func(*orders) {
+		"a new program": {func(h *world) func(*orders) {
 			h.put("/tmp/upload", "a newer program", 0o755)
 			return nil
 		}, append([]string{"systemctl try-restart mctl-front.service"}, agentOnly...)},
-		"another port": {func(*host) func(*orders) { return func(o *orders) { o.EnginePort = 12376 } }, append([]string{
+		"another port": {func(*world) func(*orders) { return func(o *orders) { o.EnginePort = 12376 } }, append([]string{
 			"systemctl --no-reload enable mctl-agent.service mctl-front.socket", "systemctl daemon-reload",
 			"systemctl stop mctl-front.socket mctl-front.service",
 		}, agentOnly...)},
@@ -179,7 +179,7 @@ func TestTheUploadGoesWhenItsWorkIsDone(t *testing.T) {
 func TestWhatIsRefusedChangesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		text   string
-		change func(h *host)
+		change func(h *world)
 		kind   fault.Kind
 		says   string
 	}{
@@ -188,7 +188,7 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 		"no port":             {text: `{"machine_uid":"u","engine_port":0}`, kind: fault.Invalid, says: "no port"},
 		"a name with a shell": {text: `{"machine_uid":"u","hostname":"a;reboot"}`, kind: fault.Invalid, says: "no host name"},
 		"a name of two lines": {text: `{"machine_uid":"u","hostname":"a\nb"}`, kind: fault.Invalid, says: "no host name"},
-		"no systemd": {text: `{"machine_uid":"u"}`, kind: fault.Precondition, says: "systemd", change: func(h *host) {
+		"no systemd": {text: `{"machine_uid":"u"}`, kind: fault.Precondition, says: "systemd", change: func(h *world) {
 			must(h.t, os.RemoveAll(filepath.Join(h.root, "/run/systemd")))
 		}},
 	} {

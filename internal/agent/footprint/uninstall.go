@@ -30,11 +30,11 @@ func Uninstall(ctx context.Context, w io.Writer, config Config, purgeEngine bool
 		if err != nil {
 			return err
 		}
-		return config.uninstall(ctx, purgeEngine, say)
+		return config.uninstall(ctx, Leaving{PurgeEngine: purgeEngine, Told: true}, say)
 	})
 }
 
-func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) error {
+func (c Config) uninstall(ctx context.Context, how Leaving, say progress) error {
 	journal := OpenJournal(c.Root)
 	if _, err := journal.Read(); err != nil { // a damaged one, before anything is changed
 		return err
@@ -44,10 +44,12 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 		return err
 	}
 	defer unlock()
+	if begun := c.leaving(); begun.HandOver != nil { // and is ended so
+		how.HandOver, how.Handed = begun.HandOver, begun.Handed
+	}
 	if exists(c.at(StateDir)) {
 		// An agent that starts meanwhile, as after a power cut, goes on with this, and does not serve the port that goes back.
-		text, _ := json.Marshal(Leaving{PurgeEngine: purgeEngine, Told: true}) // two booleans
-		if err := c.write(filepath.Join(StateDir, LeavingFile), text, 0o600); err != nil {
+		if err := c.note(how); err != nil {
 			return err
 		}
 	}
@@ -56,7 +58,13 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 	if err := c.stopUnits(ctx, units); err != nil {
 		return err
 	}
-	if c.Withdraw != nil && exists(c.at(StateDir)) {
+	switch {
+	case !exists(c.at(StateDir)), how.Handed:
+	case how.HandOver != nil:
+		if err := c.leaveTo(ctx, how, units, say); err != nil {
+			return err
+		}
+	case c.Withdraw != nil:
 		if err := c.Withdraw(ctx); err != nil {
 			say(fmt.Sprintf("going on although %v", err)) // files that nobody else changed are put back all the same
 		}
@@ -72,7 +80,7 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 	if err := c.settle(ctx, touched); err != nil {
 		return err
 	}
-	if purgeEngine && len(book.Packages) > 0 && c.Purge != nil {
+	if how.PurgeEngine && len(book.Packages) > 0 && c.Purge != nil {
 		kept, err := c.Purge(ctx, book.Packages, say)
 		if err != nil {
 			return fault.E("footprint.uninstall", fault.KindOf(err), "", fmt.Errorf("can't remove Docker's packages: %w", err)).WithHint(fault.HintOf(err))
@@ -88,12 +96,42 @@ func (c Config) uninstall(ctx context.Context, purgeEngine bool, say progress) e
 		return err
 	}
 	journal.Sweep(Binary)
-	for _, path := range []string{linkDir, StateDir, Binary} {
+	for _, path := range append(c.stateFiles(), linkDir, StateDir, Binary) {
 		if err := os.RemoveAll(c.at(path)); err != nil {
 			return fault.E("footprint.uninstall", fault.Precondition, path, fmt.Errorf("can't remove %s: %w", path, err))
 		}
 	}
 	return nil
+}
+
+// stateFiles are what is in the state directory, without the note that says that it goes, and how.
+func (c Config) stateFiles() []string {
+	entries, _ := os.ReadDir(c.at(StateDir)) // what can't be listed is tried as a whole
+	var paths []string
+	for _, entry := range entries {
+		if entry.Name() != LeavingFile {
+			paths = append(paths, filepath.Join(StateDir, entry.Name()))
+		}
+	}
+	return paths
+}
+
+// leaving is the note of a removal that has begun; the zero value where none has.
+func (c Config) leaving() Leaving {
+	var l Leaving
+	text, err := os.ReadFile(c.at(filepath.Join(StateDir, LeavingFile)))
+	if err != nil || json.Unmarshal(text, &l) != nil {
+		return Leaving{}
+	}
+	return l
+}
+
+func (c Config) note(l Leaving) error {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return fault.E("footprint.note", fault.Internal, LeavingFile, err)
+	}
+	return c.write(filepath.Join(StateDir, LeavingFile), text, 0o600)
 }
 
 // alone waits until no other removal is under way: the agent's own, and one over SSH. The lock ends with its process, and

@@ -16,8 +16,8 @@ import (
 
 const program = "the agent's program"
 
-// host is a host of a test: a folder, and programs that are only noted.
-type host struct {
+// world is a host of a test: a folder, and programs that are only noted.
+type world struct {
 	t        *testing.T
 	root     string
 	calls    []string
@@ -30,8 +30,8 @@ type host struct {
 	unpurged error    // why they could not go
 }
 
-func newHost(t *testing.T) *host {
-	h := &host{t: t, root: t.TempDir(), answers: map[string]string{}, failing: map[string]string{}, hostname: "before"}
+func newHost(t *testing.T) *world {
+	h := &world{t: t, root: t.TempDir(), answers: map[string]string{}, failing: map[string]string{}, hostname: "before"}
 	h.put("/run/systemd/system/x", "", 0o644)
 	h.put("/etc/systemd/system/theirs.service", "theirs", 0o644)
 	h.put("/usr/local/bin/theirs", "theirs", 0o755)
@@ -50,7 +50,7 @@ func newHost(t *testing.T) *host {
 }
 
 // Run implements Runner.
-func (h *host) Run(_ context.Context, args ...string) (string, error) {
+func (h *world) Run(_ context.Context, args ...string) (string, error) {
 	call := strings.Join(args, " ")
 	h.calls = append(h.calls, call)
 	for beginning, said := range h.failing {
@@ -67,20 +67,20 @@ func (h *host) Run(_ context.Context, args ...string) (string, error) {
 }
 
 // asked returns the calls since it was asked the last time.
-func (h *host) asked() []string {
+func (h *world) asked() []string {
 	calls := h.calls
 	h.calls = nil
 	return calls
 }
 
-func (h *host) put(path, content string, mode fs.FileMode) {
+func (h *world) put(path, content string, mode fs.FileMode) {
 	h.t.Helper()
 	full := filepath.Join(h.root, path)
 	must(h.t, os.MkdirAll(filepath.Dir(full), 0o755))
 	must(h.t, os.WriteFile(full, []byte(content), mode))
 }
 
-func (h *host) read(path string) string {
+func (h *world) read(path string) string {
 	text, err := os.ReadFile(filepath.Join(h.root, path))
 	if err != nil {
 		return err.Error()
@@ -89,7 +89,7 @@ func (h *host) read(path string) string {
 }
 
 // snapshot is every path of the host, with mode and content.
-func (h *host) snapshot() []string {
+func (h *world) snapshot() []string {
 	h.t.Helper()
 	var all []string
 	must(h.t, filepath.WalkDir(h.root, func(path string, d fs.DirEntry, err error) error {
@@ -108,12 +108,12 @@ func (h *host) snapshot() []string {
 }
 
 // snapshotWithoutVar leaves out /var and /var/lib themselves, which every real host has.
-func (h *host) snapshotWithoutVar() []string {
+func (h *world) snapshotWithoutVar() []string {
 	return slices.DeleteFunc(h.snapshot(), func(s string) bool { return strings.HasPrefix(s, "/var ") || strings.HasPrefix(s, "/var/lib ") })
 }
 
 // orders returns what first contact hands over; change may be nil.
-func (h *host) orders(change func(*orders)) *bytes.Reader {
+func (h *world) orders(change func(*orders)) *bytes.Reader {
 	o := orders{MachineUID: "uid-1", Ticket: "mj1.secret", Endpoints: []string{"10.0.0.1:4000"}, Hostname: "web", EnginePort: 2376}
 	if change != nil {
 		change(&o)
@@ -124,14 +124,14 @@ func (h *host) orders(change func(*orders)) *bytes.Reader {
 }
 
 // install returns what was told.
-func (h *host) install(change func(*orders)) ([]line, error) {
+func (h *world) install(change func(*orders)) ([]line, error) {
 	h.t.Helper()
 	var output bytes.Buffer
 	err := Install(h.t.Context(), h.orders(change), &output, h.config)
 	return h.lines(&output), err
 }
 
-func (h *host) uninstall(purge bool) []line {
+func (h *world) uninstall(purge bool) []line {
 	h.t.Helper()
 	var output bytes.Buffer
 	must(h.t, Uninstall(h.t.Context(), &output, h.config, purge))
@@ -142,7 +142,7 @@ func (h *host) uninstall(purge bool) []line {
 	return told
 }
 
-func (h *host) lines(output *bytes.Buffer) []line {
+func (h *world) lines(output *bytes.Buffer) []line {
 	h.t.Helper()
 	var told []line
 	for text := range strings.Lines(output.String()) {

@@ -24,6 +24,14 @@ type Footprint interface {
 	Written(path string) error
 }
 
+// The files that Export writes.
+const (
+	exportedCA, exportedKey, exportedCertificate = "ca.pem", "server-key.pem", "server.pem"
+)
+
+// Exported are the names of the files that Export writes.
+func Exported() []string { return []string{exportedCA, exportedKey, exportedCertificate} }
+
 // Export copies the material in dir to target (DockerDir but in tests) as ca.pem, server.pem and server-key.pem. Nothing
 // reads them but people. Files that hold the same already stay. NotFound when there is no material yet. It may be repeated.
 func Export(dir, target string, footprint Footprint) error {
@@ -40,9 +48,9 @@ func Export(dir, target string, footprint Footprint) error {
 		content []byte
 		mode    fs.FileMode
 	}{
-		{"ca.pem", material.ClientCA, 0o644},
-		{"server-key.pem", key, 0o600},
-		{"server.pem", pki.EncodeCertificates(material.Chain...), 0o644},
+		{exportedCA, material.ClientCA, 0o644},
+		{exportedKey, key, 0o600},
+		{exportedCertificate, pki.EncodeCertificates(material.Chain...), 0o644},
 	} {
 		path := filepath.Join(target, file.name)
 		if present, err := os.ReadFile(path); err == nil && bytes.Equal(present, file.content) {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	machines "mctl/internal/controller/machine"
 	"mctl/internal/fault"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -20,8 +21,12 @@ func (m *machineService) ExportMachine(ctx context.Context, r *controllerv1.Expo
 	if r.GetWithSecrets() { // for whoever audits
 		m.server.config.Logger.Warn("secrets exported", "machine", r.GetName(), "subject", caller.subject)
 	}
-	return &controllerv1.ExportMachineResponse{
+	response := &controllerv1.ExportMachineResponse{
 		Machine: m.message(exported.Machine), AuthorityCertificate: exported.Authority, AuthorityKey: exported.AuthorityKey, SshKey: exported.Key,
-		DriverConfig: exported.Config, StorePath: exported.StorePath,
-	}, nil
+		DriverConfig: exported.Config, StorePath: exported.StorePath, DriverName: exported.Driver,
+	}
+	if exported.Engine != nil {
+		response.Engine = engineMessage(machines.Spec{Engine: *exported.Engine})
+	}
+	return response, nil
 }

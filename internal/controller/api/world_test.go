@@ -227,6 +227,14 @@ func (noContact) Install(context.Context, bootstrap.Target, bootstrap.Payload, d
 func (noContact) UserData(bootstrap.Payload, uint16, []byte) (driver.UserData, error) {
 	return driver.UserData{}, nil
 }
+func (noContact) Greet(context.Context, bootstrap.Target) error { return nil }
+func (noContact) Offer(_ context.Context, _ bootstrap.Target, h host.HandOver) (host.Offer, error) {
+	return host.Offer{Engine: h.Engine}, nil
+}
+
+func (noContact) HandOver(context.Context, bootstrap.Target, host.HandOver, func([]byte) ([]byte, error), driver.Progress) error {
+	return nil
+}
 func (noContact) Reboot(context.Context, bootstrap.Target, driver.Progress) error       { return nil }
 func (noContact) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error { return nil }
 

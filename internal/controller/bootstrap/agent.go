@@ -12,6 +12,7 @@ import (
 	"mctl/internal/controller/bootstrap/survey"
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // provide sees to it that the host has our agent, and returns the command that installs it.
@@ -63,7 +64,7 @@ type orders struct {
 	Probe      bool     `json:"probe,omitempty"`
 }
 
-// answer is one line that the agent's install and uninstall print.
+// answer is one line that the agent's install, uninstall, offer and handover print.
 type answer struct {
 	Progress string `json:"progress"`
 	Reached  bool   `json:"reached"`
@@ -71,6 +72,8 @@ type answer struct {
 	Error    string `json:"error"`
 	Hint     string `json:"hint"`
 	Kind     string `json:"kind"`
+
+	Offer *host.Offer `json:"offer"`
 }
 
 // order has the agent install itself. reached is its word whether it reaches us.
@@ -150,6 +153,8 @@ func (i *Installer) converse(ctx context.Context, c *login.Connection, command s
 			refused = fault.E("bootstrap.agent", kind(a.Kind), c.Machine, errors.New(text(a.Error))).WithHint(text(a.Hint))
 		case a.Reached:
 			end.Reached = true
+		case a.Offer != nil:
+			end.Offer = a.Offer
 		case a.Done:
 			end.Done = true
 		case a.Progress != "":

@@ -36,6 +36,11 @@ const (
 	purgeNewCommand         = asRoot + newAgent + ` uninstall --purge-engine'`
 	uninstallPresentCommand = asRoot + agentPath + ` uninstall'`
 	purgePresentCommand     = asRoot + agentPath + ` uninstall --purge-engine'`
+
+	offerNewCommand        = asRoot + newAgent + ` offer'`
+	offerPresentCommand    = asRoot + agentPath + ` offer'`
+	handOverNewCommand     = asRoot + newAgent + ` handover'`
+	handOverPresentCommand = asRoot + agentPath + ` handover'`
 )
 
 //go:embed cloudwait.sh

@@ -161,6 +161,13 @@ func (i *Installer) settled(ctx context.Context, c *login.Connection, target Tar
 // Remove takes away what we put on a host, with the engine when purgeEngine is set and we installed it. A host where
 // nothing of ours is left is success, as is one that belongs to another machine by now. It may be repeated.
 func (i *Installer) Remove(ctx context.Context, target Target, purgeEngine bool, progress driver.Progress) error {
+	return i.leave(ctx, target, progress, func(c *login.Connection, f survey.Facts) error {
+		return i.uninstall(ctx, c, target, f, purgeEngine, progress)
+	})
+}
+
+// leave logs in to a host that is given back, has work take away what is ours there, and looks whether it did.
+func (i *Installer) leave(ctx context.Context, target Target, progress driver.Progress, work func(*login.Connection, survey.Facts) error) error {
 	c, err := i.connect(ctx, target, progress)
 	if err != nil {
 		return err
@@ -170,11 +177,11 @@ func (i *Installer) Remove(ctx context.Context, target Target, purgeEngine bool,
 	if err != nil {
 		return err
 	}
-	if target.MachineUID != "" && f.AgentUID != "" && f.AgentUID != target.MachineUID {
+	if target.foreign(f) {
 		progress("The host belongs to another machine now; it is left as it is")
 		return nil
 	}
-	if err := i.uninstall(ctx, c, target, f, purgeEngine, progress); err != nil {
+	if err := work(c, f); err != nil {
 		return err
 	}
 	if f, err = i.probe(ctx, c, target); err != nil {
@@ -186,6 +193,11 @@ func (i *Installer) Remove(ctx context.Context, target Target, purgeEngine bool,
 			WithHint("look at " + agentPath + " and " + stateDir + " there, and delete them")
 	}
 	return nil
+}
+
+// foreign reports whether the agent that is there serves another machine.
+func (t Target) foreign(f survey.Facts) bool {
+	return t.MachineUID != "" && f.AgentUID != "" && f.AgentUID != t.MachineUID
 }
 
 // Reboot has a host boot anew, and returns when the host was told to. Repeated, it boots once more. fault.Precondition says

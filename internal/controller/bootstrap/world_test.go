@@ -23,6 +23,7 @@ import (
 	"mctl/internal/controller/bootstrap/sshtest"
 	"mctl/internal/controller/bootstrap/survey"
 	"mctl/internal/controller/driver"
+	"mctl/internal/host"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,6 +44,8 @@ type pretended struct {
 	unknown   []string // commands that nobody should send
 	stubborn  bool     // uninstall leaves things behind
 	installed int
+	offers    string          // the agent's answer to an offer
+	handOvers []host.HandOver // what the agent was asked for
 }
 
 // world is a host, somebody who wants it, and what was logged and told.
@@ -135,6 +138,22 @@ func (h *pretended) run(command string, stdin io.Reader, stdout, stderr io.Write
 		}
 		return h.status
 	case rebootCommand:
+		return h.status
+	case offerNewCommand, offerPresentCommand, handOverNewCommand, handOverPresentCommand:
+		var asked host.HandOver
+		if err := json.NewDecoder(stdin).Decode(&asked); err != nil {
+			_, _ = io.WriteString(stderr, err.Error())
+			return 1
+		}
+		h.handOvers = append(h.handOvers, asked)
+		if command == offerNewCommand || command == offerPresentCommand {
+			_, _ = io.WriteString(stdout, h.offers+"\n")
+			return h.status
+		}
+		h.say(stdout)
+		if h.status == 0 {
+			h.clear()
+		}
 		return h.status
 	case uninstallNewCommand, uninstallPresentCommand, purgeNewCommand, purgePresentCommand:
 		h.say(stdout)

@@ -41,6 +41,20 @@ func (c *CA) SignEngineServer(ctx context.Context, name, commonName string, sans
 	return a.chain(leaf), nil
 }
 
+// handOverLife is how long the certificate of an engine lasts that is left to docker-machine, which renews none: as long as its own.
+const handOverLife = 1080 * 24 * time.Hour
+
+// SignEngineHandOver is SignEngineServer for an engine that is left to docker-machine, and returns PEM.
+func (c *CA) SignEngineHandOver(ctx context.Context, name, commonName string, sans []string, csr []byte) ([]byte, error) {
+	leaf, _, err := c.signEngine(ctx, name, csr, pki.Leaf{
+		CommonName: commonName, SANs: sans, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, handOverLife)
+	if err != nil {
+		return nil, err
+	}
+	return pki.EncodeCertificates(leaf), nil
+}
+
 // SignEngineClient issues a docker client's certificate for the key of the request. It returns PEM, with the authorities
 // that the engine's certificate may come from, and the certificate's end. Faults as SignEngineServer.
 func (c *CA) SignEngineClient(ctx context.Context, name, subject string, csr []byte) (certificate, authorities []byte, end time.Time, err error) {

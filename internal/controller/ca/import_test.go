@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"crypto/x509"
 	"testing"
 	"time"
 
@@ -111,5 +112,21 @@ func TestWhatIsNoAuthorityIsNotTakenUp(t *testing.T) {
 		if err := f.CheckEngine(c[0], c[1]); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s, asked beforehand: %v", name, err)
 		}
+	}
+}
+
+func TestAnEngineThatIsLeftToDockerMachineIsServedForAsLongAsItsOwn(t *testing.T) {
+	f := newFixture(t)
+	_, csr := newRequest(t)
+	text, err := f.SignEngineHandOver(t.Context(), DefaultEngine, "web", []string{"web", "192.0.2.1"}, csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := pki.DecodeCertificates(text)
+	if err != nil || len(chain) != 1 {
+		t.Fatalf("%d certificates, %v", len(chain), err)
+	}
+	if life := chain[0].NotAfter.Sub(*f.now); life != 1080*24*time.Hour || chain[0].VerifyHostname("192.0.2.1") != nil || chain[0].ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth {
+		t.Errorf("it lasts %s, for %v", life, chain[0].IPAddresses)
 	}
 }

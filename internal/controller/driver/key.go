@@ -37,6 +37,23 @@ func ParseKey(content []byte) (ssh.Signer, error) {
 	return refuse("the SSH key is neither in OpenSSH's format nor in PEM", "give the file of a private key that ssh can use")
 }
 
+// OpenSSHKey is a private key in a form that every ssh reads: one of the form that the controller's own keys are in (PKCS #8) becomes
+// OpenSSH's, any other stays as it is. nil stays nil.
+func OpenSSHKey(content []byte) ([]byte, error) {
+	block, _ := pem.Decode(content)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return content, nil
+	}
+	key, err := ssh.ParseRawPrivateKey(content)
+	if err == nil {
+		block, err = ssh.MarshalPrivateKey(key, "")
+	}
+	if err != nil {
+		return nil, fault.New("driver.OpenSSHKey", fault.Internal, "", "the SSH key can't be written in OpenSSH's format")
+	}
+	return pem.EncodeToMemory(block), nil
+}
+
 func publicKey(text []byte) bool {
 	_, _, _, _, err := ssh.ParseAuthorizedKey(text)
 	return err == nil || bytes.Contains(text, []byte("PUBLIC KEY-----"))

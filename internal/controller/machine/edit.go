@@ -66,7 +66,7 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 type Deletion struct {
 	Force   bool          // forget the record even where the host can't be removed
 	Persist bool          // where the provider fails, go on without end; a host that was adopted is given up then
-	Release bool          // give the host back as docker-machine left it, and leave what its provider made
+	Release bool          // give the host back to docker-machine, and leave what its provider made
 	Abandon bool          // forget the record, and leave provider and host as they are
 	Purge   bool          // on an adopted host, also remove a Docker that we installed
 	Drain   time.Duration // as Spec has it
@@ -88,13 +88,13 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 		if known, err := m.requests.Knows(requestID, "delete"); known || err != nil {
 			return false, err
 		}
-		m.Spec.Deleted, m.Spec.Drain = true, how.Drain
-		m.Spec.DeleteForce = m.Spec.DeleteForce || how.Force || how.Persist && s.adopted(m)
 		if how.Release {
 			if err := m.releasable(); err != nil {
 				return false, err
 			}
 		}
+		m.Spec.Deleted, m.Spec.Drain = true, how.Drain
+		m.Spec.DeleteForce = m.Spec.DeleteForce || how.Force || how.Persist && s.adopted(m)
 		m.Spec.DeleteRelease = m.Spec.DeleteRelease || how.Release
 		m.Spec.DeleteAbandon = m.Spec.DeleteAbandon || how.Abandon
 		m.Spec.DeletePersist = m.Spec.DeletePersist || how.Persist

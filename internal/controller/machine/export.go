@@ -2,11 +2,9 @@ package machine
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"mctl/internal/controller/driver"
-	"mctl/internal/fault"
+	"mctl/internal/host"
 )
 
 // Export is what a docker-machine store has of a machine.
@@ -17,17 +15,23 @@ type Export struct {
 	Key          Secret   // to log in with; nil where there is none
 	Config       Secret   // the driver's object of config.json; nil for a machine that docker-machine did not make
 	StorePath    string   // where the store was whose paths are in Config
+	Driver       string   // what docker-machine knows such a host by
+	// Engine is what dockerd will run with, once the host is given back: the machine's options, and those that the host had before. nil
+	// where the host was docker-machine's, and gets back what that left there.
+	Engine *host.Engine
 }
 
 // Export returns what a docker-machine store has of a machine, and changes nothing. Without secrets, keys and driver's object are left
-// out. forRelease refuses, by fault.Precondition, a machine whose host could not be given back.
+// out. forRelease asks the host, too, and refuses what could not be given back: fault.Precondition, fault.Unavailable where nobody
+// answers, fault.Denied where the host lets nobody in.
 func (s *Service) Export(ctx context.Context, name string, secrets, forRelease bool) (Export, error) {
 	m, err := s.load(ctx, name, true)
 	if err != nil {
 		return Export{}, err
 	}
+	var engine *host.Engine
 	if forRelease {
-		if err := m.releasable(); err != nil {
+		if engine, err = s.offer(ctx, m); err != nil {
 			return Export{}, err
 		}
 	}
@@ -35,7 +39,7 @@ func (s *Service) Export(ctx context.Context, name string, secrets, forRelease b
 	if err != nil {
 		return Export{}, err
 	}
-	e := Export{Machine: shown}
+	e := Export{Machine: shown, Engine: engine, Driver: m.storeDriver()}
 	if m.Status.Authority != "" {
 		if e.Authority, err = s.config.Authorities.EngineCA(ctx, m.Status.Authority); err != nil {
 			return Export{}, err
@@ -50,7 +54,9 @@ func (s *Service) Export(ctx context.Context, name string, secrets, forRelease b
 		}
 	}
 	if target, err := s.target(ctx, m); err == nil { // one that is not made yet has none
-		e.Key = target.Key
+		if e.Key, err = driver.OpenSSHKey(target.Key); err != nil {
+			return Export{}, err
+		}
 	}
 	e.Config, e.StorePath, err = s.driverConfig(ctx, m)
 	return e, err
@@ -74,21 +80,4 @@ func (s *Service) driverConfig(ctx context.Context, m *Machine) (Secret, string,
 		return nil, "", nil
 	}
 	return m.Import.Config, m.Import.StorePath, nil
-}
-
-// importedAuthority begins the names of authorities that came with a store.
-const importedAuthority = "imported-"
-
-// releasable says why a host can't be given back to docker-machine: what it finds there is what its own store knew.
-func (m *Machine) releasable() error {
-	const op = "machine.releasable"
-	switch {
-	case m.Import == nil:
-		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("docker-machine did not make the host of %q, so that it can't be given back to it", m.Name)).
-			WithHint("export it without --release, or remove it with `mctl rm`")
-	case !strings.HasPrefix(m.Status.Authority, importedAuthority):
-		return fault.E(op, fault.Precondition, m.Name, fmt.Errorf("the engine of %q has certificates of mctl's own, and docker-machine's would be on the host again", m.Name)).
-			WithHint("`mctl rm` gives a host back as it was; docker-machine takes it up anew with its generic driver")
-	}
-	return nil
 }

@@ -38,6 +38,12 @@ type Bootstrapper interface {
 	Reboot(ctx context.Context, target bootstrap.Target, progress driver.Progress) error
 	// Remove takes away what we put on an adopted host. A host where nothing is left is success.
 	Remove(ctx context.Context, target bootstrap.Target, purgeEngine bool, progress driver.Progress) error
+	// Greet logs in to a host and does nothing.
+	Greet(ctx context.Context, target bootstrap.Target) error
+	// Offer asks a host whether its dockerd can be left to docker-machine. fault.Precondition says why not.
+	Offer(ctx context.Context, target bootstrap.Target, h host.HandOver) (host.Offer, error)
+	// HandOver is Remove, and leaves the host's dockerd to docker-machine. A host where that is done is success.
+	HandOver(ctx context.Context, target bootstrap.Target, h host.HandOver, sign func(request []byte) ([]byte, error), progress driver.Progress) error
 }
 
 // Hosts is the mailbox to the agents.
@@ -101,6 +107,8 @@ type Authorities interface {
 	CheckEngine(certificate, key []byte) error
 	// EngineKey returns the private key (PEM) of an engine authority; nil where it is lost.
 	EngineKey(ctx context.Context, authority string) ([]byte, error)
+	// SignEngineHandOver issues the certificate (PEM) of an engine that is left to docker-machine.
+	SignEngineHandOver(ctx context.Context, authority, commonName string, sans []string, csr []byte) ([]byte, error)
 	// Issues reports whether an engine authority can sign, and will not end within a time.
 	Issues(ctx context.Context, authority string, within time.Duration) (bool, error)
 	// Ends returns when the control authority and an engine authority end, each zero where that is not known. It asks nobody.

@@ -58,7 +58,7 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 	_, adopts := d.(driver.Adopter)
 	if m.Spec.DeleteRelease {
 		s.report(m, "Giving the host back...")
-		return s.release(ctx, m)
+		return s.giveBack(ctx, m)
 	}
 	s.report(m, "Removing the host...")
 	if adopts {
@@ -92,8 +92,7 @@ func (s *Service) release(ctx context.Context, m *Machine) error {
 		return nil
 	}
 	err = s.config.Bootstrap.Remove(ctx, target, m.Spec.PurgeEngine, s.reporter(m))
-	noLogin := fault.Is(err, fault.Denied) || target.Key == nil && fault.Is(err, fault.Unavailable)
-	if !noLogin || !observed.Connected {
+	if !s.lockedOut(target, err) || !observed.Connected {
 		return err
 	}
 	s.config.Hosts.SetDesired(m.UID, agentlink.Wish{Name: m.Name, Authority: m.Status.Authority, Desired: host.Desired{

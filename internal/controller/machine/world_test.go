@@ -337,6 +337,8 @@ type login struct {
 	targets                []bootstrap.Target // of Install
 	unreached              bool               // hosts do not reach us
 	removed, rebooted      int
+	greet, offer, handOver error
+	handed                 []host.HandOver
 }
 
 func (l *login) Reboot(context.Context, bootstrap.Target, driver.Progress) error {
@@ -368,6 +370,27 @@ func (l *login) Install(ctx context.Context, target bootstrap.Target, p bootstra
 func (l *login) Remove(context.Context, bootstrap.Target, bool, driver.Progress) error {
 	l.removed++
 	return l.remove
+}
+
+// SignEngineHandOver implements Authorities.
+func (a *authorities) SignEngineHandOver(_ context.Context, authority, _ string, sans []string, csr []byte) ([]byte, error) {
+	return fmt.Appendf(nil, "%s signs %s for %v", authority, csr, sans), nil
+}
+
+func (l *login) Greet(context.Context, bootstrap.Target) error { return l.greet }
+
+func (l *login) Offer(_ context.Context, _ bootstrap.Target, h host.HandOver) (host.Offer, error) {
+	h.Engine.Options = append(h.Engine.Options, "data-root=/data")
+	return host.Offer{Request: []byte("request"), Engine: h.Engine}, l.offer
+}
+
+func (l *login) HandOver(_ context.Context, target bootstrap.Target, h host.HandOver, sign func([]byte) ([]byte, error), _ driver.Progress) (err error) {
+	if l.handOver != nil {
+		return l.handOver
+	}
+	h.Certificate, err = sign([]byte("request of " + target.Machine))
+	l.handed = append(l.handed, h)
+	return err
 }
 
 // mailbox stands for agents.

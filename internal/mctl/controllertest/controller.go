@@ -42,6 +42,8 @@ type Controller struct {
 
 	// Tunnel is the host's end of each tunnel: it does the work, saying frames and hearing them, and its error fails the call.
 	Tunnel func(start *controllerv1.TunnelStart, hear func() (*tunnelv1.Frame, error), say func(*tunnelv1.Frame) error) error
+	// Exported changes what is answered to an export; nil leaves it.
+	Exported func(*controllerv1.ExportMachineResponse)
 
 	controllerv1.UnimplementedMachineServiceServer
 	controllerv1.UnimplementedDriverServiceServer

@@ -141,6 +141,9 @@ func (c *Controller) ExportMachine(_ context.Context, r *controllerv1.ExportMach
 		response.AuthorityKey, response.SshKey = []byte("authority's key"), []byte("key to "+r.GetName())
 		response.DriverConfig, response.StorePath = []byte(`{"Token":"hunter2","StorePath":"/old","SSHKeyPath":"/elsewhere/key"}`), "/old"
 	}
+	if c.Exported != nil && err == nil {
+		c.Exported(response)
+	}
 	return response, err
 }
 

@@ -1,12 +1,9 @@
 package migrate
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,7 +13,7 @@ import (
 	"mctl/internal/mctl/cli"
 	"mctl/internal/mctl/dial"
 	"mctl/internal/mctl/follow"
-	"mctl/internal/mctl/legacy"
+	"mctl/internal/mctl/signer"
 	"mctl/internal/mctl/state"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -30,8 +27,8 @@ func newExport(env *cli.Env) *cobra.Command {
 	var opts exportOptions
 	command := &cobra.Command{
 		Use: "export DIR NAME...", Short: "Write machines into a store that docker-machine can read, or give them back to it",
-		Long: "Without secrets it is a copy for reading. With --release hosts that came from docker-machine are given back: what was put on them is taken\n" +
-			"away, dockerd serves its port itself again, its containers go on, and the machines are forgotten here.",
+		Long: "Without secrets it is a copy for reading. With --release the hosts are given to docker-machine: what was put on them is taken away, dockerd\n" +
+			"serves its port itself as docker-machine has it do, its containers go on, and the machines are forgotten here.",
 		Example: "mctl export ./store web\nmctl export --with-secrets ./store web db\nmctl export --with-secrets --release ~/.docker/machine web",
 		RunE: func(command *cobra.Command, args []string) error {
 			switch {
@@ -119,13 +116,22 @@ type exporter struct {
 
 // one exports a machine: its files first and whole, then its host is given back. Done again after a crash, it goes on where that was.
 func (e *exporter) one(ctx context.Context, name string) (released bool, err error) {
+	if strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") { // it names a folder
+		return false, fault.New("migrate.one", fault.NotFound, name, `Docker machine "`+name+`" does not exist`)
+	}
 	folder := filepath.Join(e.root, "machines", name)
+	if e.opts.release && !e.dir.Machine(name).HasKey() {
+		// Whoever adopted the host with an ssh-agent lends it for the way back, too.
+		if loan, err := signer.Lend(ctx, e.client, e.env.Getenv("SSH_AUTH_SOCK"), name); err == nil {
+			defer loan.Return()
+		}
+	}
 	response, err := e.client.Machines.ExportMachine(ctx, &controllerv1.ExportMachineRequest{
 		Name: name, WithSecrets: e.opts.secrets, ForRelease: e.opts.release,
 	})
 	if fault.Is(err, fault.NotFound) && e.opts.release {
-		if _, there := readMark(folder); there {
-			return true, nil // before a crash
+		if uid, there := readMark(folder); there { // before a crash
+			return true, e.forget(name, uid)
 		}
 	}
 	if err != nil {
@@ -151,130 +157,24 @@ func (e *exporter) one(ctx context.Context, name string) (released bool, err err
 func (e *exporter) release(ctx context.Context, m *controllerv1.Machine) error {
 	progress := e.env.Progress()()
 	began := e.env.Now()
-	_, err := e.client.Machines.DeleteMachine(ctx, &controllerv1.DeleteMachineRequest{RequestId: cli.RequestID(), Name: m.GetName(), Release: true})
+	asked, err := e.client.Machines.DeleteMachine(ctx, &controllerv1.DeleteMachineRequest{RequestId: cli.RequestID(), Name: m.GetName(), Release: true})
 	if err == nil {
-		_, err = follow.Machine(ctx, e.client, follow.Goal{Name: m.GetName(), UID: m.GetUid(), Deleted: true, Since: began, Alone: true, Progress: progress})
+		_, err = follow.Machine(ctx, e.client, follow.Goal{
+			Name: m.GetName(), UID: m.GetUid(), Generation: asked.GetMachine().GetGeneration(), Deleted: true, Since: began, Alone: true, Progress: progress,
+		})
 	}
 	progress.Done(err)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	return e.dir.Machine(m.GetName()).Remove()
+	return e.forget(m.GetName(), m.GetUid())
 }
 
-// write puts a machine's folder into the store, whole or not at all.
-func (e *exporter) write(ctx context.Context, r *controllerv1.ExportMachineResponse, folder string) error {
-	m := r.GetMachine()
-	files := map[string][]byte{exportMark: []byte(m.GetUid() + "\n")}
-	if e.opts.secrets && len(r.GetSshKey()) > 0 {
-		files["id_rsa"] = r.GetSshKey()
+// forget removes what this computer has of a machine that is gone, but not of another one that has its name by now.
+func (e *exporter) forget(name, uid string) error {
+	folder := e.dir.Machine(name)
+	if mark, _ := folder.Mark(); mark.UID != uid {
+		return nil
 	}
-	certs, err := e.certificates(ctx, r, files)
-	if err != nil {
-		return err
-	}
-	if files["config.json"], err = e.config(ctx, r, folder, certs); err != nil {
-		return err
-	}
-	parent := filepath.Dir(folder)
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return state.Trouble(parent, err)
-	}
-	staged, err := os.MkdirTemp(parent, "."+m.GetName()+"-")
-	if err != nil {
-		return state.Trouble(parent, err)
-	}
-	defer os.RemoveAll(staged)
-	for name, content := range files {
-		if err := state.WriteFile(filepath.Join(staged, name), content, 0o600); err != nil {
-			return err
-		}
-	}
-	aside := staged + "-before"
-	if err := os.Rename(folder, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return state.Trouble(folder, err)
-	}
-	defer os.RemoveAll(aside)
-	if err := errors.Join(os.Rename(staged, folder), syncDir(parent)); err != nil {
-		return state.Trouble(folder, err)
-	}
-	return nil
-}
-
-// certificates adds those of docker's client to a machine's files, and those of its authority to the store. It returns where these are.
-func (e *exporter) certificates(ctx context.Context, r *controllerv1.ExportMachineResponse, files map[string][]byte) (string, error) {
-	certs := filepath.Join(e.root, "certs")
-	if len(r.GetAuthorityCertificate()) == 0 {
-		return certs, nil
-	}
-	docker, err := e.env.Docker(ctx)
-	if err != nil {
-		return "", err
-	}
-	own, err := docker.Ensure(ctx, r.GetMachine(), false)
-	if err != nil {
-		return "", err
-	}
-	shared := map[string][]byte{"ca.pem": r.GetAuthorityCertificate()}
-	names := []string{"cert.pem"}
-	if e.opts.secrets {
-		names = append(names, "key.pem")
-		if key := r.GetAuthorityKey(); len(key) > 0 {
-			shared["ca-key.pem"] = key
-		}
-	}
-	for _, name := range names {
-		if shared[name], err = os.ReadFile(own.File(name)); err != nil {
-			return "", state.Trouble(own.Path, err)
-		}
-		files[name] = shared[name]
-	}
-	files["ca.pem"] = shared["ca.pem"]
-	if present, err := os.ReadFile(filepath.Join(certs, "ca.pem")); err == nil && !bytes.Equal(present, shared["ca.pem"]) {
-		certs = filepath.Join(certs, r.GetMachine().GetStatus().GetAuthority()) // another's are there
-	}
-	if err := os.MkdirAll(certs, 0o700); err != nil {
-		return "", state.Trouble(certs, err)
-	}
-	for name, content := range shared {
-		if err := state.WriteFile(filepath.Join(certs, name), content, 0o600); err != nil {
-			return "", err
-		}
-	}
-	return certs, nil
-}
-
-// config is the machine's config.json, with the driver's own object where there is one.
-func (e *exporter) config(ctx context.Context, r *controllerv1.ExportMachineResponse, folder, certs string) ([]byte, error) {
-	m := r.GetMachine()
-	driver, err := e.client.Drivers.GetDriver(ctx, &controllerv1.GetDriverRequest{Name: m.GetSpec().GetDriver()})
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return nil, err
-	}
-	view := state.ViewOf(m, state.Dir{Root: e.root}, driver.GetDriver().GetFlags())
-	auth := &view.HostOptions.AuthOptions
-	auth.CertDir, auth.CaCertPath, auth.CaPrivateKeyPath = certs, filepath.Join(certs, "ca.pem"), filepath.Join(certs, "ca-key.pem")
-	auth.ClientCertPath, auth.ClientKeyPath = filepath.Join(certs, "cert.pem"), filepath.Join(certs, "key.pem")
-	key := ""
-	if e.opts.secrets && len(r.GetSshKey()) > 0 {
-		key = filepath.Join(folder, "id_rsa")
-	}
-	view.Driver.SSHKeyPath = key
-	if len(r.GetDriverConfig()) == 0 {
-		return view.JSON()
-	}
-	return legacy.Exported{
-		ConfigVersion: view.ConfigVersion, DriverName: view.DriverName, HostOptions: view.HostOptions, Name: view.Name,
-		Driver: legacy.Move(r.GetDriverConfig(), r.GetStorePath(), e.root, key),
-	}.JSON()
-}
-
-func readMark(folder string) (uid string, there bool) {
-	text, err := state.ReadBounded(filepath.Join(folder, exportMark))
-	return strings.TrimSpace(string(text)), err == nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+	return folder.Remove()
 }

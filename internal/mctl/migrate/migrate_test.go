@@ -485,6 +485,100 @@ func TestAReleaseThatWasCutShortIsDoneByTheNext(t *testing.T) {
 	}
 }
 
+func TestAMachineThatDockerMachineHasNoDriverForIsAHostWithAnAddress(t *testing.T) {
+	c := world(t)
+	m := controllertest.Running("web", "192.0.2.1")
+	m.Spec.Driver = "nspawn"
+	m.Spec.DriverOptions = []*controllerv1.DriverOption{{Name: "nspawn-image", Values: []string{"/srv/image"}}}
+	c.Put(m)
+	c.Exported = func(r *controllerv1.ExportMachineResponse) {
+		r.DriverConfig, r.DriverName = nil, "generic"
+		r.Engine = &controllerv1.EngineSpec{StorageDriver: "overlay2", Options: []string{"data-root=/data"}}
+	}
+	dir := t.TempDir()
+	must(t, c, "export", "--with-secrets", dir, "web")
+	var config struct {
+		DriverName  string
+		Driver      map[string]any
+		HostOptions struct {
+			EngineOptions struct {
+				StorageDriver  string
+				ArbitraryFlags []string
+			}
+		}
+	}
+	text := strings.TrimPrefix(tree(t, dir)["machines/web/config.json"], "-rw-------")
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, "machines", "web", "id_rsa")
+	if d := config.Driver; config.DriverName != "generic" || d["IPAddress"] != "192.0.2.1" || d["SSHKeyPath"] != key || d["SSHKey"] != key || d["EnginePort"] != 2376.0 || d["Image"] != nil {
+		t.Errorf("%s", text)
+	}
+	if engine := config.HostOptions.EngineOptions; engine.StorageDriver != "overlay2" || len(engine.ArbitraryFlags) != 1 {
+		t.Errorf("its engine: %+v", engine)
+	}
+}
+
+func TestMachinesOfTwoAuthoritiesDoNotShareCertificates(t *testing.T) {
+	c := world(t)
+	for _, name := range []string{"one", "two", "three"} {
+		c.Put(controllertest.Running(name, "192.0.2.1"))
+	}
+	c.Exported = func(r *controllerv1.ExportMachineResponse) {
+		if name := r.GetMachine().GetName(); name != "one" {
+			r.AuthorityCertificate = []byte("that of " + name)
+		}
+	}
+	dir := t.TempDir()
+	for range 2 {
+		must(t, c, "export", "--with-secrets", dir, "one", "two", "three")
+	}
+	folders := map[string]string{}
+	for _, name := range []string{"one", "two", "three"} {
+		var config struct {
+			HostOptions struct{ AuthOptions map[string]any }
+		}
+		text := strings.TrimPrefix(tree(t, dir)["machines/"+name+"/config.json"], "-rw-------")
+		if err := json.Unmarshal([]byte(text), &config); err != nil {
+			t.Fatal(err)
+		}
+		auth := config.HostOptions.AuthOptions
+		own, err := os.ReadFile(filepath.Join(dir, "machines", name, "ca.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared, err := os.ReadFile(auth["CaCertPath"].(string))
+		if err != nil || string(own) != string(shared) || filepath.Dir(auth["CaPrivateKeyPath"].(string)) != auth["CertDir"] || filepath.Dir(auth["ClientKeyPath"].(string)) != auth["CertDir"] {
+			t.Errorf("%s: %v, %q and %q; %v", name, err, own, shared, auth)
+		}
+		folders[auth["CertDir"].(string)] = name
+	}
+	if len(folders) != 3 || folders[filepath.Join(dir, "certs")] != "one" {
+		t.Errorf("%v", folders)
+	}
+}
+
+func TestWhatCanNotBeWrittenReleasesNothing(t *testing.T) {
+	c := world(t)
+	c.Put(controllertest.Running("web", "192.0.2.1"))
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("no directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, "/proc/nowhere"} { // where even root can't write
+		if _, err := run(t, c, "export", "--with-secrets", "--release", dir, "web"); err == nil {
+			t.Errorf("%s: it succeeded", dir)
+		}
+	}
+	if _, err := run(t, c, "export", "--with-secrets", "--release", t.TempDir(), "../web"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a name that is a path: %v", err)
+	}
+	if !slices.Contains(names(t, c), "web") {
+		t.Error("the machine is gone, and its files are nowhere")
+	}
+}
+
 func names(t *testing.T, c *controllertest.Controller) []string {
 	t.Helper()
 	env := c.Env("mctl")

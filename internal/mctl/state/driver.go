@@ -30,6 +30,17 @@ type Driver struct {
 	fields []field
 }
 
+// Set gives a field of the driver's own another value, and adds one that is not there.
+func (d *Driver) Set(name string, value any) {
+	for i := range d.fields {
+		if d.fields[i].name == name {
+			d.fields[i].value = value
+			return
+		}
+	}
+	d.fields = append(d.fields, field{name, value})
+}
+
 type field struct {
 	name  string
 	value any

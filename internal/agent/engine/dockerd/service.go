@@ -22,10 +22,12 @@ import (
 
 // Names on the host.
 const (
-	Unit         = "docker.service"
-	DropIn       = "/etc/systemd/system/docker.service.d/20-mctl.conf" // ours
-	socketPath   = "/var/run/docker.sock"
-	documentPath = "/etc/docker/daemon.json"
+	Unit   = "docker.service"
+	DropIn = "/etc/systemd/system/docker.service.d/20-mctl.conf" // ours
+	// MachineDropIn is docker-machine's.
+	MachineDropIn = "/etc/systemd/system/docker.service.d/10-machine.conf"
+	socketPath    = "/var/run/docker.sock"
+	documentPath  = "/etc/docker/daemon.json"
 )
 
 // systemdLimit bounds each call of systemctl that does not wait for dockerd.
@@ -43,6 +45,7 @@ type Service struct {
 	Unit       unit.Unit
 	Variables  map[string]string // what the unit's environment gives to its command line
 	Later      string            // a drop-in that sets the command after ours would; empty when there is none
+	Setter     string            // the file that sets the command last, ours left out
 	Held       []daemon.Option   // flags of the unit, without our drop-in
 	Running    []daemon.Option   // flags of the process; nil when it does not run
 	Flags      []daemon.Option   // both
@@ -92,6 +95,10 @@ func (d *Daemon) Inspect(ctx context.Context) (Service, error) {
 		}
 		command := s.Unit.Command
 		s.Unit.Read(string(*content))
+		var own unit.Unit
+		if own.Read(string(*content)); own.Command != "" {
+			s.Setter = path
+		}
 		// Whatever their folders, drop-ins are read in the order of their names.
 		if s.Unit.Command != command && path != property["FragmentPath"] && filepath.Base(path) > filepath.Base(DropIn) {
 			s.Later = path

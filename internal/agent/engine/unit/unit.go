@@ -38,6 +38,34 @@ func DropIn(command string, changed bool, flags, env []string) []byte {
 	return []byte(out.String())
 }
 
+// MachineDropIn writes docker-machine's drop-in as docker-machine does: a blank stands after the command line, and the environment,
+// of which none takes away what the unit has, in one line.
+func MachineDropIn(command, env []string) []byte {
+	var out strings.Builder
+	out.WriteString("[Service]\nExecStart=\nExecStart=")
+	for _, word := range command {
+		out.WriteString(plain(word, true) + " ")
+	}
+	out.WriteString("\nEnvironment=")
+	for i, variable := range env {
+		if i > 0 {
+			out.WriteByte(' ')
+		}
+		out.WriteString(quote(variable, false))
+	}
+	out.WriteByte('\n')
+	return []byte(out.String())
+}
+
+// plain is a word without quotes where it needs none.
+func plain(word string, command bool) string {
+	special := func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(`\"'%$;`, c) }
+	if word == "" || strings.ContainsFunc(word, special) {
+		return quote(word, command)
+	}
+	return word
+}
+
 // Unit is what the files of docker.service say, without our own drop-in.
 type Unit struct {
 	Command          string   // the last ExecStart, as written

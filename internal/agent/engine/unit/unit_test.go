@@ -73,3 +73,23 @@ func TestWhatIsLeftOfACommandIsWrittenAsItWas(t *testing.T) {
 		}
 	}
 }
+
+// As docker-machine writes it, and for systemd what it is, whatever stands in it.
+func TestDockerMachinesDropInIsReadBackAsItWas(t *testing.T) {
+	if got, want := string(MachineDropIn([]string{"/usr/bin/dockerd", "-H", "tcp://0.0.0.0:2376", "--label", "a=b"}, nil)), "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://0.0.0.0:2376 --label a=b \nEnvironment=\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	hostile := rapid.StringOf(rapid.SampledFrom([]rune("aé $`%\"'\\;(){}[]#=-~*|&<>!?x")))
+	rapid.Check(t, func(t *rapid.T) {
+		value := hostile.Draw(t, "value")
+		text := string(MachineDropIn([]string{"/usr/bin/dockerd", "--label", value, "-D"}, []string{"N=" + value, "M=1"}))
+		var u Unit
+		u.Read(text)
+		if got := u.Arguments(nil); len(got) != 4 || got[2] != value || strings.Count(text, "\n") != 4 {
+			t.Fatalf("%q became %q:\n%s", value, got, text)
+		}
+		if got := strings.ReplaceAll(u.Environment[0], "%%", "%"); len(u.Environment) != 2 || got != "N="+value {
+			t.Fatalf("environment %q became %q", value, u.Environment)
+		}
+	})
+}

@@ -107,6 +107,17 @@ func (j *Journal) Returned(path string) error {
 	})
 }
 
+// Keep forgets what paths were like: what is there now is somebody else's, and stays. A path that File does not know stays unknown. It
+// may be repeated.
+func (j *Journal) Keep(paths ...string) error {
+	return j.change(func(b *Book) error {
+		for _, path := range paths {
+			delete(b.Files, path)
+		}
+		return nil
+	})
+}
+
 // Package remembers packages that come by us, before they come. It may be repeated.
 func (j *Journal) Package(names ...string) error {
 	return j.change(func(b *Book) error {

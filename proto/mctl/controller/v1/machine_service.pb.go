@@ -708,7 +708,7 @@ type ExportMachineRequest struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Return keys and the driver's object, too.
 	WithSecrets bool `protobuf:"varint,2,opt,name=with_secrets,json=withSecrets,proto3" json:"with_secrets,omitempty"`
-	// Say FAILED_PRECONDITION where DeleteMachine with release would.
+	// Ask the host, too, and say what would keep it from being given back: FAILED_PRECONDITION, UNAVAILABLE, PERMISSION_DENIED.
 	ForRelease    bool `protobuf:"varint,3,opt,name=for_release,json=forRelease,proto3" json:"for_release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -778,7 +778,11 @@ type ExportMachineResponse struct {
 	// With secrets: the driver's object of config.json, for a machine that was imported.
 	DriverConfig []byte `protobuf:"bytes,5,opt,name=driver_config,json=driverConfig,proto3" json:"driver_config,omitempty"`
 	// Where the store was whose paths are in driver_config.
-	StorePath     string `protobuf:"bytes,6,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	StorePath string `protobuf:"bytes,6,opt,name=store_path,json=storePath,proto3" json:"store_path,omitempty"`
+	// What docker-machine knows such a host by: generic for one that it has no driver for.
+	DriverName string `protobuf:"bytes,7,opt,name=driver_name,json=driverName,proto3" json:"driver_name,omitempty"`
+	// For a release: what dockerd will run with, where it is left to docker-machine anew. Absent where it is as docker-machine left it.
+	Engine        *EngineSpec `protobuf:"bytes,8,opt,name=engine,proto3" json:"engine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -853,6 +857,20 @@ func (x *ExportMachineResponse) GetStorePath() string {
 		return x.StorePath
 	}
 	return ""
+}
+
+func (x *ExportMachineResponse) GetDriverName() string {
+	if x != nil {
+		return x.DriverName
+	}
+	return ""
+}
+
+func (x *ExportMachineResponse) GetEngine() *EngineSpec {
+	if x != nil {
+		return x.Engine
+	}
+	return nil
 }
 
 // DeleteMachineRequest names the machine to remove.
@@ -2204,7 +2222,7 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fwith_secrets\x18\x02 \x01(\bR\vwithSecrets\x12\x1f\n" +
 	"\vfor_release\x18\x03 \x01(\bR\n" +
-	"forRelease\"\x85\x02\n" +
+	"forRelease\"\xde\x02\n" +
 	"\x15ExportMachineResponse\x125\n" +
 	"\amachine\x18\x01 \x01(\v2\x1b.mctl.controller.v1.MachineR\amachine\x123\n" +
 	"\x15authority_certificate\x18\x02 \x01(\fR\x14authorityCertificate\x12#\n" +
@@ -2212,7 +2230,10 @@ const file_mctl_controller_v1_machine_service_proto_rawDesc = "" +
 	"\assh_key\x18\x04 \x01(\fR\x06sshKey\x12#\n" +
 	"\rdriver_config\x18\x05 \x01(\fR\fdriverConfig\x12\x1d\n" +
 	"\n" +
-	"store_path\x18\x06 \x01(\tR\tstorePath\"\xbb\x02\n" +
+	"store_path\x18\x06 \x01(\tR\tstorePath\x12\x1f\n" +
+	"\vdriver_name\x18\a \x01(\tR\n" +
+	"driverName\x126\n" +
+	"\x06engine\x18\b \x01(\v2\x1e.mctl.controller.v1.EngineSpecR\x06engine\"\xbb\x02\n" +
 	"\x14DeleteMachineRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -2392,7 +2413,8 @@ var file_mctl_controller_v1_machine_service_proto_goTypes = []any{
 	(*Machine)(nil),                        // 35: mctl.controller.v1.Machine
 	(*MachineSpec)(nil),                    // 36: mctl.controller.v1.MachineSpec
 	(*SSHEndpoint)(nil),                    // 37: mctl.controller.v1.SSHEndpoint
-	(*durationpb.Duration)(nil),            // 38: google.protobuf.Duration
+	(*EngineSpec)(nil),                     // 38: mctl.controller.v1.EngineSpec
+	(*durationpb.Duration)(nil),            // 39: google.protobuf.Duration
 }
 var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
 	35, // 0: mctl.controller.v1.GetMachineResponse.machine:type_name -> mctl.controller.v1.Machine
@@ -2404,60 +2426,61 @@ var file_mctl_controller_v1_machine_service_proto_depIdxs = []int32{
 	37, // 6: mctl.controller.v1.ImportMachineRequest.ssh:type_name -> mctl.controller.v1.SSHEndpoint
 	35, // 7: mctl.controller.v1.ImportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
 	35, // 8: mctl.controller.v1.ExportMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	38, // 9: mctl.controller.v1.DeleteMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
-	35, // 10: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	35, // 11: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	38, // 12: mctl.controller.v1.StopMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
-	35, // 13: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	35, // 14: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	35, // 15: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	35, // 16: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	35, // 17: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
-	35, // 18: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	34, // 19: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
-	35, // 20: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
-	0,  // 21: mctl.controller.v1.WatchMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
-	1,  // 22: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
-	35, // 23: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
-	38, // 24: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
-	35, // 25: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
-	2,  // 26: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
-	4,  // 27: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
-	6,  // 28: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
-	8,  // 29: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
-	10, // 30: mctl.controller.v1.MachineService.ExportMachine:input_type -> mctl.controller.v1.ExportMachineRequest
-	12, // 31: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
-	14, // 32: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
-	16, // 33: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
-	18, // 34: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
-	20, // 35: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
-	22, // 36: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
-	24, // 37: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
-	26, // 38: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
-	28, // 39: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
-	30, // 40: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
-	32, // 41: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
-	3,  // 42: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
-	5,  // 43: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
-	7,  // 44: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
-	9,  // 45: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
-	11, // 46: mctl.controller.v1.MachineService.ExportMachine:output_type -> mctl.controller.v1.ExportMachineResponse
-	13, // 47: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
-	15, // 48: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
-	17, // 49: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
-	19, // 50: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
-	21, // 51: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
-	23, // 52: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
-	25, // 53: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
-	27, // 54: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
-	29, // 55: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
-	31, // 56: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
-	33, // 57: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
-	42, // [42:58] is the sub-list for method output_type
-	26, // [26:42] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	38, // 9: mctl.controller.v1.ExportMachineResponse.engine:type_name -> mctl.controller.v1.EngineSpec
+	39, // 10: mctl.controller.v1.DeleteMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
+	35, // 11: mctl.controller.v1.DeleteMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 12: mctl.controller.v1.StartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	39, // 13: mctl.controller.v1.StopMachineRequest.drain_timeout:type_name -> google.protobuf.Duration
+	35, // 14: mctl.controller.v1.StopMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 15: mctl.controller.v1.RestartMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 16: mctl.controller.v1.ProvisionMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 17: mctl.controller.v1.UpgradeMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 18: mctl.controller.v1.RegenerateCertificatesResponse.machine:type_name -> mctl.controller.v1.Machine
+	35, // 19: mctl.controller.v1.RetryMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	34, // 20: mctl.controller.v1.UpdateLabelsRequest.labels:type_name -> mctl.controller.v1.UpdateLabelsRequest.LabelsEntry
+	35, // 21: mctl.controller.v1.UpdateLabelsResponse.machine:type_name -> mctl.controller.v1.Machine
+	0,  // 22: mctl.controller.v1.WatchMachinesRequest.view:type_name -> mctl.controller.v1.MachineView
+	1,  // 23: mctl.controller.v1.WatchMachinesResponse.type:type_name -> mctl.controller.v1.WatchMachinesResponse.Type
+	35, // 24: mctl.controller.v1.WatchMachinesResponse.machine:type_name -> mctl.controller.v1.Machine
+	39, // 25: mctl.controller.v1.WaitMachineRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 26: mctl.controller.v1.WaitMachineResponse.machine:type_name -> mctl.controller.v1.Machine
+	2,  // 27: mctl.controller.v1.MachineService.GetMachine:input_type -> mctl.controller.v1.GetMachineRequest
+	4,  // 28: mctl.controller.v1.MachineService.ListMachines:input_type -> mctl.controller.v1.ListMachinesRequest
+	6,  // 29: mctl.controller.v1.MachineService.CreateMachine:input_type -> mctl.controller.v1.CreateMachineRequest
+	8,  // 30: mctl.controller.v1.MachineService.ImportMachine:input_type -> mctl.controller.v1.ImportMachineRequest
+	10, // 31: mctl.controller.v1.MachineService.ExportMachine:input_type -> mctl.controller.v1.ExportMachineRequest
+	12, // 32: mctl.controller.v1.MachineService.DeleteMachine:input_type -> mctl.controller.v1.DeleteMachineRequest
+	14, // 33: mctl.controller.v1.MachineService.StartMachine:input_type -> mctl.controller.v1.StartMachineRequest
+	16, // 34: mctl.controller.v1.MachineService.StopMachine:input_type -> mctl.controller.v1.StopMachineRequest
+	18, // 35: mctl.controller.v1.MachineService.RestartMachine:input_type -> mctl.controller.v1.RestartMachineRequest
+	20, // 36: mctl.controller.v1.MachineService.ProvisionMachine:input_type -> mctl.controller.v1.ProvisionMachineRequest
+	22, // 37: mctl.controller.v1.MachineService.UpgradeMachine:input_type -> mctl.controller.v1.UpgradeMachineRequest
+	24, // 38: mctl.controller.v1.MachineService.RegenerateCertificates:input_type -> mctl.controller.v1.RegenerateCertificatesRequest
+	26, // 39: mctl.controller.v1.MachineService.RetryMachine:input_type -> mctl.controller.v1.RetryMachineRequest
+	28, // 40: mctl.controller.v1.MachineService.UpdateLabels:input_type -> mctl.controller.v1.UpdateLabelsRequest
+	30, // 41: mctl.controller.v1.MachineService.WatchMachines:input_type -> mctl.controller.v1.WatchMachinesRequest
+	32, // 42: mctl.controller.v1.MachineService.WaitMachine:input_type -> mctl.controller.v1.WaitMachineRequest
+	3,  // 43: mctl.controller.v1.MachineService.GetMachine:output_type -> mctl.controller.v1.GetMachineResponse
+	5,  // 44: mctl.controller.v1.MachineService.ListMachines:output_type -> mctl.controller.v1.ListMachinesResponse
+	7,  // 45: mctl.controller.v1.MachineService.CreateMachine:output_type -> mctl.controller.v1.CreateMachineResponse
+	9,  // 46: mctl.controller.v1.MachineService.ImportMachine:output_type -> mctl.controller.v1.ImportMachineResponse
+	11, // 47: mctl.controller.v1.MachineService.ExportMachine:output_type -> mctl.controller.v1.ExportMachineResponse
+	13, // 48: mctl.controller.v1.MachineService.DeleteMachine:output_type -> mctl.controller.v1.DeleteMachineResponse
+	15, // 49: mctl.controller.v1.MachineService.StartMachine:output_type -> mctl.controller.v1.StartMachineResponse
+	17, // 50: mctl.controller.v1.MachineService.StopMachine:output_type -> mctl.controller.v1.StopMachineResponse
+	19, // 51: mctl.controller.v1.MachineService.RestartMachine:output_type -> mctl.controller.v1.RestartMachineResponse
+	21, // 52: mctl.controller.v1.MachineService.ProvisionMachine:output_type -> mctl.controller.v1.ProvisionMachineResponse
+	23, // 53: mctl.controller.v1.MachineService.UpgradeMachine:output_type -> mctl.controller.v1.UpgradeMachineResponse
+	25, // 54: mctl.controller.v1.MachineService.RegenerateCertificates:output_type -> mctl.controller.v1.RegenerateCertificatesResponse
+	27, // 55: mctl.controller.v1.MachineService.RetryMachine:output_type -> mctl.controller.v1.RetryMachineResponse
+	29, // 56: mctl.controller.v1.MachineService.UpdateLabels:output_type -> mctl.controller.v1.UpdateLabelsResponse
+	31, // 57: mctl.controller.v1.MachineService.WatchMachines:output_type -> mctl.controller.v1.WatchMachinesResponse
+	33, // 58: mctl.controller.v1.MachineService.WaitMachine:output_type -> mctl.controller.v1.WaitMachineResponse
+	43, // [43:59] is the sub-list for method output_type
+	27, // [27:43] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_mctl_controller_v1_machine_service_proto_init() }

@@ -1,0 +1,174 @@
+package migrate
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"mctl/internal/fault"
+	"mctl/internal/mctl/credential"
+	"mctl/internal/mctl/legacy"
+	"mctl/internal/mctl/state"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+// write puts a machine's folder into the store, whole or not at all.
+func (e *exporter) write(ctx context.Context, r *controllerv1.ExportMachineResponse, folder string) error {
+	m := r.GetMachine()
+	files := map[string][]byte{exportMark: []byte(m.GetUid() + "\n")}
+	if e.opts.secrets && len(r.GetSshKey()) > 0 {
+		files["id_rsa"] = r.GetSshKey()
+		if public, err := credential.AuthorizedLine(r.GetSshKey()); err == nil {
+			files["id_rsa.pub"] = public
+		}
+	}
+	certs, err := e.certificates(ctx, r, files)
+	if err != nil {
+		return err
+	}
+	if files["config.json"], err = e.config(ctx, r, folder, certs); err != nil {
+		return err
+	}
+	parent := filepath.Dir(folder)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return state.Trouble(parent, err)
+	}
+	staged, err := os.MkdirTemp(parent, "."+m.GetName()+"-")
+	if err != nil {
+		return state.Trouble(parent, err)
+	}
+	defer os.RemoveAll(staged)
+	for name, content := range files {
+		if err := state.WriteFile(filepath.Join(staged, name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	aside := staged + "-before"
+	if err := os.Rename(folder, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return state.Trouble(folder, err)
+	}
+	defer os.RemoveAll(aside)
+	if err := errors.Join(os.Rename(staged, folder), syncDir(parent)); err != nil {
+		return state.Trouble(folder, err)
+	}
+	return nil
+}
+
+// certificates adds those of docker's client to a machine's files, and those of its authority to the store. It returns where these are.
+func (e *exporter) certificates(ctx context.Context, r *controllerv1.ExportMachineResponse, files map[string][]byte) (string, error) {
+	certs := filepath.Join(e.root, "certs")
+	if len(r.GetAuthorityCertificate()) == 0 {
+		return certs, nil
+	}
+	docker, err := e.env.Docker(ctx)
+	if err != nil {
+		return "", err
+	}
+	own, err := docker.Ensure(ctx, r.GetMachine(), false)
+	if err != nil {
+		return "", err
+	}
+	shared := map[string][]byte{"ca.pem": r.GetAuthorityCertificate()}
+	names := []string{"cert.pem"}
+	if e.opts.secrets {
+		names = append(names, "key.pem")
+		if key := r.GetAuthorityKey(); len(key) > 0 {
+			shared["ca-key.pem"] = key
+		}
+	}
+	for _, name := range names {
+		if shared[name], err = os.ReadFile(own.File(name)); err != nil {
+			return "", state.Trouble(own.Path, err)
+		}
+		files[name] = shared[name]
+	}
+	files["ca.pem"] = shared["ca.pem"]
+	if present, err := os.ReadFile(filepath.Join(certs, "ca.pem")); err == nil && !bytes.Equal(present, shared["ca.pem"]) {
+		// Another's are there. Every controller calls its own "default".
+		sum := sha256.Sum256(shared["ca.pem"])
+		certs = filepath.Join(certs, r.GetMachine().GetStatus().GetAuthority()+"-"+hex.EncodeToString(sum[:4]))
+	}
+	if err := os.MkdirAll(certs, 0o700); err != nil {
+		return "", state.Trouble(certs, err)
+	}
+	for name, content := range shared {
+		if err := state.WriteFile(filepath.Join(certs, name), content, 0o600); err != nil {
+			return "", err
+		}
+	}
+	return certs, nil
+}
+
+// config is the machine's config.json, with the driver's own object where there is one.
+func (e *exporter) config(ctx context.Context, r *controllerv1.ExportMachineResponse, folder, certs string) ([]byte, error) {
+	m := r.GetMachine()
+	if name := r.GetDriverName(); name != "" && len(r.GetDriverConfig()) == 0 && name != state.DriverName(m.GetSpec()) {
+		m = plain(m, name)
+	}
+	driver, err := e.client.Drivers.GetDriver(ctx, &controllerv1.GetDriverRequest{Name: m.GetSpec().GetDriver()})
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	view := state.ViewOf(m, state.Dir{Root: e.root}, driver.GetDriver().GetFlags())
+	auth := &view.HostOptions.AuthOptions
+	auth.CertDir, auth.CaCertPath, auth.CaPrivateKeyPath = certs, filepath.Join(certs, "ca.pem"), filepath.Join(certs, "ca-key.pem")
+	auth.ClientCertPath, auth.ClientKeyPath = filepath.Join(certs, "cert.pem"), filepath.Join(certs, "key.pem")
+	key := ""
+	if e.opts.secrets && len(r.GetSshKey()) > 0 {
+		key = filepath.Join(folder, "id_rsa")
+	}
+	view.Driver.SSHKeyPath = key
+	if view.DriverName == genericDriver {
+		view.Driver.Set("SSHKey", key)
+		view.Driver.Set("EnginePort", enginePort(m))
+	}
+	if engine := r.GetEngine(); engine != nil {
+		view.HostOptions.EngineOptions = *state.NewEngineOptions(engine)
+	}
+	if len(r.GetDriverConfig()) == 0 {
+		return view.JSON()
+	}
+	return legacy.Exported{
+		ConfigVersion: view.ConfigVersion, DriverName: view.DriverName, HostOptions: view.HostOptions, Name: view.Name,
+		Driver: legacy.Move(r.GetDriverConfig(), r.GetStorePath(), e.root, key),
+	}.JSON()
+}
+
+const genericDriver = "generic"
+
+// plain is a machine as another driver has it, to which nothing of its own driver's means anything.
+func plain(m *controllerv1.Machine, driver string) *controllerv1.Machine {
+	other := proto.CloneOf(m)
+	other.Spec.Driver, other.Spec.DriverOptions = driver, nil
+	return other
+}
+
+// enginePort is where the engine of a machine is reached.
+func enginePort(m *controllerv1.Machine) int {
+	if at, err := url.Parse(m.GetStatus().GetUrl()); err == nil {
+		if port, err := strconv.Atoi(at.Port()); err == nil {
+			return port
+		}
+	}
+	return 2376
+}
+
+func readMark(folder string) (uid string, there bool) {
+	text, err := state.ReadBounded(filepath.Join(folder, exportMark))
+	return strings.TrimSpace(string(text)), err == nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
