@@ -63,7 +63,7 @@ func TestEachActIsTheMethodThatDockerMachineCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	asks := map[string]bool{"GetState": true, "GetIP": true, "Heartbeat": true, "SetConfigFromFlags": true, "Made": true}
+	asks := map[string]bool{"GetState": true, "GetIP": true, "GetURL": true, "Heartbeat": true, "SetConfigFromFlags": true, "Made": true}
 	got := strings.Join(slices.DeleteFunc(w.calls(), func(call string) bool { return asks[call] }), " ")
 	if want := "PreCreateCheck Close PreCreateCheck Create Close Restart Close Stop Close Start Close Kill Close Start Close Remove Close"; got != want {
 		t.Errorf("the plugin was asked to\n%s, want\n%s", got, want)

@@ -162,8 +162,10 @@ func (c *creation) create(ctx context.Context, s *session, baseline []byte) erro
 	if !c.known.Fragile {
 		f.every = duration(c.m.Options, flagPoll, defaultPoll)
 	}
-	go func() { f.created <- s.do(work, "Create") }()
-	finished, err := f.follow(ctx)
+	go func() { f.created <- s.client.Do(work, "Create") }()
+	bounded, done := context.WithTimeout(ctx, s.limit)
+	finished, err := f.follow(bounded)
+	done()
 	if !finished {
 		settle, cancel := context.WithTimeout(work, s.d.plugins.config.Settle)
 		f.hurry, f.every = true, min(f.every, s.d.plugins.config.Settle/50)
@@ -174,7 +176,10 @@ func (c *creation) create(ctx context.Context, s *session, baseline []byte) erro
 		s.leave(0)
 		end()
 		s.logger.Info("a Create was given up", "error", s.trouble("Create", <-f.created)) // without secrets
-		return ctx.Err()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return s.trouble("Create", hangError{"Create", s.limit, true})
 	}
 	if errors.Is(err, wire.ErrGone) && f.asking {
 		f.take(<-f.answers) // the connection ended with both

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -70,9 +71,12 @@ func (s *session) locate(ctx context.Context, known *memory.Memory, instance dri
 		}
 	}
 	// A driver that knows of no engine has no address of one.
-	if text, err := s.text(ctx, "GetURL"); err == nil {
-		instance.Port = portOf(text)
+	text, err := s.text(ctx, "GetURL")
+	var answer wire.DriverError
+	if err != nil && !errors.As(err, &answer) {
+		return instance, s.trouble("GetURL", err)
 	}
+	instance.Port = portOf(text)
 	if hostname == "" {
 		return instance, nil
 	}

@@ -157,6 +157,8 @@ func TestMisbehaviourIsAClearFaultAndLeavesNoProcess(t *testing.T) {
 		"a hang in Create":        {"Create", "hang", fault.Precondition, "no answer to Create within 1s"},
 		"a hang in the check":     {"PreCreateCheck", "hang", fault.Precondition, "no answer to PreCreateCheck within 1s"},
 		"a hang in the state":     {"GetState", "hang", fault.Precondition, "no answer to GetState within 1s"},
+		"a hang in the address":   {"GetIP", "hang", fault.Precondition, "no answer to Get"},
+		"a hang in the engine's":  {"GetURL", "hang", fault.Precondition, "no answer to GetURL within 1s"},
 		"a flood":                 {"Create", "flood", fault.Precondition, "printed more than 64 MiB"},
 		"a panic in the driver":   {"Create", "panic", fault.Precondition, "Panic in the driver: boom"},
 		"a secret in its words":   {"Create", "token", fault.Denied, "403 for token (redacted)"},
@@ -217,6 +219,22 @@ func TestAPluginThatBreaksAtAQuestionIsStartedAgainAndAskedNoMore(t *testing.T) 
 	}
 	if !strings.Contains(w.said(), "without asking") {
 		t.Errorf("people were told %s", w.said())
+	}
+	if err := d.Delete(t.Context(), m); err != nil || len(w.hosts()) > 0 {
+		t.Errorf("%v, there is %v", err, w.hosts())
+	}
+}
+
+func TestACreateThatReachesItsLimitIsAskedWhatItMade(t *testing.T) {
+	w := newWorld(t)
+	d, m := w.controller(), w.machine("web", flagPoll, "1h", flagLimit, "1s")
+	w.order("Made", "hang", 1)
+	made, err := d.Create(t.Context(), m)
+	if err == nil || !strings.Contains(err.Error(), "no answer to Create within 1s") || len(w.hosts()) != 1 {
+		t.Fatalf("%v, there is %v", err, w.hosts())
+	}
+	if known, _ := memory.Recall(made.State); known.ID == "" {
+		t.Errorf("it is remembered as %s", known.Config)
 	}
 	if err := d.Delete(t.Context(), m); err != nil || len(w.hosts()) > 0 {
 		t.Errorf("%v, there is %v", err, w.hosts())

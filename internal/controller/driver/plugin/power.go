@@ -174,7 +174,7 @@ func (s *session) await(ctx context.Context, known *memory.Memory, want wire.Sta
 			if located.IsZero() {
 				located = time.Now().Add(min(s.limit, s.d.plugins.config.Locate))
 			}
-			if err == nil || fault.Is(err, fault.NotFound) || time.Now().After(located) || ctx.Err() != nil {
+			if err == nil || fault.Is(err, fault.NotFound) || time.Now().After(located) || ctx.Err() != nil || s.over() {
 				return instance, err
 			}
 		case state == wire.Error:

@@ -109,10 +109,11 @@ func (s *session) beat(ctx context.Context) {
 
 // close asks the plugin to end, and ends it where it does not, also after ctx has ended. Nothing of it is left then.
 func (s *session) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.d.plugins.config.Grace)
+	end := time.Now().Add(s.d.plugins.config.Grace)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	_ = s.client.Do(ctx, "Close") // whose answer may be lost to its end
 	cancel()
-	s.leave(s.d.plugins.config.Grace)
+	s.leave(time.Until(end))
 }
 
 // leave ends the plugin after a grace period.
@@ -213,6 +214,16 @@ func (s *session) trouble(method string, err error) error {
 		reason = s.reason()
 	}
 	return s.d.trouble(method, s.machine, s.hidden, err, reason)
+}
+
+// over reports whether the plugin has ended, so that it need not be asked again.
+func (s *session) over() bool {
+	select {
+	case <-s.process.Ended():
+		return true
+	default:
+		return false
+	}
 }
 
 // reason is why the plugin ended, if it did.

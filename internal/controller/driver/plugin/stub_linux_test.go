@@ -294,7 +294,7 @@ func (s RPCServerDriver) GetIP(_ *struct{}, text *string) error {
 
 func (s RPCServerDriver) GetURL(_ *struct{}, text *string) error {
 	*text = "tcp://" + s.get().IPAddress + ":3376"
-	return nil
+	return s.order("GetURL", false)
 }
 
 func (s RPCServerDriver) GetSSHHostname(in *struct{}, text *string) error { return s.GetIP(in, text) }
