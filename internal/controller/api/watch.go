@@ -65,7 +65,14 @@ func (m *machineService) WatchMachines(r *controllerv1.WatchMachinesRequest, str
 }
 
 func (m *machineService) sendSnapshot(r *controllerv1.WatchMachinesRequest, stream grpc.ServerStreamingServer[controllerv1.WatchMachinesResponse]) (store.Revision, error) {
-	all, revision, err := m.machines().List(stream.Context())
+	var all []*machines.Machine
+	var revision store.Revision
+	var err error
+	if name := r.GetName(); name != "" && len(r.GetNames()) == 0 { // who follows one of a thousand needs no look at the rest
+		all, revision, err = m.machines().ListOne(stream.Context(), name)
+	} else {
+		all, revision, err = m.machines().List(stream.Context())
+	}
 	if err != nil {
 		return 0, err
 	}

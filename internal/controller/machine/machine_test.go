@@ -621,3 +621,20 @@ func TestPowerOffEndsTheStepThatWaitsForTheHost(t *testing.T) {
 		t.Errorf("%+v", m.Status)
 	}
 }
+
+func TestOneMachineIsListedWithoutThoseWhoseNamesBeginWithItsOwn(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"web", "web-2", "other"} {
+		w.create(name, "cloud")
+	}
+	_, revision, err := w.service.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"web": 1, "we": 0, "nosuch": 0} {
+		found, at, err := w.service.ListOne(t.Context(), name)
+		if err != nil || len(found) != want || at != revision || want == 1 && found[0].Name != name {
+			t.Errorf("%s: %d machines at %d, want %d at %d, %v", name, len(found), at, want, revision, err)
+		}
+	}
+}

@@ -106,6 +106,27 @@ func (s *Service) List(ctx context.Context) ([]*Machine, store.Revision, error) 
 	return machines, revision, nil
 }
 
+// ListOne is List of the one machine that has a name, or of none, without a look at all the others.
+func (s *Service) ListOne(ctx context.Context, name string) ([]*Machine, store.Revision, error) {
+	items, revision, err := s.config.Store.List(ctx, prefix+name)
+	if err != nil {
+		return nil, 0, err
+	}
+	var machines []*Machine
+	for _, item := range items { // longer names begin with it, too
+		if item.Key != prefix+name {
+			continue
+		}
+		m, err := s.codec.decode(item, false)
+		if err != nil {
+			return nil, 0, err
+		}
+		s.learn(m)
+		machines = append(machines, m)
+	}
+	return machines, revision, nil
+}
+
 // Change is one change of a record. With Deleted, only the machine's name is known.
 type Change struct {
 	Machine  *Machine
