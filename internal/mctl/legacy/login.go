@@ -46,7 +46,7 @@ func (s *subject) findLogin() {
 
 // findKey reads the private key. Without one it is said why, and path is where it should be; empty where the store names none.
 func (s *subject) findKey() (key []byte, path string) {
-	const hint = "put the key there before the import: without a login the host gets no agent; once it is imported, forget the machine first, with `mctl rm --forget` or, in place, `mctl import --undo`"
+	const hint = "put the key there before the import: without a login the host gets no agent. After it, `mctl import --undo` comes first"
 	path = s.rebase(s.login.SSHKeyPath)
 	candidates := []string{path}
 	if path == "" {
@@ -69,7 +69,7 @@ func (s *subject) findKey() (key []byte, path string) {
 		var locked *ssh.PassphraseMissingError
 		switch _, err := ssh.ParsePrivateKey(text); {
 		case errors.As(err, &locked):
-			s.note("take the passphrase off (ssh-keygen -p) before the import: without a login the host gets no agent", "its SSH key %s has a passphrase", candidate)
+			s.note("take the passphrase off (ssh-keygen -p) before the import: without a login the host gets no agent. After it, `mctl import --undo` comes first", "its SSH key %s has a passphrase", candidate)
 			return nil, candidate
 		case err != nil:
 			s.note(hint, "its SSH key %s is no private key", candidate)

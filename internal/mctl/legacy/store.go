@@ -96,7 +96,7 @@ func sentence(format string, args ...any) string {
 
 // Read makes the plan. fault.Precondition for what is no store; what is wrong with single machines is in the plan.
 func (r *Reader) Read() (*Plan, error) {
-	folders, err := r.folders()
+	folders, err := r.Folders()
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +113,9 @@ func (r *Reader) Read() (*Plan, error) {
 	return plan, nil
 }
 
-func (r *Reader) folders() ([]string, error) {
-	const op = "legacy.folders"
+// Folders are the names of the folders that a store has for machines. fault.Precondition for what is no store.
+func (r *Reader) Folders() ([]string, error) {
+	const op = "legacy.Folders"
 	entries, err := os.ReadDir(filepath.Join(r.Dir, "machines"))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || notDirectory(err) {
 		refused := fault.E(op, fault.Precondition, r.Dir, fmt.Errorf("%s is no store of docker-machine: it has no folder machines", r.Dir))

@@ -59,7 +59,7 @@ func newImport(env *cli.Env) *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.BoolVar(&opts.dryRun, "dry-run", false, "Say what would happen to each machine, and change nothing")
-	flags.BoolVar(&opts.undo, "undo", false, "Forget the machines that were imported from the state directory itself, and bring its folders back; hosts stay as they are")
+	flags.BoolVar(&opts.undo, "undo", false, "Forget the machines that were imported from DIR, hosts stay as they are; without DIR, of the state directory itself, whose folders are brought back")
 	flags.BoolVar(&opts.wait, "wait", false, "Wait until each host is taken over")
 	flags.StringVar(&opts.pluginBinary, "plugin-binary", "", "Program, on the controller's computer, that serves the drivers which it has none of itself")
 	flags.StringVar(&opts.credential, "credential", "", "Name of a stored credential for machines in a cloud, see the command credential")

@@ -256,8 +256,36 @@ func TestAnotherDirectoryIsOnlyRead(t *testing.T) {
 	if out := must(t, c, "import", s.Dir); strings.Count(out, "imported before") != 2 {
 		t.Errorf("once more: %s", out)
 	}
-	if _, err := run(t, c, "import", "--undo", s.Dir); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
-		t.Errorf("undo of what was only read: %v", err)
+}
+
+func TestUndoOfAnotherDirectoryForgetsItsMachinesAndTouchesNothingElse(t *testing.T) {
+	c := world(t)
+	s := fill(t, t.TempDir(), "web", "db", "changed", "taken")
+	c.Put(controllertest.Running("taken", "192.0.2.77"))
+	before := tree(t, s.Dir)
+	if _, err := run(t, c, "import", s.Dir); err == nil {
+		t.Fatal("a name that is taken was imported")
+	}
+	config := filepath.Join(s.Folder("changed"), "config.json")
+	if err := os.WriteFile(config, []byte(before["machines/changed/config.json"][len("-rw-------"):]+" "), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := must(t, c, "import", "--undo", s.Dir); !strings.Contains(out, "Forgot web") || !strings.Contains(out, "Forgot db") || strings.Count(out, "Forgot") != 2 {
+		t.Errorf("undo says %s", out)
+	}
+	if left := names(t, c); !slices.Equal(left, []string{"changed", "taken"}) {
+		t.Errorf("the controller knows %v", left)
+	}
+	if c.Dir().Machine("web").Exists() || !c.Dir().Machine("changed").Exists() {
+		t.Error("the wrong folders are left")
+	}
+	before["machines/changed/config.json"] += " "
+	equal(t, "the source", before, tree(t, s.Dir))
+	if out := must(t, c, "import", "--undo", s.Dir); !strings.Contains(out, "No machine is one") {
+		t.Errorf("once more: %s", out)
+	}
+	if _, err := run(t, c, "import", "--undo", t.TempDir()); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
+		t.Errorf("of what is no store: %v", err)
 	}
 }
 

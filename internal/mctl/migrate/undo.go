@@ -21,8 +21,9 @@ import (
 
 // undone is what --undo answers with --output json.
 type undone struct {
-	Restored []string `json:"restored"`
-	Left     []string `json:"left,omitempty"` // of machines that were made by mctl since
+	Restored  []string `json:"restored"`
+	Left      []string `json:"left,omitempty"`      // of machines that were made by mctl since
+	Forgotten []string `json:"forgotten,omitempty"` // of a store that was only read
 }
 
 // undo forgets the machines that were imported in place and puts their folders back. Hosts are not touched. It may be repeated, also after a
@@ -32,9 +33,11 @@ func undo(ctx context.Context, env *cli.Env, path string) error {
 	if err != nil {
 		return err
 	}
-	if path != "" && !same(path, dir.Root) || dir.Context != "" {
-		return fault.New("migrate.undo", fault.Precondition, path, "only an import of the state directory itself has something to undo; any other has only read").
-			WithHint("`mctl rm --forget` forgets single machines")
+	switch {
+	case path == "" && dir.Context != "":
+		return fault.New("migrate.undo", fault.Precondition, path, "with another controller, nothing was imported in place").WithHint("name the directory that was imported")
+	case path != "" && (dir.Context != "" || !same(path, dir.Root)):
+		return undoElsewhere(ctx, env, dir, path)
 	}
 	found := backups(dir.Root)
 	if len(found) == 0 {
@@ -66,6 +69,71 @@ func undo(ctx context.Context, env *cli.Env, path string) error {
 		env.Infof("Left %s: a machine that was made since has that name", name)
 	}
 	return nil
+}
+
+// undoElsewhere forgets the machines that were imported from another directory, which was only read. Those of a config.json that is another by now are
+// not found any more. It may be repeated.
+func undoElsewhere(ctx context.Context, env *cli.Env, dir state.Dir, path string) error {
+	names, err := (&legacy.Reader{Dir: path}).Folders()
+	if err != nil {
+		return err
+	}
+	client, err := env.Client(ctx)
+	if err != nil {
+		return err
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	forgotten := make([]bool, len(names))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for at, name := range names {
+		group.Go(func() (err error) {
+			forgotten[at], err = forgetImported(ctx, client, dir, name, savedSource(path, name))
+			return err
+		})
+	}
+	err = group.Wait()
+	answer := undone{Restored: []string{}}
+	for at, name := range names {
+		if forgotten[at] {
+			answer.Forgotten = append(answer.Forgotten, name)
+		}
+	}
+	if env.JSON() {
+		return errors.Join(err, env.Result(answer))
+	}
+	for _, name := range answer.Forgotten {
+		env.Infof("Forgot %s", name)
+	}
+	if err == nil && len(answer.Forgotten) == 0 {
+		env.Infof("No machine is one that was imported from %s", path)
+	}
+	return err
+}
+
+// forgetImported forgets a machine that was imported from a source, with our folder of it. false for any other.
+func forgetImported(ctx context.Context, client *dial.Client, dir state.Dir, name, source string) (bool, error) {
+	response, err := client.Machines.GetMachine(ctx, &controllerv1.GetMachineRequest{Name: name})
+	m := response.GetMachine()
+	switch {
+	case source == "" || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid): // or no machine's name at all
+		return false, nil
+	case err != nil:
+		return false, err
+	case m.GetStatus().GetImportSource() != source:
+		return false, nil
+	}
+	if err := forget(ctx, client, m); err != nil {
+		return false, err
+	}
+	if mark, _ := dir.Machine(name).Mark(); mark.UID != m.GetUid() {
+		return true, nil
+	}
+	return true, dir.Machine(name).Remove()
 }
 
 // undoOne brings one backup back, and removes it when nothing is left in it.
