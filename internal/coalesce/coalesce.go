@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -23,6 +24,8 @@ type Below struct {
 	mu     sync.Mutex
 	buffer *[]byte // borrowed while what is above writes
 	failed error   // for good: TLS does not know which of its records never left
+
+	held, closed atomic.Bool // what is above writes, or was closed
 }
 
 // Write implements net.Conn.
@@ -45,18 +48,29 @@ func (b *Below) Write(p []byte) (int, error) {
 }
 
 func (b *Below) flush() error {
+	if b.failed != nil || len(*b.buffer) == 0 {
+		return b.failed
+	}
 	_, b.failed = b.Conn.Write(*b.buffer)
 	*b.buffer = (*b.buffer)[:0]
 	return b.failed
 }
 
-func (b *Below) hold() {
+// hold holds back what is written until release. Either it sees that what is above was closed, or Close sees that it holds.
+func (b *Below) hold() error {
+	b.held.Store(true)
+	if b.closed.Load() {
+		b.held.Store(false)
+		return net.ErrClosed
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.buffer = buffers.Get().(*[]byte)
+	return nil
 }
 
 func (b *Below) release() error {
+	defer b.held.Store(false)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	err := b.flush()
@@ -65,7 +79,7 @@ func (b *Below) release() error {
 	return err
 }
 
-// Secured returns what is to be used in place of secured, a TLS connection over b.
+// Secured returns what is to be used in place of secured, a TLS connection over b whose handshake is done.
 func (b *Below) Secured(secured net.Conn) net.Conn { return &above{Conn: secured, below: b} }
 
 // above is a TLS connection.
@@ -78,7 +92,7 @@ type above struct {
 // Conn is the client's end of a TLS connection.
 type Conn struct {
 	*tls.Conn
-	writer net.Conn
+	above net.Conn
 }
 
 // Client is tls.Client.
@@ -89,7 +103,15 @@ func Client(conn net.Conn, config *tls.Config) *Conn {
 }
 
 // Write implements net.Conn. When it returns, all has been written.
-func (c *Conn) Write(p []byte) (int, error) { return c.writer.Write(p) }
+func (c *Conn) Write(p []byte) (int, error) {
+	if err := c.Handshake(); err != nil { // which must not be held back
+		return 0, err
+	}
+	return c.above.Write(p)
+}
+
+// Close implements net.Conn. As that of TLS, it breaks a Write that is under way.
+func (c *Conn) Close() error { return c.above.Close() }
 
 // Write implements net.Conn. When it returns, all has been written.
 func (a *above) Write(p []byte) (int, error) {
@@ -98,10 +120,24 @@ func (a *above) Write(p []byte) (int, error) {
 	}
 	a.writer.Lock()
 	defer a.writer.Unlock()
-	a.below.hold()
+	if err := a.below.hold(); err != nil {
+		return 0, err
+	}
 	n, err := a.Conn.Write(p)
 	if failed := a.below.release(); err == nil && failed != nil {
 		return 0, failed
 	}
 	return n, err
+}
+
+// Close implements net.Conn. TLS breaks a Write that is under way, but takes one for done whose records are all below: it would
+// say good-bye behind them, and wait for that.
+func (a *above) Close() error {
+	a.below.closed.Store(true)
+	if !a.below.held.Load() {
+		return a.Conn.Close()
+	}
+	err := a.below.Conn.Close()
+	_ = a.Conn.Close() // nothing can be said any more
+	return err
 }
