@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mctl/internal/coalesce"
@@ -120,4 +121,24 @@ func TestNothingLeavesAfterAWriteThatFailed(t *testing.T) {
 	}
 	for range arrived {
 	}
+}
+
+// A tunnel has no deadlines, by which TLS bounds its good-bye.
+func TestClosingWaitsForNobodyForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, raw := serve(t)
+		conn := coalesce.Client(timeless{raw, nil}, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // who it is does not matter here
+		shaken := make(chan error, 1)
+		go func() { shaken <- server.Handshake() }()
+		if err := conn.Handshake(); err != nil || <-shaken != nil {
+			t.Fatal(err)
+		}
+		before := time.Now()
+		if err := conn.Close(); err == nil {
+			t.Error("somebody took the good-bye")
+		}
+		if waited := time.Since(before); waited > 10*time.Second {
+			t.Errorf("it waited %s", waited)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -14,6 +15,8 @@ const (
 	most = 128 << 10
 	// record is how much TLS writes at once, in bytes. What is no longer has nothing to wait for.
 	record = 16 << 10
+	// closeLimit bounds the good-bye, as TLS does where there are deadlines.
+	closeLimit = 5 * time.Second
 )
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, most); return &b }}
@@ -134,10 +137,12 @@ func (a *above) Write(p []byte) (int, error) {
 // say good-bye behind them, and wait for that.
 func (a *above) Close() error {
 	a.below.closed.Store(true)
-	if !a.below.held.Load() {
-		return a.Conn.Close()
+	if a.below.held.Load() {
+		err := a.below.Conn.Close()
+		_ = a.Conn.Close() // nothing can be said any more
+		return err
 	}
-	err := a.below.Conn.Close()
-	_ = a.Conn.Close() // nothing can be said any more
-	return err
+	limit := time.AfterFunc(closeLimit, func() { _ = a.below.Conn.Close() })
+	defer limit.Stop()
+	return a.Conn.Close()
 }

@@ -93,6 +93,10 @@ func (m *Message) open() (*tunnelv1.Frame, error) {
 		}
 		value := rest[n : n+k]
 		rest = rest[n+k:]
+		if m.from == Elsewhere && number == protowire.Number(first) && kind == protowire.BytesType {
+			frame = nil // a message is one or the other, the last that it has
+			continue
+		}
 		if number != protowire.Number(m.from) || kind != protowire.BytesType {
 			continue
 		}

@@ -70,5 +70,9 @@ func (p *pool) Get(length int) *[]byte {
 	return buffer
 }
 
-// Put implements mem.BufferPool.
-func (p *pool) Put(buffer *[]byte) { p.buffers.Put(buffer) }
+// Put implements mem.BufferPool. Larger ones are rare, and would stay for data that need less.
+func (p *pool) Put(buffer *[]byte) {
+	if cap(*buffer) == MaxData {
+		p.buffers.Put(buffer)
+	}
+}

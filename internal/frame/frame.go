@@ -14,13 +14,22 @@ import (
 // MaxData is how many bytes of data one frame may hold.
 const MaxData = 64 << 10
 
+// A piece of a message takes dozens of bytes beside those that it holds, and a message may wait long until it is taken: one that
+// arrived in more than mostPieces pieces of less than crumb bytes is put together.
+const (
+	mostPieces = 16
+	crumb      = 512
+)
+
 // Field is which of a message's fields is the frame.
 type Field protowire.Number
 
 // The fields of the messages that frames travel in.
 const (
 	ToOperator Field = 1 // of controllerv1.OpenTunnelResponse
-	Elsewhere  Field = 2 // of controllerv1.OpenTunnelRequest, agentv1.OpenRequest and agentv1.OpenResponse
+	Elsewhere  Field = 2 // of controllerv1.OpenTunnelRequest, agentv1.OpenRequest and agentv1.OpenResponse, instead of first
+	// first is what streams of Elsewhere begin with.
+	first Field = 1
 )
 
 // Message is one message of a tunnel's stream that has a frame in it: either one that was received, which may be sent on as
@@ -65,7 +74,11 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return c.CodecV2.Unmarshal(data, v)
 	}
 	m.Free()
-	data.Ref()
+	if len(data) > mostPieces && data.Len() < len(data)*crumb {
+		data = mem.BufferSlice{data.MaterializeToBuffer(mem.DefaultBufferPool())}
+	} else {
+		data.Ref()
+	}
 	m.received, m.from, m.Frame = data, m.Field, nil
 	return nil
 }

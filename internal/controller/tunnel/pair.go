@@ -84,6 +84,7 @@ func (p *pair) downstream(stream agentv1.TunnelService_OpenServer) {
 				return
 			}
 			size = len(m.Frame.GetData()) + len(m.Frame.GetErrorData())
+			m.Free() // what it says is in Frame; nothing is kept while we wait for the next
 		}
 		if f := m.Frame.GetFailure(); f != nil {
 			p.end(fault.New("tunnel", fault.ParseKind(f.GetKind()), "", host.Line(f.GetMessage())).WithHint(host.Line(f.GetHint())))
