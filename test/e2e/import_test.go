@@ -264,10 +264,41 @@ func TestAHostThatCanHaveNoAgentIsUsableAsItIs(t *testing.T) {
 	if left := h.run("ls -d /var/lib/mctl /usr/local/bin/mctl-agent 2>/dev/null; ss -Hltnp sport = :2376"); strings.Contains(left, "mctl") || !strings.Contains(left, `"dockerd"`) {
 		t.Errorf("the host has %s", left)
 	}
-	l.must("rm", "-y", h.name)
+	dir := t.TempDir()
+	l.must("export", "--release", "--with-secrets", dir, h.name)
+	if left := l.must("ls", "-q"); left != "" {
+		t.Errorf("it is still known: %s", left)
+	}
 	if after := h.containers(); after != before {
 		t.Errorf("containers were %s\nand are %s", before, after)
 	}
+	h.certs = filepath.Join(dir, "machines", h.name)
+	h.usable("with the exported certificates")
+}
+
+func TestAHostThatDockerMachineGaveUpMidwayIsTakenOverAndGivenBack(t *testing.T) {
+	t.Parallel()
+	h := newLegacyHost(t, "im-half", t.TempDir())
+	// What create has written is there, and dockerd has not been restarted since.
+	h.run("mv " + machinesDropInPath + " /root/kept && systemctl daemon-reload && systemctl stop docker.socket docker && systemctl start docker && docker start one && mv /root/kept " + machinesDropInPath + " && systemctl daemon-reload")
+	if owner := h.run("ss -Hltnp sport = :2376"); owner != "" {
+		t.Fatalf("dockerd listens already: %s", owner)
+	}
+	before := h.containers()
+	l := newLab(t)
+	l.must("import", "--wait", h.store.Dir)
+	if after := h.containers(); after != before {
+		t.Errorf("containers were %s\nand are %s", before, after)
+	}
+	if owner := h.run("ss -Hltnp sport = :2376"); owner == "" || strings.Contains(owner, `"dockerd"`) {
+		t.Errorf("who has the port: %s", owner)
+	}
+	h.usable("after it was taken over")
+	l.must("export", "--release", "--with-secrets", t.TempDir(), h.name)
+	if after := h.containers(); after != before {
+		t.Errorf("given back: containers were %s\nand are %s", before, after)
+	}
+	h.ownListener("given back", true)
 }
 
 // treeOf is a tree's names, modes and contents, and its times if they matter.

@@ -63,7 +63,11 @@ func (h *machinesHost) released(store, name, containers string) {
 
 // leavesHosts has the lab remove those that it gave away.
 func (l *lab) leavesHosts() {
-	l.t.Cleanup(func() { l.run("orphans", "rm", "--driver", "nspawn", "--all") })
+	l.t.Cleanup(func() {
+		if r := l.run("orphans", "rm", "-y", "--driver", "nspawn", "--all"); r.code != 0 {
+			l.t.Errorf("%s", r)
+		}
+	})
 }
 
 func TestAHostThatMctlMadeIsLeftToDockerMachineWithItsContainersRunning(t *testing.T) {
@@ -134,7 +138,6 @@ func TestAnAdoptedHostIsReleasedWhateverIsKilledMeanwhile(t *testing.T) {
 	bare.run("systemctl is-system-running --wait; systemctl is-active docker")
 	l.must("create", "--driver", "generic", "--generic-ip-address", bare.address, "--generic-ssh-key", bare.key, "--engine-label", "tier=web", "--engine-opt", "live-restore=true", name)
 	h := ownHost(t, bare.address, bare.key)
-	before := h.containers()
 
 	// What would not work is refused, and nothing is changed.
 	dir := t.TempDir()
@@ -153,7 +156,7 @@ func TestAnAdoptedHostIsReleasedWhateverIsKilledMeanwhile(t *testing.T) {
 	h.run("mv /etc/docker/kept /etc/docker/daemon.json; systemctl stop docker.socket docker")
 	refused("a stopped docker", "docker does not run", dir)
 	h.run("systemctl start docker.socket docker; docker start one two")
-	before = h.containers()
+	before := h.containers()
 	foreign := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(foreign, "machines", name), 0o700); err != nil {
 		t.Fatal(err)
@@ -193,7 +196,9 @@ func TestAnAdoptedHostIsReleasedWhateverIsKilledMeanwhile(t *testing.T) {
 			kill func()
 		}{
 			{"mctl", cancel}, {"controller", l.killController},
-			{"agent", func() { h.run("systemctl kill -s KILL mctl-agent 2>/dev/null; pkill -KILL -f 'mctl-agent [a-z]'; true") }},
+			{"agent", func() {
+				h.run("systemctl kill -s KILL mctl-agent 2>/dev/null; pkill -KILL -f 'mctl-agent [a-z]'; true")
+			}},
 			{"dockerd", func() { h.run("pkill -KILL dockerd; true") }},
 		}
 		for {

@@ -35,6 +35,13 @@ type Labeler interface {
 	Label(ctx context.Context, m Machine, labels map[string]string) error
 }
 
+// Releaser is a driver whose provider has to be told that a host goes on without us.
+type Releaser interface {
+	// Release takes off whatever says that the host is ours; the host stays, with all that it needs. A host that is gone is success. It
+	// may be repeated.
+	Release(ctx context.Context, m Machine) error
+}
+
 // Abilities names what a driver can do besides its contract, for people.
 func Abilities(d Driver) []string {
 	var names []string

@@ -79,7 +79,7 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 	if uid, err := s.doneBefore(ctx, name, requestID, "delete"); uid != "" || err != nil {
 		return &Machine{UID: uid, Name: name, Spec: Spec{Deleted: true}, Status: Status{Phase: Deleting}}, err
 	}
-	if !how.Force && !how.Persist && !how.Abandon {
+	if !how.Force && !how.Persist && !how.Abandon && !how.Release { // which stays in a swarm that is not ours
 		if err := s.checkLastManager(ctx, name); err != nil {
 			return nil, err
 		}

@@ -1,10 +1,12 @@
 package machine
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
+	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
 )
 
@@ -51,6 +53,39 @@ func TestAHostThatMctlMadeIsHandedOverAndItsProviderKeepsIt(t *testing.T) {
 		if len(w.cloud.instances) != 1 {
 			t.Errorf("%s: its provider has %v", driverName, w.cloud.instances)
 		}
+	}
+}
+
+// tagging is a driver that marks its hosts at the provider.
+type tagging struct {
+	*cloud
+	released int
+	err      error
+}
+
+func (r *tagging) Release(context.Context, driver.Machine) error {
+	r.released++
+	return r.err
+}
+
+func TestAProviderIsToldThatAHostGoesOnWithoutUs(t *testing.T) {
+	w := newWorld(t)
+	d := &tagging{cloud: w.cloud, err: fault.New("tagging", fault.Unavailable, "", "not now")}
+	w.more = drivers{"tagging": d}
+	w.restart()
+	w.create("web", "tagging")
+	w.running("web")
+	w.release("web")
+	if _, err := w.step("web"); err != nil { // on its way
+		t.Fatal(err)
+	}
+	if _, err := w.step("web"); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("it is not asked once more: %v", err)
+	}
+	d.err = nil
+	w.gone("web")
+	if d.released != 2 || len(w.ssh.handed) != 2 || len(w.cloud.instances) != 1 {
+		t.Errorf("told %d times, handed over %d times, the provider has %v", d.released, len(w.ssh.handed), w.cloud.instances)
 	}
 }
 

@@ -58,7 +58,18 @@ func (s *Service) deleteHost(ctx context.Context, m *Machine) error {
 	_, adopts := d.(driver.Adopter)
 	if m.Spec.DeleteRelease {
 		s.report(m, "Giving the host back...")
-		return s.giveBack(ctx, m)
+		if err := s.giveBack(ctx, m); err != nil {
+			return err
+		}
+		releaser, ok := d.(driver.Releaser)
+		if !ok {
+			return nil
+		}
+		told, err := s.driverMachine(ctx, m)
+		if err != nil {
+			return err
+		}
+		return releaser.Release(ctx, told)
 	}
 	s.report(m, "Removing the host...")
 	if adopts {

@@ -32,6 +32,8 @@ var (
 	_ driver.Lister  = (*Driver)(nil)
 	_ driver.Planner = (*Driver)(nil)
 	_ driver.Labeler = (*Driver)(nil)
+
+	_ driver.Releaser = (*Driver)(nil)
 )
 
 // New returns a driver. Nothing is asked until a machine is.

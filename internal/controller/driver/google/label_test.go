@@ -45,3 +45,35 @@ func TestLabelsThatGoogleTakesNotOrThatAreOursAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAReleasedInstanceIsNoOrphanAndKeepsWhatItNeeds(t *testing.T) {
+	s := newStub(t)
+	m := machineOn(t, s, "web")
+	d := New(quick(t))
+	create(t, d, m)
+	if err := d.Label(t.Context(), m, map[string]string{"team": "web"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := d.Release(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	instance := s.get("zones/us-central1-a/instances/web")
+	if got := fmt.Sprint(instance["labels"]); strings.Contains(got, "mctl") || !strings.Contains(got, "team:web") || instance["status"] != "RUNNING" {
+		t.Errorf("the instance is %s with labels %s", instance["status"], got)
+	}
+	found, err := d.List(t.Context(), m)
+	if err != nil || len(found) == 0 {
+		t.Errorf("nothing lets anybody in any more: %v", err)
+	}
+	for _, r := range found {
+		if r.Kind != kindRule {
+			t.Errorf("listed as ours: %+v", r)
+		}
+	}
+	other := machineOn(t, s, "never")
+	if err := d.Release(t.Context(), other); err != nil {
+		t.Errorf("an instance that is gone: %v", err)
+	}
+}
