@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -24,6 +25,10 @@ func TestAnInterruptEndsTheScriptToo(t *testing.T) {
 			t.Errorf("%v: %s", err, output)
 		}
 	}()
+	// A shell that starts us in the background has the interrupt ignored, and so would ours: what we take is not.
+	taken := make(chan os.Signal, 1)
+	signal.Notify(taken, os.Interrupt)
+	defer signal.Stop(taken)
 	script := exec.Command("bash", "-c", "for name in one two; do mctl create --driver fake --fake-delay 6000 $name; done; echo goes on")
 	script.Env = environment
 	script.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal's keys reach it
