@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"time"
@@ -143,7 +142,7 @@ func (c *channel) receive(in input) {
 	}
 }
 
-// write waits for a taker. Nothing is received meanwhile, not even the end, so it is asked for.
+// write waits for a taker. Nothing is received meanwhile, not even the end, so the controller is asked for it.
 func (c *channel) write(w io.Writer, data []byte) error {
 	taken := make(chan struct{})
 	look := time.AfterFunc(lookAfter, func() { c.look(taken) })
@@ -153,15 +152,13 @@ func (c *channel) write(w io.Writer, data []byte) error {
 	return err
 }
 
-// look ends the tunnel's context when the controller has ended it, until something happens.
+// look ends the tunnel when the controller has ended it, until something happens.
 func (c *channel) look(until <-chan struct{}) {
 	again := time.NewTicker(lookAfter)
 	defer again.Stop()
 	for {
-		if err := c.send(&tunnelv1.Frame{}); err != nil {
-			if !errors.Is(err, io.ErrClosedPipe) {
-				c.end()
-			}
+		if c.stream.over() {
+			c.end()
 			return
 		}
 		select {

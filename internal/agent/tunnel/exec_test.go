@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -128,13 +130,19 @@ func TestNothingIsLeftWhenTheOperatorGoesAway(t *testing.T) {
 				pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 				return pid > 0
 			})
-			if c.flood {
-				chunk := strings.Repeat("x", frame.MaxData/2)
-				for range 4 { // more than a pipe holds, but all of it may be under way: the stream's end comes behind it
-					o.data(chunk)
-				}
+			var flood sync.WaitGroup
+			if c.flood { // more than a pipe and any window hold, so that the end of the stream stands behind it
+				chunk := &agentv1.OpenResponse{Message: &agentv1.OpenResponse_Frame{Frame: &tunnelv1.Frame{Kind: &tunnelv1.Frame_Data{Data: make([]byte, frame.MaxData)}}}}
+				var sent atomic.Int32
+				flood.Go(func() {
+					for o.Send(chunk) == nil {
+						sent.Add(1)
+					}
+				})
+				eventually(t, "some data on the way", func() bool { return sent.Load() > 2 })
 			}
 			o.hangUp()
+			flood.Wait()
 			eventually(t, "an empty session", func() bool { return len(session(t, pid)) == 0 })
 		})
 	}

@@ -24,6 +24,7 @@ import (
 const (
 	mostTunnels = 256 // at a time; the controller has a lower limit
 	openLimit   = 15 * time.Second
+	checkLimit  = 5 * time.Second
 )
 
 // Config is what a Server needs.
@@ -136,12 +137,15 @@ type stream struct {
 	agentv1.TunnelService_OpenClient
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // the stream's own, to be ended
+	// over asks whether the controller has ended the tunnel, which may stand behind data on the stream itself.
+	over func() bool
 }
 
 func greet(ctx context.Context, conn *grpc.ClientConn, id []byte) (*stream, *agentv1.Order, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	limit := time.AfterFunc(openLimit, cancel)
-	opened, err := agentv1.NewTunnelServiceClient(conn).Open(ctx, grpc.ForceCodecV2(frame.Codec()))
+	client := agentv1.NewTunnelServiceClient(conn)
+	opened, err := client.Open(ctx, grpc.ForceCodecV2(frame.Codec()))
 	if err == nil {
 		err = opened.Send(&agentv1.OpenRequest{Message: &agentv1.OpenRequest_Id{Id: id}})
 	}
@@ -160,7 +164,13 @@ func greet(ctx context.Context, conn *grpc.ClientConn, id []byte) (*stream, *age
 		cancel()
 		return nil, nil, err
 	}
-	return &stream{opened, cancel, ctx}, first.GetOrder(), nil
+	over := func() bool {
+		limited, cancel := context.WithTimeout(ctx, checkLimit)
+		defer cancel()
+		_, err := client.Check(limited, &agentv1.CheckRequest{Id: id})
+		return fault.Is(err, fault.NotFound)
+	}
+	return &stream{opened, cancel, ctx, over}, first.GetOrder(), nil
 }
 
 // work does what an order wants.

@@ -9,14 +9,18 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
+	"mctl/internal/fault"
 	agentv1 "mctl/proto/mctl/agent/v1"
 	tunnelv1 "mctl/proto/mctl/tunnel/v1"
 )
@@ -39,6 +43,7 @@ type world struct {
 	stop    context.CancelFunc
 	stopped chan struct{}
 	dials   chan struct{}
+	last    atomic.Pointer[operator]
 }
 
 // operator is the controller's end of one tunnel.
@@ -87,7 +92,7 @@ func newWorld(t *testing.T) *world {
 		Logger: hclog.NewNullLogger(), Program: program, Root: root,
 		Dial: func(context.Context) (*grpc.ClientConn, error) {
 			w.dials <- struct{}{}
-			return grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+			return grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(faults))
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -102,6 +107,29 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// faults has calls fail as those of the agent's own connection do.
+func faults(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, request, reply, conn, options...)
+	if status.Code(err) == codes.NotFound {
+		return fault.E("test", fault.NotFound, "", err)
+	}
+	return err
+}
+
+// Check implements agentv1.TunnelServiceServer.
+func (w *world) Check(_ context.Context, request *agentv1.CheckRequest) (*agentv1.CheckResponse, error) {
+	o := w.last.Load()
+	select {
+	case <-o.over:
+		return nil, status.Error(codes.NotFound, "over")
+	default:
+	}
+	if o.id != string(request.GetId()) {
+		return nil, status.Error(codes.NotFound, "another")
+	}
+	return &agentv1.CheckResponse{}, nil
+}
+
 // Open implements agentv1.TunnelServiceServer.
 func (w *world) Open(stream agentv1.TunnelService_OpenServer) error {
 	first, err := stream.Recv()
@@ -109,6 +137,7 @@ func (w *world) Open(stream agentv1.TunnelService_OpenServer) error {
 		return err
 	}
 	o := &operator{stream, w.t, string(first.GetId()), make(chan struct{})}
+	w.last.Store(o)
 	w.streams <- o
 	select {
 	case <-o.over:

@@ -32,6 +32,7 @@ var access = map[string]caller{
 	"/mctl.agent.v1.LinkService/Connect":                             machine,
 	"/mctl.agent.v1.LinkService/IssueEngineCertificate":              machine,
 	"/mctl.agent.v1.TunnelService/Open":                              machine,
+	"/mctl.agent.v1.TunnelService/Check":                             machine,
 	"/mctl.controller.v1.AccessService/CreateInvitation":             operator,
 	"/mctl.controller.v1.AccessService/IssueClientCertificate":       operator,
 	"/mctl.controller.v1.CredentialService/CreateCredential":         operator,

@@ -90,7 +90,7 @@ func (p *pair) downstream(stream agentv1.TunnelService_OpenServer) {
 			p.end(fault.New("tunnel", fault.ParseKind(f.GetKind()), "", host.Line(f.GetMessage())).WithHint(host.Line(f.GetHint())))
 			return
 		}
-		if !isData && m.Frame.GetKind() == nil { // the host looks whether we are still there
+		if !isData && m.Frame.GetKind() == nil { // of a later version
 			continue
 		}
 		p.down.Add(int64(size))

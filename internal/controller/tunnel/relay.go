@@ -59,9 +59,9 @@ type Relay struct {
 
 	mu      sync.Mutex
 	waiting map[string]*pair // by id: the agent has not come yet
-	open    map[*pair]struct{}
-	machine map[string]int // tunnels by uid
-	caller  map[string]int // tunnels by subject
+	open    map[string]*pair // by id, also those
+	machine map[string]int   // tunnels by uid
+	caller  map[string]int   // tunnels by subject
 }
 
 // New makes a relay.
@@ -69,7 +69,7 @@ func New(config Config) *Relay {
 	if config.Wait == 0 {
 		config.Wait = defaultWait
 	}
-	return &Relay{config: config, waiting: map[string]*pair{}, open: map[*pair]struct{}{}, machine: map[string]int{}, caller: map[string]int{}}
+	return &Relay{config: config, waiting: map[string]*pair{}, open: map[string]*pair{}, machine: map[string]int{}, caller: map[string]int{}}
 }
 
 // Serve is the operator's end of a tunnel: it runs until either side ends it, or the machine is removed.
@@ -186,6 +186,20 @@ func (r *Relay) Open(stream agentv1.TunnelService_OpenServer) error {
 	return nil
 }
 
+// Check implements agentv1.TunnelServiceServer: the end of a stream does not overtake data that its host does not take.
+func (r *Relay) Check(ctx context.Context, request *agentv1.CheckRequest) (*agentv1.CheckResponse, error) {
+	uid, err := r.config.Identify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.open[string(request.GetId())]; p == nil || p.uid != uid || p.ctx.Err() != nil {
+		return nil, fault.New("tunnel.Check", fault.NotFound, uid, "the tunnel is over")
+	}
+	return &agentv1.CheckResponse{}, nil
+}
+
 // claim hands out what waits for an id, once, to the machine that it is for.
 func (r *Relay) claim(id, uid string) *pair {
 	r.mu.Lock()
@@ -202,7 +216,7 @@ func (r *Relay) claim(id, uid string) *pair {
 func (r *Relay) Forget(uid string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for p := range r.open {
+	for _, p := range r.open {
 		if p.uid == uid {
 			p.end(fault.New("tunnel.Forget", fault.NotFound, uid, "the machine was removed"))
 		}
@@ -223,14 +237,14 @@ func (r *Relay) admit(p *pair, machine string) (id string, err error) {
 	}
 	r.machine[p.uid]++
 	r.caller[p.caller]++
-	r.open[p], r.waiting[string(random)] = struct{}{}, p
+	r.open[string(random)], r.waiting[string(random)] = p, p
 	return string(random), nil
 }
 
 func (r *Relay) dismiss(p *pair, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.open, p)
+	delete(r.open, id)
 	delete(r.waiting, id)
 	less(r.machine, p.uid)
 	less(r.caller, p.caller)

@@ -271,6 +271,36 @@ func TestAnIDIsForOneMachineAndOnce(t *testing.T) {
 	}
 }
 
+func TestAHostMayAskWhetherATunnelIsOver(t *testing.T) {
+	w := newWorld(t)
+	o := w.operator("web", execWork("x"))
+	id := <-w.asked
+	h, err := w.host("u1", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(uid, id string) bool {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "uid", uid)
+		_, err := agentv1.NewTunnelServiceClient(w.conn).Check(ctx, &agentv1.CheckRequest{Id: []byte(id)})
+		return err == nil
+	}
+	if !check("u1", id) || check("u2", id) || check("u1", "another") || check("", id) {
+		t.Errorf("its own %v, another machine's %v, another %v, a stranger's %v", check("u1", id), check("u2", id), check("u1", "another"), check("", id))
+	}
+	var flood sync.WaitGroup
+	flood.Go(func() { // which the host does not take, so that the end of its stream stands behind it
+		for chunk := data(strings.Repeat("x", frame.MaxData)); o.say(chunk) == nil; {
+		}
+	})
+	o.cancel()
+	flood.Wait()
+	_ = <-w.results
+	if check("u1", id) {
+		t.Error("it is over, and the host is not told")
+	}
+	h.cancel()
+}
+
 func TestAHostIsWaitedForWithALimit(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Wait = 10 * time.Millisecond })
 	w.operator("web", execWork("x"))

@@ -22,6 +22,89 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CheckRequest says which tunnel.
+type CheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// That of OpenTunnel.
+	Id            []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CheckRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+// CheckResponse has no fields.
+type CheckResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{1}
+}
+
 // OpenRequest is the host's end.
 type OpenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -38,7 +121,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[0]
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +133,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[0]
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +146,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{0}
+	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *OpenRequest) GetMessage() isOpenRequest_Message {
@@ -123,7 +206,7 @@ type OpenResponse struct {
 
 func (x *OpenResponse) Reset() {
 	*x = OpenResponse{}
-	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[1]
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -135,7 +218,7 @@ func (x *OpenResponse) String() string {
 func (*OpenResponse) ProtoMessage() {}
 
 func (x *OpenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[1]
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -148,7 +231,7 @@ func (x *OpenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenResponse.ProtoReflect.Descriptor instead.
 func (*OpenResponse) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{1}
+	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *OpenResponse) GetMessage() isOpenResponse_Message {
@@ -204,7 +287,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[2]
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +299,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[2]
+	mi := &file_mctl_agent_v1_tunnel_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +312,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{2}
+	return file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Order) GetWork() *v1.Work {
@@ -250,7 +333,10 @@ var File_mctl_agent_v1_tunnel_service_proto protoreflect.FileDescriptor
 
 const file_mctl_agent_v1_tunnel_service_proto_rawDesc = "" +
 	"\n" +
-	"\"mctl/agent/v1/tunnel_service.proto\x12\rmctl.agent.v1\x1a\x1bmctl/tunnel/v1/tunnel.proto\"Y\n" +
+	"\"mctl/agent/v1/tunnel_service.proto\x12\rmctl.agent.v1\x1a\x1bmctl/tunnel/v1/tunnel.proto\"\x1e\n" +
+	"\fCheckRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\x0f\n" +
+	"\rCheckResponse\"Y\n" +
 	"\vOpenRequest\x12\x10\n" +
 	"\x02id\x18\x01 \x01(\fH\x00R\x02id\x12-\n" +
 	"\x05frame\x18\x02 \x01(\v2\x15.mctl.tunnel.v1.FrameH\x00R\x05frameB\t\n" +
@@ -261,9 +347,10 @@ const file_mctl_agent_v1_tunnel_service_proto_rawDesc = "" +
 	"\amessage\"E\n" +
 	"\x05Order\x12(\n" +
 	"\x04work\x18\x01 \x01(\v2\x14.mctl.tunnel.v1.WorkR\x04work\x12\x12\n" +
-	"\x04user\x18\x02 \x01(\tR\x04user2T\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user2\x98\x01\n" +
 	"\rTunnelService\x12C\n" +
-	"\x04Open\x12\x1a.mctl.agent.v1.OpenRequest\x1a\x1b.mctl.agent.v1.OpenResponse(\x010\x01B\x9f\x01\n" +
+	"\x04Open\x12\x1a.mctl.agent.v1.OpenRequest\x1a\x1b.mctl.agent.v1.OpenResponse(\x010\x01\x12B\n" +
+	"\x05Check\x12\x1b.mctl.agent.v1.CheckRequest\x1a\x1c.mctl.agent.v1.CheckResponseB\x9f\x01\n" +
 	"\x11com.mctl.agent.v1B\x12TunnelServiceProtoP\x01Z mctl/proto/mctl/agent/v1;agentv1\xa2\x02\x03MAX\xaa\x02\rMctl.Agent.V1\xca\x02\rMctl\\Agent\\V1\xe2\x02\x19Mctl\\Agent\\V1\\GPBMetadata\xea\x02\x0fMctl::Agent::V1b\x06proto3"
 
 var (
@@ -278,23 +365,27 @@ func file_mctl_agent_v1_tunnel_service_proto_rawDescGZIP() []byte {
 	return file_mctl_agent_v1_tunnel_service_proto_rawDescData
 }
 
-var file_mctl_agent_v1_tunnel_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_mctl_agent_v1_tunnel_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_mctl_agent_v1_tunnel_service_proto_goTypes = []any{
-	(*OpenRequest)(nil),  // 0: mctl.agent.v1.OpenRequest
-	(*OpenResponse)(nil), // 1: mctl.agent.v1.OpenResponse
-	(*Order)(nil),        // 2: mctl.agent.v1.Order
-	(*v1.Frame)(nil),     // 3: mctl.tunnel.v1.Frame
-	(*v1.Work)(nil),      // 4: mctl.tunnel.v1.Work
+	(*CheckRequest)(nil),  // 0: mctl.agent.v1.CheckRequest
+	(*CheckResponse)(nil), // 1: mctl.agent.v1.CheckResponse
+	(*OpenRequest)(nil),   // 2: mctl.agent.v1.OpenRequest
+	(*OpenResponse)(nil),  // 3: mctl.agent.v1.OpenResponse
+	(*Order)(nil),         // 4: mctl.agent.v1.Order
+	(*v1.Frame)(nil),      // 5: mctl.tunnel.v1.Frame
+	(*v1.Work)(nil),       // 6: mctl.tunnel.v1.Work
 }
 var file_mctl_agent_v1_tunnel_service_proto_depIdxs = []int32{
-	3, // 0: mctl.agent.v1.OpenRequest.frame:type_name -> mctl.tunnel.v1.Frame
-	2, // 1: mctl.agent.v1.OpenResponse.order:type_name -> mctl.agent.v1.Order
-	3, // 2: mctl.agent.v1.OpenResponse.frame:type_name -> mctl.tunnel.v1.Frame
-	4, // 3: mctl.agent.v1.Order.work:type_name -> mctl.tunnel.v1.Work
-	0, // 4: mctl.agent.v1.TunnelService.Open:input_type -> mctl.agent.v1.OpenRequest
-	1, // 5: mctl.agent.v1.TunnelService.Open:output_type -> mctl.agent.v1.OpenResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
+	5, // 0: mctl.agent.v1.OpenRequest.frame:type_name -> mctl.tunnel.v1.Frame
+	4, // 1: mctl.agent.v1.OpenResponse.order:type_name -> mctl.agent.v1.Order
+	5, // 2: mctl.agent.v1.OpenResponse.frame:type_name -> mctl.tunnel.v1.Frame
+	6, // 3: mctl.agent.v1.Order.work:type_name -> mctl.tunnel.v1.Work
+	2, // 4: mctl.agent.v1.TunnelService.Open:input_type -> mctl.agent.v1.OpenRequest
+	0, // 5: mctl.agent.v1.TunnelService.Check:input_type -> mctl.agent.v1.CheckRequest
+	3, // 6: mctl.agent.v1.TunnelService.Open:output_type -> mctl.agent.v1.OpenResponse
+	1, // 7: mctl.agent.v1.TunnelService.Check:output_type -> mctl.agent.v1.CheckResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
 	4, // [4:4] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
@@ -305,11 +396,11 @@ func file_mctl_agent_v1_tunnel_service_proto_init() {
 	if File_mctl_agent_v1_tunnel_service_proto != nil {
 		return
 	}
-	file_mctl_agent_v1_tunnel_service_proto_msgTypes[0].OneofWrappers = []any{
+	file_mctl_agent_v1_tunnel_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*OpenRequest_Id)(nil),
 		(*OpenRequest_Frame)(nil),
 	}
-	file_mctl_agent_v1_tunnel_service_proto_msgTypes[1].OneofWrappers = []any{
+	file_mctl_agent_v1_tunnel_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*OpenResponse_Order)(nil),
 		(*OpenResponse_Frame)(nil),
 	}
@@ -319,7 +410,7 @@ func file_mctl_agent_v1_tunnel_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mctl_agent_v1_tunnel_service_proto_rawDesc), len(file_mctl_agent_v1_tunnel_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

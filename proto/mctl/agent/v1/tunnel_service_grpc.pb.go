@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TunnelService_Open_FullMethodName = "/mctl.agent.v1.TunnelService/Open"
+	TunnelService_Open_FullMethodName  = "/mctl.agent.v1.TunnelService/Open"
+	TunnelService_Check_FullMethodName = "/mctl.agent.v1.TunnelService/Check"
 )
 
 // TunnelServiceClient is the client API for TunnelService service.
@@ -32,6 +33,9 @@ type TunnelServiceClient interface {
 	// end, and the other way round. PERMISSION_DENIED for an id that was not given to this machine, was used already, or waited
 	// too long. Not to be repeated.
 	Open(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OpenRequest, OpenResponse], error)
+	// Check tells whether a tunnel that this machine opened is still wanted: NOT_FOUND when it is over. A host asks whose work takes
+	// no data, since the end of the stream waits behind data that are under way. May be repeated.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 }
 
 type tunnelServiceClient struct {
@@ -55,6 +59,16 @@ func (c *tunnelServiceClient) Open(ctx context.Context, opts ...grpc.CallOption)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TunnelService_OpenClient = grpc.BidiStreamingClient[OpenRequest, OpenResponse]
 
+func (c *tunnelServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, TunnelService_Check_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TunnelServiceServer is the server API for TunnelService service.
 // All implementations must embed UnimplementedTunnelServiceServer
 // for forward compatibility.
@@ -65,6 +79,9 @@ type TunnelServiceServer interface {
 	// end, and the other way round. PERMISSION_DENIED for an id that was not given to this machine, was used already, or waited
 	// too long. Not to be repeated.
 	Open(grpc.BidiStreamingServer[OpenRequest, OpenResponse]) error
+	// Check tells whether a tunnel that this machine opened is still wanted: NOT_FOUND when it is over. A host asks whose work takes
+	// no data, since the end of the stream waits behind data that are under way. May be repeated.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	mustEmbedUnimplementedTunnelServiceServer()
 }
 
@@ -77,6 +94,9 @@ type UnimplementedTunnelServiceServer struct{}
 
 func (UnimplementedTunnelServiceServer) Open(grpc.BidiStreamingServer[OpenRequest, OpenResponse]) error {
 	return status.Error(codes.Unimplemented, "method Open not implemented")
+}
+func (UnimplementedTunnelServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
 func (UnimplementedTunnelServiceServer) mustEmbedUnimplementedTunnelServiceServer() {}
 func (UnimplementedTunnelServiceServer) testEmbeddedByValue()                       {}
@@ -106,13 +126,36 @@ func _TunnelService_Open_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TunnelService_OpenServer = grpc.BidiStreamingServer[OpenRequest, OpenResponse]
 
+func _TunnelService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TunnelServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TunnelService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TunnelServiceServer).Check(ctx, req.(*CheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TunnelService_ServiceDesc is the grpc.ServiceDesc for TunnelService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var TunnelService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "mctl.agent.v1.TunnelService",
 	HandlerType: (*TunnelServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Check",
+			Handler:    _TunnelService_Check_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Open",

@@ -557,8 +557,7 @@ func (x *Logs) GetLines() uint32 {
 }
 
 // Frame is one thing said in a tunnel. Towards the host: data, end, size and signal. From it: first opened, then data,
-// error_data and end, at last exit. A failure may take the place of each of these and ends the tunnel. A host whose work takes
-// no data sends a frame without anything now and then, to find out whether the tunnel is still there; nobody else sees it.
+// error_data and end, at last exit. A failure may take the place of each of these and ends the tunnel.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is said.
