@@ -294,7 +294,9 @@ func TestAHostMayAskWhetherATunnelIsOver(t *testing.T) {
 	})
 	o.cancel()
 	flood.Wait()
-	_ = <-w.results
+	if err := <-w.results; err == nil {
+		t.Error("it ended well")
+	}
 	if check("u1", id) {
 		t.Error("it is over, and the host is not told")
 	}
