@@ -72,8 +72,9 @@ type Swarms interface {
 	State(ctx context.Context, machine string) (swarm.State, error)
 	// Start makes a swarm; a manager has done so. Precondition for a worker of some swarm.
 	Start(ctx context.Context, machine, advertise string) (swarm.State, error)
-	// Join has a machine join the swarm of another. A member of it is let be; Precondition for one of another swarm.
-	Join(ctx context.Context, machine, of, advertise string, manager bool) (swarm.State, error)
+	// Join has a machine join the swarm of another. A member of it is let be; Precondition for one of another swarm. With an error the
+	// state tells the swarm if a join began.
+	Join(ctx context.Context, machine string, how swarm.Joining) (swarm.State, error)
 	// Leave has a machine leave the swarm in which it is a node, by force if it is a manager. One that is in none, or in another, is
 	// success.
 	Leave(ctx context.Context, machine, node string, force bool) error

@@ -50,7 +50,7 @@ type Service struct {
 	steps      map[string]context.CancelFunc // the step under way, by name
 	progress   map[string]string             // what is waited for now, by name
 	settled    map[string]time.Time          // since when a host is known to have done what was asked, by uid
-	troubles   map[string]string             // why the removal or import did not come to its end, by uid
+	troubles   map[string]string             // why the removal or import did not come to its end, or a member of a swarm gets no tasks, by uid
 	listed     map[string]*Machine           // by name, as List decoded it last
 	lastImport time.Time
 	swept      time.Time      // when sweepGone looked last

@@ -227,7 +227,7 @@ func (s *Service) report(m *Machine, line string) {
 	}
 }
 
-// note keeps why a removal or an import does not come to its end.
+// note keeps why a removal or an import does not come to its end, or a member of a swarm gets no tasks.
 func (s *Service) note(m *Machine, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -64,7 +64,7 @@ func (s *Service) leaveOrderly(ctx context.Context, m *Machine) (left bool, out 
 		return s.leaveAlone(ctx, m)
 	}
 	err = s.byManager(ctx, &others, func(via string) error {
-		return s.dismiss(ctx, m, via)
+		return s.dismiss(ctx, m, m.Status.Swarm.Node, via)
 	})
 	if err != nil {
 		return false, outcome{}, err
@@ -93,10 +93,12 @@ func (s *Service) recall(ctx context.Context, m *Machine) error {
 	}
 	state, err := s.config.Swarms.State(ctx, m.Name)
 	switch {
-	case err != nil || !state.In():
+	case err != nil:
 		return err
-	case state.Node == "": // it is on its way
+	case state.Node == "" && (state.Local == "pending" || state.Local == "error" && m.Status.Swarm.ID != ""): // a join of ours goes on, or failed
 		return s.config.Swarms.Leave(ctx, m.Name, "", true)
+	case !state.In():
+		return nil
 	case !state.Manager || m.Spec.Swarm != nil && m.Spec.Swarm.Of != "":
 		known, err := s.knownAt(ctx, m, state.Node)
 		if !known || err != nil {
@@ -122,9 +124,8 @@ func (s *Service) knownAt(ctx context.Context, m *Machine, node string) (bool, e
 	return false, err
 }
 
-// dismiss takes a member out of its swarm by way of a manager. The host's own engine may be past leaving.
-func (s *Service) dismiss(ctx context.Context, m *Machine, via string) error {
-	id := m.Status.Swarm.Node
+// dismiss takes a machine's node out of the swarm by way of a manager. The host's own engine may be past leaving.
+func (s *Service) dismiss(ctx context.Context, m *Machine, id, via string) error {
 	err := s.config.Swarms.Update(ctx, via, id, swarm.Change{Manager: swarm.Demote})
 	if fault.Is(err, fault.NotFound) { // it was removed before
 		err = nil
@@ -140,7 +141,7 @@ func (s *Service) dismiss(ctx context.Context, m *Machine, via string) error {
 		return fault.E("machine.dismiss", fault.Unavailable, m.Name, fmt.Errorf("%q is still a manager of its swarm", m.Name))
 	}
 	if s.connected(m) {
-		if err := s.config.Swarms.Leave(ctx, m.Name, m.Status.Swarm.Node, false); err != nil && !s.triedToLeave(m) {
+		if err := s.config.Swarms.Leave(ctx, m.Name, id, false); err != nil && !s.triedToLeave(m) {
 			return err
 		}
 	}

@@ -42,10 +42,11 @@ func (s *Service) running(ctx context.Context, m *Machine) (outcome, error) {
 		s.learnHost(m, observed)
 	}
 	if err := s.reactivate(ctx, m); err != nil {
-		s.config.Logger.Debug("a member of a swarm takes no tasks yet", "machine", m.Name, "error", err)
+		s.note(m, err)
 		return outcome{after: lookAgain}, nil
 	}
-	return outcome{again: m.outside()}, nil
+	s.note(m, nil)
+	return outcome{}, nil
 }
 
 // reached notes that the host is as the present spec asks.

@@ -30,15 +30,13 @@ func (s *Service) attach(ctx context.Context, m *Machine) (attached bool, out ou
 		s.report(m, fmt.Sprintf("Waiting for %q to make the swarm...", m.Spec.Swarm.Of))
 		return false, outcome{after: swarmAgain}, nil
 	case place.Node == "" || m.Spec.Provision > m.Status.DoneProvision:
-		state, err := s.enter(ctx, m)
-		if err != nil {
+		if err := s.enter(ctx, m); err != nil {
 			return false, outcome{}, err
 		}
-		place.ID, place.Node, place.Manager = cmp.Or(state.Swarm, place.ID), state.Node, state.Manager
+	default:
+		s.warnOfMove(ctx, m)
 	}
-	switch err := s.reactivate(ctx, m); {
-	case m.outside():
-		return false, outcome{again: true}, nil
+	switch err = s.reactivate(ctx, m); {
 	case err == nil:
 		return true, outcome{}, nil
 	case !fault.Retryable(err):
@@ -47,11 +45,12 @@ func (s *Service) attach(ctx context.Context, m *Machine) (attached bool, out ou
 		s.report(m, fmt.Sprintf("%s; trying again", err))
 		return false, outcome{after: swarmAgain}, nil
 	}
+	s.note(m, err)
 	s.report(m, fmt.Sprintf("%q runs, and takes tasks again when the managers of its swarm can say so", m.Name))
 	return true, outcome{}, nil
 }
 
-// reactivate has a member take tasks again that a stop drained. One that somebody removed from the swarm meanwhile is outside.
+// reactivate has a member take tasks again that a stop drained. One that somebody removed from the swarm meanwhile joins anew.
 func (s *Service) reactivate(ctx context.Context, m *Machine) error {
 	place := &m.Status.Swarm
 	if place.Drained {
@@ -60,13 +59,38 @@ func (s *Service) reactivate(ctx context.Context, m *Machine) error {
 		})
 		switch {
 		case fault.Is(err, fault.NotFound):
-			place.Node = ""
-		case err != nil:
+			err = s.enter(ctx, m)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	place.Draining, place.Drained = time.Time{}, false
 	return nil
+}
+
+// supersede takes the node out of the swarm that a machine was before it left by hand and joined anew.
+func (s *Service) supersede(ctx context.Context, m *Machine, node string) error {
+	former := m.Status.Swarm.Node
+	if former == "" || former == node {
+		return nil
+	}
+	err := s.byManager(ctx, m, func(via string) error { return s.dismiss(ctx, m, former, via) })
+	if err != nil && !fault.Retryable(err) {
+		s.config.Logger.Warn("the swarm keeps a node that is no more", "machine", m.Name, "node", former, "error", err)
+		return nil
+	}
+	return err
+}
+
+// warnOfMove says so when a member has another address than the one that the others look for it at: swarm mode does not follow it.
+func (s *Service) warnOfMove(ctx context.Context, m *Machine) {
+	state, err := s.config.Swarms.State(ctx, m.Name)
+	if err != nil || state.Address == "" || m.Spec.Swarm.Address != "" || state.Address == m.advertised() {
+		return
+	}
+	s.report(m, fmt.Sprintf("The others look for %[1]q at %[2]s, and it is at %[3]s now: `docker swarm leave` on it, then `mctl provision %[1]s`, has it join anew",
+		m.Name, state.Address, m.advertised()))
 }
 
 // early reports whether the manager whose swarm shall be joined is itself on its way there.
@@ -75,9 +99,23 @@ func (s *Service) early(ctx context.Context, m *Machine) bool {
 	return err == nil && of.SwarmPort() != 0 && of.Status.Swarm.Node == "" && of.Status.Failure == nil && !of.Spec.Deleted
 }
 
-// enter makes the swarm or joins it. A master that has been in it joins again what is left of it, rather than make another one.
-func (s *Service) enter(ctx context.Context, m *Machine) (swarm.State, error) {
-	wish := m.Spec.Swarm
+// enter has a machine be in its swarm, and notes its place there.
+func (s *Service) enter(ctx context.Context, m *Machine) error {
+	place := &m.Status.Swarm
+	state, err := s.join(ctx, m)
+	place.ID = cmp.Or(state.Swarm, place.ID) // with an error too: a join that has begun is ours
+	if err == nil {
+		err = s.supersede(ctx, m, state.Node)
+	}
+	if err == nil {
+		place.Node, place.Manager = state.Node, state.Manager
+	}
+	return err
+}
+
+// join makes the swarm or joins it. A master that has been in it joins again what is left of it, rather than make another one.
+func (s *Service) join(ctx context.Context, m *Machine) (swarm.State, error) {
+	wish, place := m.Spec.Swarm, m.Status.Swarm
 	others, err := s.remotes(ctx, m)
 	if err != nil {
 		return swarm.State{}, err
@@ -88,21 +126,23 @@ func (s *Service) enter(ctx context.Context, m *Machine) (swarm.State, error) {
 	}
 	s.report(m, fmt.Sprintf("Joining the swarm of %q...", cmp.Or(wish.Of, m.Name)))
 	err = fault.E("machine.enter", fault.Unavailable, m.Name, fmt.Errorf("no manager of the swarm of %q can be asked yet", wish.Of))
+	var state swarm.State
 	for _, of := range others {
-		var state swarm.State
-		state, err = s.config.Swarms.Join(ctx, m.Name, of, m.advertised(), wish.Manager)
+		state, err = s.config.Swarms.Join(ctx, m.Name, swarm.Joining{
+			Of: of, Advertise: m.advertised(), Manager: wish.Manager, Former: place.Node, Begun: place.Node == "" && place.ID != "",
+		})
 		if err == nil || !fault.Is(err, fault.Unavailable) && fault.ReasonOf(err) != swarm.ReasonNoManager {
-			return state, err
+			break
 		}
 	}
-	return swarm.State{}, err
+	return state, err
 }
 
 // remotes are the machines that can take a machine into its swarm, and know whether it is in there.
 func (s *Service) remotes(ctx context.Context, m *Machine) ([]string, error) {
 	known := *m
 	known.Status.Swarm.Manager = false // it can't act for its own joining
-	if m.Spec.Swarm != nil && m.Spec.Swarm.Of != "" && m.Status.Swarm.ID == "" {
+	if m.Spec.Swarm != nil && m.Spec.Swarm.Of != "" && m.Status.Swarm.Node == "" {
 		of, err := s.Get(ctx, m.Spec.Swarm.Of)
 		switch {
 		case fault.Is(err, fault.NotFound) || err == nil && of.Spec.Deleted:
@@ -111,7 +151,7 @@ func (s *Service) remotes(ctx context.Context, m *Machine) ([]string, error) {
 		case err != nil:
 			return nil, err
 		}
-		known.Status.Swarm.ID = of.Status.Swarm.ID
+		known.Status.Swarm.ID = cmp.Or(m.Status.Swarm.ID, of.Status.Swarm.ID)
 	}
 	return s.managers(ctx, &known)
 }

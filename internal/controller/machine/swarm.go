@@ -105,10 +105,13 @@ func (s *Service) checkManager(ctx context.Context, m, of *Machine) error {
 	ctx, cancel := context.WithTimeout(ctx, swarmLook)
 	defer cancel()
 	state, err := s.config.Swarms.State(ctx, of.Name)
-	if (err != nil && !made) || (err == nil && !state.Manager) {
-		return swarm.NoManager(of.Name)
+	switch {
+	case err == nil:
+		return state.Admits(of.Name)
+	case made:
+		return nil // it is asked again later
 	}
-	return nil
+	return swarm.NoManager(of.Name)
 }
 
 // swarmToBe is the swarm that a host which was there before shall be in; nil where that is none, or not known.

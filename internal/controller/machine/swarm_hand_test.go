@@ -9,6 +9,7 @@ import (
 
 	"mctl/internal/controller/bootstrap"
 	"mctl/internal/controller/driver"
+	"mctl/internal/controller/event"
 	"mctl/internal/fault"
 )
 
@@ -91,7 +92,7 @@ func TestAStartDoesNotHangOnASwarmWithoutAMajority(t *testing.T) {
 	if took := w.now.Sub(began); m.Status.Phase != Running || took > defaultDrain+10*time.Second || m.Status.ObservedGeneration != m.Generation {
 		t.Fatalf("%s after %s, %+v", m.Status.Phase, took, m.Status.Failure)
 	}
-	if says := w.service.View(m).Error; says != "no tasks of its swarm until the managers have a majority" {
+	if says := w.service.View(m).Error; says != "takes no tasks of its swarm: the swarm has no leader" {
 		t.Errorf("ERRORS says %q", says)
 	}
 	// It is tried again while the machine runs.
@@ -102,21 +103,38 @@ func TestAStartDoesNotHangOnASwarmWithoutAMajority(t *testing.T) {
 	}
 }
 
-func TestAMemberThatSomebodyRemovedWhileItWasOffJoinsAgain(t *testing.T) {
+func TestAMemberThatSomebodyRemovedWhileItWasOffJoinsAnew(t *testing.T) {
 	w := newWorld(t)
 	all := members(w, "m1", "w1")
 	w.edit("w1", func(s *Spec) { s.Power = PowerOff })
 	w.stepUntil("w1", Stopped)
+	w.swarms.done()
 	delete(w.swarms.nodes["s-m1"], all["w1"].Status.Swarm.Node)
 	w.now = w.now.Add(time.Hour)
 	w.edit("w1", func(s *Spec) { s.Power = PowerOn })
 	w.started("w1")
-	w.parked("w1", "a member of another swarm already")
-	w.swarms.engines["w1"] = nil // `docker swarm leave`, as the hint says
-	w.edit("w1", func(s *Spec) { s.Retry++ })
-	if m := w.running("w1"); !w.swarms.nodes["s-m1"][m.Status.Swarm.Node].Active || m.Status.Swarm.Drained {
-		t.Errorf("%+v", m.Status.Swarm)
+	m := w.running("w1")
+	if got := w.swarms.done(); !slices.Equal(got, []string{"leave w1", "join w1"}) || !w.swarms.nodes["s-m1"][m.Status.Swarm.Node].Active || m.Status.Swarm.Drained {
+		t.Errorf("done %q, %+v", got, m.Status.Swarm)
 	}
+}
+
+func TestAJoinThatHasBegunIsKnownToBeOurs(t *testing.T) {
+	w := newWorld(t)
+	members(w, "m1")
+	w.swarms.faults["join w1"] = fault.New("swarms", fault.Unavailable, "w1", "on its way")
+	m := w.create("w1", "cloud", swarmed("m1", false))
+	for range 10 {
+		m, _ = w.step("w1")
+		w.hosts.connect(m.UID, w.now.Add(time.Second))
+		w.hosts.apply(m.UID, nil)
+		w.now = w.now.Add(2 * time.Second)
+	}
+	if m.Status.Phase != Installing || !w.swarms.begun["w1"] || m.Status.Swarm.ID != "s-m1" {
+		t.Errorf("%s, %+v", m.Status.Phase, m.Status.Swarm)
+	}
+	delete(w.swarms.faults, "join w1")
+	w.running("w1")
 }
 
 func TestWhoCannotLetOthersInIsRefusedBeforeAnythingIsStored(t *testing.T) {
@@ -265,5 +283,36 @@ func TestAHostThatWasThereBeforeIsCheckedForItsSwarm(t *testing.T) {
 		if got := w.ssh.checked.Swarm; !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
+	}
+}
+
+func TestWhoLeftByHandAndJoinsAnewLeavesNoNodeBehind(t *testing.T) {
+	for _, name := range []string{"w1", "m2"} {
+		w := newWorld(t)
+		all := members(w, "m1", "w1", "m2+", "m3+")
+		former := all[name].Status.Swarm.Node
+		w.swarms.engines[name] = nil
+		w.edit(name, func(s *Spec) { s.Provision++; s.Swarm.Address = "10.7.7.7" })
+		w.stepUntil(name, Installing)
+		m := w.running(name)
+		if nodes := w.swarms.nodes["s-m1"]; nodes[former] != nil || len(nodes) != 4 || nodes[m.Status.Swarm.Node] == nil {
+			t.Errorf("%s: the swarm has %v", name, nodes)
+		}
+	}
+}
+
+func TestAMemberThatCameBackElsewhereIsSpokenOf(t *testing.T) {
+	w := newWorld(t)
+	members(w, "m1", "w1")
+	address := w.swarms.state("w1").Address
+	w.edit("w1", func(s *Spec) { s.Power = PowerOff })
+	w.stepUntil("w1", Stopped)
+	w.now = w.now.Add(time.Hour)
+	w.edit("w1", func(s *Spec) { s.Power = PowerOn })
+	w.started("w1")
+	now := w.running("w1").Address()
+	want := `The others look for "w1" at ` + address + ", and it is at " + now + " now: `docker swarm leave` on it, then `mctl provision w1`, has it join anew"
+	if now == address || !slices.ContainsFunc(w.events, func(e event.Event) bool { return e.Message == want }) {
+		t.Errorf("nobody says so: %v", w.events[len(w.events)-5:])
 	}
 }

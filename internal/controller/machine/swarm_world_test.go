@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -20,6 +21,7 @@ type swarms struct {
 	tasks   map[string]int                    // by node; one ends with each look
 	calls   []string                          // that changed something
 	faults  map[string]error                  // by "act machine", for as long as they stand there
+	begun   map[string]bool                   // what the last join of a machine was told of an earlier one
 	before  func(call string)                 // called before each act; may be nil
 }
 
@@ -28,7 +30,7 @@ type fakeEngine struct {
 }
 
 func newSwarms() *swarms {
-	return &swarms{engines: map[string]*fakeEngine{}, nodes: map[string]map[string]*swarm.Node{}, tasks: map[string]int{}, faults: map[string]error{}}
+	return &swarms{engines: map[string]*fakeEngine{}, nodes: map[string]map[string]*swarm.Node{}, tasks: map[string]int{}, faults: map[string]error{}, begun: map[string]bool{}}
 }
 
 // act counts one that changes something, and fails where that is wanted.
@@ -58,7 +60,8 @@ func (s *swarms) state(machine string) swarm.State {
 		return swarm.State{Local: "inactive"}
 	}
 	n := s.nodes[e.swarm][e.node]
-	state := swarm.State{Local: "active", Node: e.node, Manager: n != nil && n.Manager}
+	_, address, _ := strings.Cut(e.node, "@")
+	state := swarm.State{Local: "active", Node: e.node, Manager: n != nil && n.Manager, Address: address}
 	if state.Manager {
 		state.Swarm = e.swarm
 	}
@@ -93,10 +96,15 @@ func (s *swarms) enter(machine, id, advertise string, manager bool) swarm.State 
 	return swarm.State{Local: "active", Swarm: id, Node: e.node, Manager: manager}
 }
 
-func (s *swarms) Join(_ context.Context, machine, of, advertise string, manager bool) (swarm.State, error) {
+func (s *swarms) Join(_ context.Context, machine string, how swarm.Joining) (swarm.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	of := how.Of
 	to, now := s.state(of), s.state(machine)
+	if how.Former != "" && now.Node == how.Former && to.Manager && s.nodes[to.Swarm][how.Former] == nil {
+		s.calls = append(s.calls, "leave "+machine)
+		*s.engine(machine), now = fakeEngine{}, swarm.State{}
+	}
 	switch {
 	case !to.Manager && to.In():
 		return swarm.State{}, swarm.NoManager(of)
@@ -108,10 +116,11 @@ func (s *swarms) Join(_ context.Context, machine, of, advertise string, manager 
 		now.Swarm = to.Swarm
 		return now, nil
 	}
+	s.begun[machine] = how.Begun
 	if err := s.act("join", machine, true); err != nil {
-		return swarm.State{}, err
+		return swarm.State{Swarm: to.Swarm}, err
 	}
-	return s.enter(machine, to.Swarm, advertise, manager), nil
+	return s.enter(machine, to.Swarm, how.Advertise, how.Manager), nil
 }
 
 func (s *swarms) Leave(_ context.Context, machine, node string, force bool) error {

@@ -161,7 +161,9 @@ func (s *Service) trouble(m *Machine, view View) string {
 		return "docker is not running"
 	}
 	if m.Status.Swarm.Drained {
-		return "no tasks of its swarm until the managers have a majority"
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return strings.TrimSuffix("takes no tasks of its swarm: "+s.troubles[m.UID], ": ")
 	}
 	if why := view.Observed.Applied.Engine.AwaitsRestart; why != "" {
 		return fmt.Sprintf("%s; `mctl provision %s` restarts it", why, m.Name)

@@ -124,9 +124,14 @@ func refused(machine string, status int, content []byte) error {
 	case status >= http.StatusInternalServerError:
 		kind = fault.Unavailable
 	}
-	message := strings.TrimPrefix(strings.Join(strings.Fields(host.Line(said.Message)), " "), "rpc error: ")
+	return fault.E("swarm.call", kind, machine, fmt.Errorf("the engine of %q says: %s", machine, plain(said.Message)))
+}
+
+// plain is what an engine says, on one line and without how it was told so itself.
+func plain(said string) string {
+	message := strings.TrimPrefix(strings.Join(strings.Fields(host.Line(said)), " "), "rpc error: ")
 	if code, desc, ok := strings.Cut(message, " desc = "); ok && strings.HasPrefix(code, "code = ") {
-		message = desc
+		return desc
 	}
-	return fault.E("swarm.call", kind, machine, fmt.Errorf("the engine of %q says: %s", machine, message))
+	return message
 }

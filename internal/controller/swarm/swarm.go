@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"mctl/internal/fault"
@@ -55,6 +56,7 @@ type State struct {
 	Swarm   string // the swarm's id, as far as the engine knows it: managers do
 	Node    string // its own id there
 	Manager bool
+	Address string // where the others look for it; empty while it is in none
 	Error   string // why it is in no good state
 
 	managers []string // where the swarm's managers listen
@@ -69,7 +71,10 @@ func (c *Client) State(ctx context.Context, machine string) (State, error) {
 	if err := c.call(ctx, machine, "GET", "/info", nil, nil, &i); err != nil {
 		return State{}, err
 	}
-	s := State{Local: i.Swarm.LocalNodeState, Node: host.Line(i.Swarm.NodeID), Manager: i.Swarm.ControlAvailable, Error: host.Line(i.Swarm.Error)}
+	s := State{
+		Local: i.Swarm.LocalNodeState, Node: host.Line(i.Swarm.NodeID), Manager: i.Swarm.ControlAvailable, Address: host.Line(i.Swarm.NodeAddr),
+		Error: plain(i.Swarm.Error),
+	}
 	if i.Swarm.Cluster != nil {
 		s.Swarm = host.Line(i.Swarm.Cluster.ID)
 	}
@@ -100,64 +105,104 @@ func (c *Client) Start(ctx context.Context, machine, advertise string) (State, e
 	return c.State(ctx, machine)
 }
 
-// Join has a machine join the swarm of another, that is a manager, as a worker or as a manager. A member of that swarm is let be,
-// and promoted if it shall be a manager. Precondition for a member of another swarm, and where the other is a worker.
-// Unavailable while the other has made none yet, or this one is on its way.
-func (c *Client) Join(ctx context.Context, machine, of, advertise string, manager bool) (State, error) {
-	const op = "swarm.Join"
-	to, err := c.State(ctx, of)
+// Joining is how a machine joins a swarm.
+type Joining struct {
+	Of        string // machine that is a manager of the swarm
+	Advertise string // where the other members find the one that joins, as IP or IP:port
+	Manager   bool
+	Former    string // the node that it was in that swarm; empty for none
+	Begun     bool   // a join of ours has begun, and may have failed
+}
+
+// Join has a machine join the swarm of another, that is a manager. A member of that swarm is let be, and promoted if it shall be a
+// manager. What is left of a former node that the swarm has removed, or of a join that failed, is left first. Precondition for a
+// member of another swarm, and where the other is a worker. Unavailable while the other has made none yet, or this one is on its
+// way; the state tells the swarm's id then.
+func (c *Client) Join(ctx context.Context, machine string, how Joining) (State, error) {
+	to, err := c.State(ctx, how.Of)
 	switch {
 	case err != nil:
 		return State{}, err
-	case to.In() && !to.Manager:
-		return State{}, NoManager(of)
+	case !to.In():
+		return State{}, fault.E("swarm.Join", fault.Unavailable, how.Of, fmt.Errorf("%q has no swarm yet", how.Of))
 	case !to.Manager:
-		return State{}, fault.E(op, fault.Unavailable, of, fmt.Errorf("%q has no swarm yet", of))
+		return State{}, to.Admits(how.Of)
 	}
-	s, err := c.State(ctx, machine)
+	s, err := c.unburdened(ctx, machine, how)
 	if err != nil {
-		return s, err
+		return State{}, err
 	}
 	if !s.In() {
 		if err := s.free(machine); err != nil {
-			return s, err
+			return State{}, err
 		}
-		if err := c.join(ctx, machine, of, to, advertise, manager); err != nil {
-			return s, advise(machine, err)
+		if err := c.join(ctx, machine, to, how); err != nil {
+			// An engine goes on in the background, and says so in words for its own users.
+			if now, unseen := c.State(ctx, machine); unseen == nil && now.Local == "pending" {
+				err = onItsWay(machine, how.Of, to)
+			}
+			return State{Swarm: to.Swarm}, advise(machine, err)
 		}
 		if s, err = c.State(ctx, machine); err != nil {
+			return State{Swarm: to.Swarm}, err
+		}
+	}
+	switch {
+	case s.Local == "pending" && s.Node == "":
+		return State{Swarm: to.Swarm}, onItsWay(machine, how.Of, to)
+	case s.Local == "locked":
+		return State{}, s.free(machine)
+	}
+	n, err := c.node(ctx, how.Of, s.Node)
+	if fault.Is(err, fault.NotFound) {
+		return State{}, elsewhere(machine)
+	}
+	if err == nil && how.Manager && n.ManagerStatus == nil {
+		err = c.Update(ctx, how.Of, s.Node, Change{Manager: Promote})
+	}
+	if err != nil {
+		return State{}, err
+	}
+	s.Swarm, s.Manager = to.Swarm, how.Manager || n.ManagerStatus != nil
+	return s, nil
+}
+
+// unburdened has an engine leave what keeps it from joining and is known to be of our making, and tells how it stands then.
+func (c *Client) unburdened(ctx context.Context, machine string, how Joining) (State, error) {
+	s, err := c.State(ctx, machine)
+	if err != nil || s.Local == "inactive" {
+		return s, err
+	}
+	removed := false
+	if how.Former != "" {
+		_, err := c.node(ctx, how.Of, how.Former)
+		if removed = fault.Is(err, fault.NotFound); err != nil && !removed {
 			return s, err
 		}
 	}
-	if s.Local == "pending" && s.Node == "" {
-		return s, fault.E(op, fault.Unavailable, machine, fmt.Errorf("%q is on its way into the swarm of %q", machine, of))
+	failed := s.Local == "error" && (how.Begun || removed)
+	if !failed && (!removed || s.Node != how.Former) {
+		return s, nil
 	}
-	if s.Local == "locked" {
-		return s, s.free(machine)
+	if err := c.call(ctx, machine, "POST", "/swarm/leave", url.Values{"force": {"1"}}, nil, nil); err != nil {
+		return s, err
 	}
-	n, err := c.node(ctx, of, s.Node)
-	if fault.Is(err, fault.NotFound) {
-		return s, elsewhere(machine)
-	}
-	if err == nil && manager && n.ManagerStatus == nil {
-		err = c.Update(ctx, of, s.Node, Change{Manager: Promote})
-	}
-	s.Swarm, s.Manager = to.Swarm, manager || n.ManagerStatus != nil
-	return s, err
+	return c.State(ctx, machine)
 }
 
-func (c *Client) join(ctx context.Context, machine, of string, to State, advertise string, manager bool) error {
+func (c *Client) join(ctx context.Context, machine string, to State, how Joining) error {
 	var tokens struct {
 		JoinTokens struct{ Worker, Manager string }
 	}
-	if err := c.call(ctx, of, "GET", "/swarm", nil, nil, &tokens); err != nil {
+	if err := c.call(ctx, how.Of, "GET", "/swarm", nil, nil, &tokens); err != nil {
 		return err
 	}
 	token := tokens.JoinTokens.Worker
-	if manager {
+	if how.Manager {
 		token = tokens.JoinTokens.Manager
 	}
-	return c.call(ctx, machine, "POST", "/swarm/join", nil, membership{ListenAddr: listen, AdvertiseAddr: advertise, RemoteAddrs: to.managers, JoinToken: token}, nil)
+	body := membership{ListenAddr: listen, AdvertiseAddr: how.Advertise, RemoteAddrs: to.managers, JoinToken: token}
+	return c.call(ctx, machine, "POST", "/swarm/join", nil, body, nil)
 }
 
 // Leave has a machine leave the swarm in which it is a node; force is for managers. One that is in none has left, and one that
@@ -174,6 +219,17 @@ func (c *Client) Leave(ctx context.Context, machine, node string, force bool) er
 	return c.call(ctx, machine, "POST", "/swarm/leave", query, nil, nil)
 }
 
+// Admits is nil for a machine whose swarm can be joined by asking it.
+func (s State) Admits(machine string) error {
+	switch {
+	case s.Manager:
+		return nil
+	case s.Local == "locked":
+		return s.free(machine)
+	}
+	return NoManager(machine)
+}
+
 // free refuses an engine that can't be taken into a swarm.
 func (s State) free(machine string) error {
 	const op = "swarm.free"
@@ -188,6 +244,13 @@ func (s State) free(machine string) error {
 		return fault.E(op, fault.Precondition, machine, fmt.Errorf("%q can't get into its swarm: %s", machine, s.Error)).WithHint(hint)
 	}
 	return elsewhere(machine)
+}
+
+// onItsWay is the fault for a machine whose engine has not got into a swarm yet. One that can't reach the managers stays so.
+func onItsWay(machine, of string, to State) error {
+	return fault.E("swarm.Join", fault.Unavailable, machine,
+		fmt.Errorf("%q is on its way into the swarm of %q, whose managers are at %s", machine, of, strings.Join(to.managers, ", "))).
+		WithHint(fmt.Sprintf("see that it reaches them: 2377/tcp, 7946/tcp and udp, and 4789/udp have to be open between members; then `mctl retry %s`", machine))
 }
 
 func elsewhere(machine string) error {

@@ -20,12 +20,12 @@ func TestASwarmIsMadeOnceAndJoinedOnce(t *testing.T) {
 		}
 	}
 	for range 2 {
-		s, err := w.client.Join(t.Context(), "m2", "m1", "10.0.0.2", true)
+		s, err := w.client.Join(t.Context(), "m2", Joining{Of: "m1", Advertise: "10.0.0.2", Manager: true})
 		must(t, err)
 		if !s.Manager || s.Swarm != "s-m1" || s.Node != "n1-m2" {
 			t.Errorf("m2 is %+v", s)
 		}
-		if s, err = w.client.Join(t.Context(), "w1", "m2", "10.0.0.3", false); err != nil || s.Manager || s.Swarm != "s-m1" || s.Node != "n2-w1" {
+		if s, err = w.client.Join(t.Context(), "w1", Joining{Of: "m2", Advertise: "10.0.0.3"}); err != nil || s.Manager || s.Swarm != "s-m1" || s.Node != "n2-w1" {
 			t.Errorf("w1 is %+v, %v", s, err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestASwarmIsMadeOnceAndJoinedOnce(t *testing.T) {
 		t.Errorf("%d certificates for one authority", w.signed)
 	}
 	// A worker that shall be a manager is promoted, not taken in once more.
-	s, err := w.client.Join(t.Context(), "w1", "m1", "10.0.0.3", true)
+	s, err := w.client.Join(t.Context(), "w1", Joining{Of: "m1", Advertise: "10.0.0.3", Manager: true})
 	if role := w.engines["w1"].swarm.nodes["n2-w1"].Spec["Role"]; err != nil || !s.Manager || role != "manager" {
 		t.Errorf("w1 is %+v and a %v, %v", s, role, err)
 	}
@@ -52,7 +52,7 @@ func TestWhatCannotJoinIsRefusedInASentence(t *testing.T) {
 		"a worker of another swarm": {func(w *world) {
 			_, err := w.client.Start(t.Context(), "other", "10.0.0.9")
 			must(t, err)
-			_, err = w.client.Join(t.Context(), "w1", "other", "10.0.0.3", false)
+			_, err = w.client.Join(t.Context(), "w1", Joining{Of: "other", Advertise: "10.0.0.3"})
 			must(t, err)
 		}, "m1", fault.Precondition, `"w1" is a member of another swarm already`},
 		"a manager of another swarm": {func(w *world) {
@@ -60,7 +60,7 @@ func TestWhatCannotJoinIsRefusedInASentence(t *testing.T) {
 			must(t, err)
 		}, "m1", fault.Precondition, `"w1" is a member of another swarm already`},
 		"by a worker": {func(w *world) {
-			_, err := w.client.Join(t.Context(), "other", "m1", "10.0.0.9", false)
+			_, err := w.client.Join(t.Context(), "other", Joining{Of: "m1", Advertise: "10.0.0.9"})
 			must(t, err)
 		}, "other", fault.Precondition, `"other" is no manager of a swarm`},
 		"before there is a swarm": {nil, "other", fault.Unavailable, `"other" has no swarm yet`},
@@ -82,7 +82,7 @@ func TestWhatCannotJoinIsRefusedInASentence(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare(w)
 			}
-			_, err = w.client.Join(t.Context(), "w1", c.of, "10.0.0.3", false)
+			_, err = w.client.Join(t.Context(), "w1", Joining{Of: c.of, Advertise: "10.0.0.3"})
 			if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v (%v), want %s: %s", err, fault.KindOf(err), c.kind, c.says)
 			}
@@ -94,7 +94,7 @@ func TestWhatCannotJoinIsRefusedInASentence(t *testing.T) {
 	w := newWorld(t, "m1", "w1")
 	_, err := w.client.Start(t.Context(), "m1", "10.0.0.1")
 	must(t, err)
-	_, err = w.client.Join(t.Context(), "w1", "m1", "10.0.0.2", false)
+	_, err = w.client.Join(t.Context(), "w1", Joining{Of: "m1", Advertise: "10.0.0.2"})
 	must(t, err)
 	if _, err := w.client.Start(t.Context(), "w1", "10.0.0.2"); !fault.Is(err, fault.Precondition) {
 		t.Errorf("a worker made a swarm: %v", err)
@@ -107,11 +107,19 @@ func TestAJoinThatGoesOnInTheBackgroundIsWaitedFor(t *testing.T) {
 	must(t, err)
 	e := w.engines["w1"]
 	e.lateJoin = true
-	if _, err := w.client.Join(t.Context(), "w1", "m1", "10.0.0.2", false); !fault.Is(err, fault.Unavailable) {
-		t.Fatalf("%v", err)
+	s, err := w.client.Join(t.Context(), "w1", Joining{Of: "m1", Advertise: "10.0.0.2"})
+	if !fault.Is(err, fault.Unavailable) || !strings.HasPrefix(err.Error(), `"w1" is on its way into the swarm of "m1"`) || s.Swarm != "s-m1" || s.Node != "" {
+		t.Fatalf("%+v, %v", s, err)
 	}
+	node := e.node
+	e.node = "" // it has no certificate yet
+	_, err = w.client.Join(t.Context(), "w1", Joining{Of: "m1", Advertise: "10.0.0.2", Begun: true})
+	if !fault.Is(err, fault.Unavailable) || !strings.HasSuffix(err.Error(), "whose managers are at 10.0.0.1:2377, 10.0.0.2:2377") || !strings.Contains(fault.HintOf(err), "2377/tcp") {
+		t.Errorf("%v", err)
+	}
+	e.node = node
 	e.local = "active"
-	if s, err := w.client.Join(t.Context(), "w1", "m1", "10.0.0.2", false); err != nil || s.Node != e.node {
+	if s, err := w.client.Join(t.Context(), "w1", Joining{Of: "m1", Advertise: "10.0.0.2"}); err != nil || s.Node != e.node {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if n := len(w.asked); n != 2 {
@@ -123,7 +131,7 @@ func TestAMemberGoesInOrder(t *testing.T) {
 	w := newWorld(t, "m1", "m2")
 	_, err := w.client.Start(t.Context(), "m1", "10.0.0.1")
 	must(t, err)
-	s, err := w.client.Join(t.Context(), "m2", "m1", "10.0.0.2", true)
+	s, err := w.client.Join(t.Context(), "m2", Joining{Of: "m1", Advertise: "10.0.0.2", Manager: true})
 	must(t, err)
 	swarm := w.engines["m1"].swarm
 	swarm.tasks[s.Node] = []string{"running", "shutdown", "complete", "preparing", "failed"}
@@ -179,5 +187,48 @@ func TestACertificateIsRenewedBeforeItEnds(t *testing.T) {
 	}
 	if w.signed != 2 {
 		t.Errorf("%d certificates", w.signed)
+	}
+}
+
+func TestWhatIsLeftOfAJoinOrMembershipOfOursIsLeftFirst(t *testing.T) {
+	member := func(w *world) string {
+		s, err := w.client.Join(w.t.Context(), "w1", Joining{Of: "m1", Advertise: "10.0.0.3"})
+		must(w.t, err)
+		return s.Node
+	}
+	failed := func(w *world) string {
+		w.engines["w1"].local = "error"
+		return ""
+	}
+	for name, c := range map[string]struct {
+		prepare func(w *world) (former string)
+		begun   bool
+		says    string // nothing where it joins
+	}{
+		"a join of ours that failed":   {failed, true, ""},
+		"one of somebody else":         {failed, false, `"w1" can't get into its swarm: certificate has expired`},
+		"a node that somebody removed": {func(w *world) string { n := member(w); delete(w.engines["m1"].swarm.nodes, n); return n }, false, ""},
+		"one that its engine knows of": {func(w *world) string { n := member(w); delete(w.engines["m1"].swarm.nodes, n); failed(w); return n }, false, ""},
+		"a member in trouble":          {func(w *world) string { n := member(w); failed(w); return n }, false, `"w1" can't get into its swarm`},
+		"a member of a swarm of its own": {func(w *world) string {
+			_, err := w.client.Start(w.t.Context(), "w1", "10.0.0.3")
+			must(w.t, err)
+			return "gone"
+		}, true, `"w1" is a member of another swarm already`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "m1", "w1")
+			_, err := w.client.Start(t.Context(), "m1", "10.0.0.1")
+			must(t, err)
+			former := c.prepare(w)
+			s, err := w.client.Join(t.Context(), "w1", Joining{Of: "m1", Advertise: "10.0.0.4", Former: former, Begun: c.begun})
+			if c.says == "" {
+				if err != nil || s.Swarm != "s-m1" || w.engines["m1"].swarm.nodes[s.Node] == nil {
+					t.Errorf("%+v, %v", s, err)
+				}
+			} else if err == nil || !strings.HasPrefix(err.Error(), c.says) || s.Swarm != "" {
+				t.Errorf("%v, %+v", err, s)
+			}
+		})
 	}
 }
