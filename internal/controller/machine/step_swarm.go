@@ -142,17 +142,18 @@ func (s *Service) join(ctx context.Context, m *Machine) (swarm.State, error) {
 func (s *Service) remotes(ctx context.Context, m *Machine) ([]string, error) {
 	known := *m
 	known.Status.Swarm.Manager = false // it can't act for its own joining
-	if m.Spec.Swarm != nil && m.Spec.Swarm.Of != "" && m.Status.Swarm.Node == "" {
-		of, err := s.Get(ctx, m.Spec.Swarm.Of)
-		switch {
-		case fault.Is(err, fault.NotFound) || err == nil && of.Spec.Deleted:
-			return nil, fault.E("machine.enter", fault.Precondition, m.Name, fmt.Errorf("%q, whose swarm shall be joined, is gone", m.Spec.Swarm.Of)).
-				WithHint(fmt.Sprintf("`mctl rm %s`, and create it with the --swarm-discovery of another manager", m.Name))
-		case err != nil:
-			return nil, err
-		}
-		known.Status.Swarm.ID = cmp.Or(m.Status.Swarm.ID, of.Status.Swarm.ID)
+	if m.Spec.Swarm == nil || m.Spec.Swarm.Of == "" || m.Status.Swarm.ID != "" {
+		return s.managers(ctx, &known)
 	}
+	of, err := s.Get(ctx, m.Spec.Swarm.Of)
+	switch {
+	case fault.Is(err, fault.NotFound) || err == nil && of.Spec.Deleted:
+		return nil, fault.E("machine.enter", fault.Precondition, m.Name, fmt.Errorf("%q, whose swarm shall be joined, is gone", m.Spec.Swarm.Of)).
+			WithHint(fmt.Sprintf("`mctl rm %s`, and create it with the --swarm-discovery of another manager", m.Name))
+	case err != nil:
+		return nil, err
+	}
+	known.Status.Swarm.ID = of.Status.Swarm.ID
 	return s.managers(ctx, &known)
 }
 

@@ -133,6 +133,11 @@ func TestAJoinThatHasBegunIsKnownToBeOurs(t *testing.T) {
 	if m.Status.Phase != Installing || !w.swarms.begun["w1"] || m.Status.Swarm.ID != "s-m1" {
 		t.Errorf("%s, %+v", m.Status.Phase, m.Status.Swarm)
 	}
+	// Then any manager of that swarm will do, also when the one that was named is gone.
+	w.create("m2", "cloud", swarmed("m1", true))
+	w.running("m2")
+	w.remove("m1", Deletion{})
+	w.stepUntil("m1", "")
 	delete(w.swarms.faults, "join w1")
 	w.running("w1")
 }
