@@ -194,6 +194,13 @@ func TestWhereTheKeyOfTheCAIsLostTheEngineIsServedAsItWas(t *testing.T) {
 	if after := h.containers(); after != before {
 		t.Errorf("containers were %s\nand are %s", before, after)
 	}
+	// What docker-machine left on it would be the wrong certificates.
+	dir := t.TempDir()
+	l.must("export", "--release", "--with-secrets", dir, h.name)
+	h.released(dir, h.name, before)
+	if dropIn := h.run("cat " + machinesDropInPath); dropIn != strings.TrimSpace(machinesDropIn) {
+		t.Errorf("the drop-in is %q", dropIn)
+	}
 }
 
 func TestAHostIsGivenBackWithAStoreThatTheOldToolWorksWith(t *testing.T) {

@@ -81,27 +81,28 @@ func TestADockerdOfOursIsLeftToDockerMachineWithItsContainersRunning(t *testing.
 }
 
 func TestAHandOverThatIsKilledAnywhereIsMadeGoodByTheNextCall(t *testing.T) {
-	for _, meanwhile := range []string{"nothing", "the host is switched off", "dockerd is killed and does not come back"} {
+	for meanwhile, happens := range map[string]func(h *fakeHost){
+		"nothing":                  func(*fakeHost) {},
+		"the host is switched off": func(h *fakeHost) { h.start(); h.container = "running" },
+		"dockerd is killed and does not come back": func(h *fakeHost) { h.pid, h.failed = 0, true },
+	} {
 		for _, after := range []bool{false, true} {
 			if !after && meanwhile != "nothing" {
-				continue
+				continue // what happens after an act tells all
 			}
-			for n, crashed := 1, true; crashed; n++ {
-				h := ownHost(t)
-				how := offer(t, h)
-				crashed = interrupted(t, h, n, after, func(ctx context.Context, e *Engine) error { return e.HandOver(ctx, how) })
-				switch meanwhile {
-				case "the host is switched off":
-					h.start()
-					h.container = "running"
-				case "dockerd is killed and does not come back":
-					h.pid, h.failed = 0, true
+			t.Run(fmt.Sprintf("%s, after it: %t", meanwhile, after), func(t *testing.T) {
+				t.Parallel()
+				for n, crashed := 1, true; crashed; n++ {
+					h := ownHost(t)
+					how := offer(t, h)
+					crashed = interrupted(t, h, n, after, func(ctx context.Context, e *Engine) error { return e.HandOver(ctx, how) })
+					happens(h)
+					if err := h.engine().HandOver(t.Context(), how); err != nil {
+						t.Fatal(err)
+					}
+					h.handed(fmt.Sprintf("killed at %d", n))
 				}
-				if err := h.engine().HandOver(t.Context(), how); err != nil {
-					t.Fatal(err)
-				}
-				h.handed(fmt.Sprintf("killed at %d (after it: %t), %s", n, after, meanwhile))
-			}
+			})
 		}
 	}
 }
