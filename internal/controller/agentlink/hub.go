@@ -2,6 +2,7 @@ package agentlink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -196,6 +197,9 @@ func (h *Hub) detach(s *session, cause error) {
 		delete(h.hosts, s.uid)
 	}
 	h.mu.Unlock()
+	if errors.Is(cause, context.Canceled) { // as gRPC says of a connection that broke
+		cause = errors.New("its connection ended")
+	}
 	h.emit(s.uid, event.AgentLost, fmt.Sprintf("the agent was lost: %v", cause))
 	h.config.Notify(s.uid)
 }

@@ -182,6 +182,25 @@ func TestAMessageThatIsTooLongEndsTheSession(t *testing.T) {
 	})
 }
 
+func TestAConnectionThatBreaksIsToldAsThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		ctx, cancel := context.WithCancel(s.ctx)
+		whole := s.ctx
+		s.ctx = ctx
+		s.open("m", "i1")
+		s.ctx = whole
+		pass(time.Second)
+		cancel()
+		pass(time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if last := s.events[len(s.events)-1]; last.Type != event.AgentLost || last.Message != "the agent was lost: its connection ended" {
+			t.Errorf("%+v", last)
+		}
+	})
+}
+
 func TestAFloodIsThinnedOutAndThenEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)

@@ -87,7 +87,7 @@ func TestMountThatIsNotPossibleIsToldWithAHint(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "Improper number of arguments"},
+		{[]string{}, "Improper number of arguments"},
 		{[]string{"web:/a", at, "more"}, "Improper number of arguments"},
 		{[]string{"web:"}, "Improper number of arguments"},
 		{[]string{"nosuch:/a", at}, `Error loading host: Error loading host: Docker machine "nosuch" does not exist`},
