@@ -33,7 +33,8 @@ func Offer(ctx context.Context, r io.Reader, w io.Writer, config Config) error {
 }
 
 // HandOver is Uninstall, and leaves dockerd to docker-machine, as it reads from r (host.HandOver, JSON) and as Offer said. Where
-// dockerd does not take that, the host stays as it was.
+// dockerd does not take that, the host stays as it was. Without a certificate it goes on with one that has begun; Unavailable where none
+// has, such as one that was given up meanwhile.
 func HandOver(ctx context.Context, r io.Reader, w io.Writer, config Config) error {
 	return report(w, func(say progress) error {
 		config, err := config.orDefaults()
@@ -44,7 +45,30 @@ func HandOver(ctx context.Context, r io.Reader, w io.Writer, config Config) erro
 		if err != nil {
 			return err
 		}
-		return config.uninstall(ctx, Leaving{Told: true, HandOver: &h}, say)
+		unlock, err := config.alone(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { unlock() }()
+		if exists(config.at(StateDir)) {
+			if config.leaving().HandOver == nil && len(h.Certificate) == 0 {
+				return fault.New("footprint.HandOver", fault.Unavailable, "", "docker is not being handed over any more, and has to be offered anew")
+			}
+			// Whoever goes on after a power cut must know what a hand-over is, and an agent of another build may not.
+			changed, err := config.installSelf()
+			if err != nil {
+				return err
+			}
+			if changed { // so is the file that is locked
+				former := unlock
+				if unlock, err = config.alone(ctx); err != nil {
+					unlock = former
+					return err
+				}
+				defer former()
+			}
+		}
+		return config.remove(ctx, Leaving{Told: true, HandOver: &h}, say)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -120,4 +121,62 @@ func TestAHandOverThatSaysNothingIsRefused(t *testing.T) {
 			t.Errorf("%q changed something", text)
 		}
 	}
+}
+
+func TestAHandOverThatWasGivenUpMeanwhileIsNotTakenForAnUninstall(t *testing.T) {
+	h, asked := parting(t)
+	before := h.snapshot()
+	text, err := json.Marshal(host.HandOver{Port: 2376, Provider: "generic"})
+	must(t, err)
+	if err := HandOver(t.Context(), bytes.NewReader(text), &bytes.Buffer{}, h.config); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
+	}
+	if len(*asked) > 0 || !slices.Equal(h.snapshot(), before) {
+		t.Errorf("something changed: %q", h.snapshot())
+	}
+	h.failing["systemctl stop"] = "no"
+	_ = HandOver(t.Context(), document(t), &bytes.Buffer{}, h.config)
+	delete(h.failing, "systemctl stop")
+	must(t, HandOver(t.Context(), bytes.NewReader(text), &bytes.Buffer{}, h.config)) // goes on with the certificate of the first
+	if len(*asked) != 1 || string((*asked)[0].Certificate) != "certificate" || exists(h.config.at(Binary)) {
+		t.Errorf("asked %+v", *asked)
+	}
+}
+
+func TestWhoeverEndsAHandOverAfterAPowerCutKnowsWhatOneIs(t *testing.T) {
+	h, asked := parting(t)
+	h.put("/var/lib/mctl/agent.new", "another build", 0o755)
+	h.config.Self = h.config.at(StateDir + "/agent.new")
+	h.failing["systemctl stop"] = "no"
+	_ = HandOver(t.Context(), document(t), &bytes.Buffer{}, h.config)
+	if got := h.read(Binary); got != "another build" {
+		t.Errorf("the agent that the host boots with is %q", got)
+	}
+	delete(h.failing, "systemctl stop")
+	must(t, HandOver(t.Context(), document(t), &bytes.Buffer{}, h.config))
+	if len(*asked) != 1 || exists(h.config.at(StateDir)) || exists(h.config.at(Binary)) {
+		t.Errorf("asked %d times; left %q", len(*asked), h.snapshot())
+	}
+}
+
+func TestAnAgentThatTakesTheNoteBackBeforeItStopsEndsNoHandOver(t *testing.T) {
+	h, _ := parting(t)
+	h.config.Runner = stopping{h}
+	h.config.HandOver = func(context.Context, host.HandOver) ([]string, error) {
+		if l := h.config.leaving(); l.HandOver == nil || !l.Told { // what stands there if the host is switched off now
+			t.Errorf("noted: %+v", l)
+		}
+		return nil, nil
+	}
+	must(t, HandOver(t.Context(), document(t), &bytes.Buffer{}, h.config))
+}
+
+// stopping is a host whose agent is told to stay, just before it is stopped.
+type stopping struct{ *world }
+
+func (s stopping) Run(ctx context.Context, args ...string) (string, error) {
+	if strings.Join(args[:2], " ") == "systemctl stop" {
+		must(s.t, os.Remove(s.config.at(filepath.Join(StateDir, LeavingFile))))
+	}
+	return s.world.Run(ctx, args...)
 }

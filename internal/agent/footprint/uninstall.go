@@ -35,15 +35,20 @@ func Uninstall(ctx context.Context, w io.Writer, config Config, purgeEngine bool
 }
 
 func (c Config) uninstall(ctx context.Context, how Leaving, say progress) error {
-	journal := OpenJournal(c.Root)
-	if _, err := journal.Read(); err != nil { // a damaged one, before anything is changed
-		return err
-	}
 	unlock, err := c.alone(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	return c.remove(ctx, how, say)
+}
+
+// remove takes all away, or hands over, while nobody else does.
+func (c Config) remove(ctx context.Context, how Leaving, say progress) error {
+	journal := OpenJournal(c.Root)
+	if _, err := journal.Read(); err != nil { // a damaged one, before anything is changed
+		return err
+	}
 	if begun := c.leaving(); begun.HandOver != nil { // and is ended so
 		how.HandOver, how.Handed = begun.HandOver, begun.Handed
 	}
@@ -57,6 +62,11 @@ func (c Config) uninstall(ctx context.Context, how Leaving, say progress) error 
 	units := c.units()
 	if err := c.stopUnits(ctx, units); err != nil {
 		return err
+	}
+	if exists(c.at(StateDir)) { // once more: until it was stopped, the agent may have taken the note for a wish that was taken back
+		if err := c.note(how); err != nil {
+			return err
+		}
 	}
 	switch {
 	case !exists(c.at(StateDir)), how.Handed:

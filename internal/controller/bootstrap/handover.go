@@ -88,12 +88,13 @@ func (i *Installer) HandOver(ctx context.Context, target Target, h host.HandOver
 		if err != nil {
 			return err
 		}
-		if offer.Begun { // the host knows how
-			return i.uninstall(ctx, c, target, f, false, progress)
-		}
-		h.Engine = offer.Engine
-		if h.Certificate, err = sign(offer.Request); err != nil {
-			return err
+		if offer.Begun { // the host knows how; without a certificate it does not begin again where it gave up meanwhile
+			h.Certificate, h.ClientCA = nil, nil
+		} else {
+			h.Engine = offer.Engine
+			if h.Certificate, err = sign(offer.Request); err != nil {
+				return err
+			}
 		}
 		document, err := json.Marshal(h)
 		if err != nil {
