@@ -138,11 +138,12 @@ func (e *exporter) one(ctx context.Context, name string) (released bool, err err
 		return false, err
 	}
 	m := response.GetMachine()
-	if uid, there := readMark(folder); !there && exists(folder) || there && uid != m.GetUid() {
+	uid, there := readMark(folder)
+	if !there && exists(folder) || there && uid != m.GetUid() {
 		return false, fault.E("migrate.one", fault.Exists, folder, fmt.Errorf("the folder %s is there already, and not this machine's", folder)).
 			WithHint("move it away, or name another directory")
 	}
-	if deletion := m.GetSpec().GetDeletion(); deletion == nil { // else its files are there, and may not be complete any more
+	if !there || m.GetSpec().GetDeletion() == nil { // else they were written when more of it was left
 		if err := e.write(ctx, response, folder); err != nil {
 			return false, err
 		}

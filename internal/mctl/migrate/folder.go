@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -66,9 +68,9 @@ func (e *exporter) write(ctx context.Context, r *controllerv1.ExportMachineRespo
 
 // certificates adds those of docker's client to a machine's files, and those of its authority to the store. It returns where these are.
 func (e *exporter) certificates(ctx context.Context, r *controllerv1.ExportMachineResponse, files map[string][]byte) (string, error) {
-	certs := filepath.Join(e.root, "certs")
-	if len(r.GetAuthorityCertificate()) == 0 {
-		return certs, nil
+	authority := r.GetAuthorityCertificate()
+	if len(authority) == 0 {
+		return filepath.Join(e.root, "certs"), nil
 	}
 	docker, err := e.env.Docker(ctx)
 	if err != nil {
@@ -78,35 +80,76 @@ func (e *exporter) certificates(ctx context.Context, r *controllerv1.ExportMachi
 	if err != nil {
 		return "", err
 	}
-	shared := map[string][]byte{"ca.pem": r.GetAuthorityCertificate()}
-	names := []string{"cert.pem"}
+	client := []string{"cert.pem"}
 	if e.opts.secrets {
-		names = append(names, "key.pem")
-		if key := r.GetAuthorityKey(); len(key) > 0 {
-			shared["ca-key.pem"] = key
-		}
+		client = append(client, "key.pem")
 	}
-	for _, name := range names {
-		if shared[name], err = os.ReadFile(own.File(name)); err != nil {
+	files["ca.pem"] = authority
+	for _, name := range client {
+		if files[name], err = os.ReadFile(own.File(name)); err != nil {
 			return "", state.Trouble(own.Path, err)
 		}
-		files[name] = shared[name]
 	}
-	files["ca.pem"] = shared["ca.pem"]
-	if present, err := os.ReadFile(filepath.Join(certs, "ca.pem")); err == nil && !bytes.Equal(present, shared["ca.pem"]) {
-		// Another's are there. Every controller calls its own "default".
-		sum := sha256.Sum256(shared["ca.pem"])
-		certs = filepath.Join(certs, r.GetMachine().GetStatus().GetAuthority()+"-"+hex.EncodeToString(sum[:4]))
+	certs, err := e.authorityFolder(r)
+	if err != nil {
+		return "", err
 	}
 	if err := os.MkdirAll(certs, 0o700); err != nil {
 		return "", state.Trouble(certs, err)
 	}
-	for name, content := range shared {
-		if err := state.WriteFile(filepath.Join(certs, name), content, 0o600); err != nil {
+	write := func(name string, content []byte) error {
+		return state.WriteFile(filepath.Join(certs, name), content, 0o600)
+	}
+	if err := write("ca.pem", authority); err != nil { // first: it says whose the folder is
+		return "", err
+	}
+	if key := r.GetAuthorityKey(); e.opts.secrets && len(key) > 0 {
+		if err := write("ca-key.pem", key); err != nil {
+			return "", err
+		}
+	}
+	if e.hasClient(certs, authority) {
+		return certs, nil
+	}
+	for _, name := range client {
+		if err := write(name, files[name]); err != nil {
 			return "", err
 		}
 	}
 	return certs, nil
+}
+
+// authorityFolder is where the store has the machine's authority: in certs, or below it where that is another's already. Every controller
+// calls its own "default".
+func (e *exporter) authorityFolder(r *controllerv1.ExportMachineResponse) (string, error) {
+	certs := filepath.Join(e.root, "certs")
+	present, err := state.ReadBounded(filepath.Join(certs, "ca.pem"))
+	switch {
+	case err == nil && bytes.Equal(present, r.GetAuthorityCertificate()), errors.Is(err, fs.ErrNotExist) && !exists(filepath.Join(certs, "ca-key.pem")):
+		return certs, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return "", state.Trouble(certs, err)
+	}
+	sum := sha256.Sum256(r.GetAuthorityCertificate())
+	return filepath.Join(certs, r.GetMachine().GetStatus().GetAuthority()+"-"+hex.EncodeToString(sum[:4])), nil
+}
+
+// hasClient reports whether a folder has a client's pair of its own, with which all machines of the store that share it work: half a pair
+// of ours in it would lock them out.
+func (e *exporter) hasClient(certs string, authority []byte) bool {
+	certificate, err := state.ReadBounded(filepath.Join(certs, "cert.pem"))
+	key, keyErr := state.ReadBounded(filepath.Join(certs, "key.pem"))
+	if !e.opts.secrets {
+		return err == nil || keyErr == nil
+	}
+	pair, pairErr := tls.X509KeyPair(certificate, key)
+	if err != nil || keyErr != nil || pairErr != nil {
+		return false
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: e.env.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
 }
 
 // config is the machine's config.json, with the driver's own object where there is one.

@@ -1,0 +1,86 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"mctl/internal/mctl/controllertest"
+	controllerv1 "mctl/proto/mctl/controller/v1"
+)
+
+func TestAnExportLeavesTheClientOfAStoreThatSharesItsAuthority(t *testing.T) {
+	for _, flags := range [][]string{nil, {"--with-secrets"}, {"--with-secrets", "--release"}} {
+		c := world(t)
+		c.Put(controllertest.Running("web", "192.0.2.1"))
+		s := fill(t, t.TempDir(), "theirs")
+		certs := filepath.Join(s.Dir, "certs")
+		authority, err := os.ReadFile(filepath.Join(certs, "ca.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := os.ReadFile(filepath.Join(certs, "ca-key.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Exported = func(r *controllerv1.ExportMachineResponse) {
+			if r.AuthorityCertificate = authority; r.AuthorityKey != nil {
+				r.AuthorityKey = key
+			}
+		}
+		contents := func() map[string]string {
+			all := tree(t, certs)
+			for path, text := range all {
+				all[path] = text[len("-rw-r--r--"):] // what was readable by others may not be any more
+			}
+			return all
+		}
+		before := contents()
+		must(t, c, append(append([]string{"export"}, flags...), s.Dir, "web")...)
+		equal(t, fmt.Sprint(flags), before, contents())
+		if _, err := os.Stat(filepath.Join(s.Folder("web"), "cert.pem")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAStoreWhoseAuthorityCanNotBeToldIsNotOverwritten(t *testing.T) {
+	c := world(t)
+	c.Put(controllertest.Running("web", "192.0.2.1"))
+	for name, plant := range map[string]func(certs string) error{
+		"a pipe": func(certs string) error { return syscall.Mkfifo(filepath.Join(certs, "ca.pem"), 0o600) },
+		"a key of an unknown": func(certs string) error {
+			return os.WriteFile(filepath.Join(certs, "ca-key.pem"), []byte("theirs"), 0o600)
+		},
+		"a folder in its place": func(certs string) error { return os.Mkdir(filepath.Join(certs, "ca.pem"), 0o700) },
+	} {
+		dir := t.TempDir()
+		certs := filepath.Join(dir, "certs")
+		if err := errors.Join(os.Mkdir(certs, 0o700), plant(certs)); err != nil {
+			t.Fatal(err)
+		}
+		before := tree(t, certs)
+		_, _ = run(t, c, "export", "--with-secrets", dir, "web")
+		after := tree(t, certs)
+		for path := range before {
+			if before[path] != after[path] {
+				t.Errorf("%s: %s is %q now", name, path, after[path])
+			}
+		}
+	}
+}
+
+func TestAMachineThatIsBeingReleasedIsWrittenWhereItIsNotYet(t *testing.T) {
+	c := world(t)
+	m := controllertest.Running("web", "192.0.2.1")
+	m.Spec.Deletion = &controllerv1.Deletion{}
+	c.Put(m)
+	dir := t.TempDir()
+	must(t, c, "export", "--with-secrets", dir, "web")
+	if _, err := os.Stat(filepath.Join(dir, "machines", "web", "config.json")); err != nil {
+		t.Errorf("it is said to be exported: %v", err)
+	}
+}
