@@ -136,21 +136,29 @@ func (e *Engine) take(ctx context.Context, what act, limit time.Duration) error 
 	return nil
 }
 
-// present reads the two files, and settles what a crash left open about them.
+// present reads the files, and settles what a crash left open about them.
 func (e *Engine) present(m *memory, s dockerd.Service) (kept, error) {
+	is, between, err := e.seen(m, s)
+	if err == nil && between && e.tree.Put(s.Document, is.Document, 0o644) != nil {
+		return kept{}, fault.New("engine.present", fault.Precondition, s.Document, s.Document+" can't be written")
+	}
+	return is, err
+}
+
+// seen reads the files, and changes none. between says that daemon.json is the one in between, which stands for the former.
+func (e *Engine) seen(m *memory, s dockerd.Service) (is kept, between bool, err error) {
 	document, err := e.tree.Read(s.Document)
 	if err != nil {
-		return kept{}, err
+		return kept{}, false, err
 	}
-	if m.Former != nil && m.Neutral != "" && tree.Digest(document) == m.Neutral {
-		if document = m.Former.Document; e.tree.Put(s.Document, document, 0o644) != nil {
-			return kept{}, fault.New("engine.present", fault.Precondition, s.Document, s.Document+" can't be written")
-		}
+	if between = m.Former != nil && m.Neutral != "" && tree.Digest(document) == m.Neutral; between {
+		document = m.Former.Document
 	}
 	if m.Next != nil && tree.Digest(document) == m.Next.Digest {
 		m.Ours = *m.Next
 	}
-	return e.dropIns(document)
+	is, err = e.dropIns(document)
+	return is, between, err
 }
 
 // dropIns reads them.

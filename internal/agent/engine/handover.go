@@ -60,7 +60,7 @@ func (e *Engine) Offer(ctx context.Context, h host.HandOver) (host.Engine, error
 	h.Engine = daemon.Inherit(h.Engine, s.Held)
 	h.Engine.StorageDriver = info.Driver // docker-machine would choose one, and another would find no container
 	h.Engine.Env = append(append([]string(nil), s.Unit.Environment...), h.Engine.Env...)
-	present, err := e.present(memory, s)
+	present, _, err := e.seen(memory, s) // the agent may be changing them
 	if err != nil {
 		return host.Engine{}, err
 	}

@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"mctl/internal/agent/engine/tree"
 	"mctl/internal/fault"
 	"mctl/internal/host"
 )
@@ -77,6 +79,24 @@ func TestADockerdOfOursIsLeftToDockerMachineWithItsContainersRunning(t *testing.
 		if !slices.Contains(h.footprint, "written "+path) {
 			t.Errorf("%s is not in the footprint, should it be refused: %q", path, h.footprint)
 		}
+	}
+}
+
+func TestAnOfferChangesNothingWhileTheAgentChangesDocker(t *testing.T) {
+	h := ownHost(t)
+	e := h.engine()
+	m, err := e.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	former, between := []byte(h.get(daemonJSON)), []byte("{}")
+	m.Former, m.Neutral = &kept{Document: &former}, tree.Digest(&between)
+	if err := errors.Join(e.save(m), e.tree.Put(daemonJSON, &between, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	offer(t, h)
+	if h.get(daemonJSON) != "{}" {
+		t.Errorf("daemon.json is %s, which dockerd was about to read", h.get(daemonJSON))
 	}
 }
 

@@ -62,6 +62,7 @@ type Controller struct {
 	events    []*controllerv1.Event
 	authority *Authority
 	removed   []*controllerv1.Machine
+	released  []string
 	wake      chan struct{} // closed with each change
 	calls     []string
 }

@@ -153,7 +153,19 @@ func (c *Controller) DeleteMachine(_ context.Context, r *controllerv1.DeleteMach
 			Force: r.GetForce(), Persist: m.GetSpec().GetDeletion().GetPersist() || r.GetPersist(), PurgeEngine: r.GetPurgeEngine(),
 		}
 	})
+	if r.GetRelease() && err == nil {
+		c.mu.Lock()
+		c.released = append(c.released, r.GetName())
+		c.mu.Unlock()
+	}
 	return &controllerv1.DeleteMachineResponse{Machine: m}, err
+}
+
+// Released are the machines that were asked to be given back.
+func (c *Controller) Released() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.released)
 }
 
 func (c *Controller) StartMachine(_ context.Context, r *controllerv1.StartMachineRequest) (*controllerv1.StartMachineResponse, error) {

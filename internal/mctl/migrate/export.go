@@ -18,7 +18,8 @@ import (
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
 
-// exportMark is the file that tells our folders in a store from another program's: it holds the uid of the machine.
+// exportMark is the file that tells our folders in a store from another program's: it holds the uid of the machine, and whether that was to
+// be given back.
 const exportMark = ".mctl-export"
 
 type exportOptions struct{ secrets, release bool }
@@ -83,6 +84,9 @@ func export(ctx context.Context, env *cli.Env, path string, names []string, opts
 	defer unlock()
 	e := &exporter{env: env, client: client, dir: dir, root: root, opts: opts}
 	answer := exports{Store: root, Exported: []string{}}
+	if err := e.private(); err != nil {
+		return err
+	}
 	var errs []error
 	for _, name := range names {
 		released, err := e.one(ctx, name)
@@ -130,7 +134,7 @@ func (e *exporter) one(ctx context.Context, name string) (released bool, err err
 		Name: name, WithSecrets: e.opts.secrets, ForRelease: e.opts.release,
 	})
 	if fault.Is(err, fault.NotFound) && e.opts.release {
-		if uid, there := readMark(folder); there { // before a crash
+		if uid, release, _ := readMark(folder); release { // before a crash
 			return true, e.forget(name, uid)
 		}
 	}
@@ -138,7 +142,7 @@ func (e *exporter) one(ctx context.Context, name string) (released bool, err err
 		return false, err
 	}
 	m := response.GetMachine()
-	uid, there := readMark(folder)
+	uid, _, there := readMark(folder)
 	if !there && exists(folder) || there && uid != m.GetUid() {
 		return false, fault.E("migrate.one", fault.Exists, folder, fmt.Errorf("the folder %s is there already, and not this machine's", folder)).
 			WithHint("move it away, or name another directory")

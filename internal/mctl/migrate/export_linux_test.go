@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"mctl/internal/fault"
 	"mctl/internal/mctl/controllertest"
 	controllerv1 "mctl/proto/mctl/controller/v1"
 )
@@ -82,5 +83,25 @@ func TestAMachineThatIsBeingReleasedIsWrittenWhereItIsNotYet(t *testing.T) {
 	must(t, c, "export", "--with-secrets", dir, "web")
 	if _, err := os.Stat(filepath.Join(dir, "machines", "web", "config.json")); err != nil {
 		t.Errorf("it is said to be exported: %v", err)
+	}
+}
+
+func TestKeysAreNotWrittenWhereEverybodyMayWrite(t *testing.T) {
+	c := world(t)
+	c.Put(controllertest.Running("web", "192.0.2.1"))
+	for _, folder := range []string{".", "machines", "certs"} {
+		dir := t.TempDir()
+		open := filepath.Join(dir, folder)
+		if err := errors.Join(os.MkdirAll(open, 0o700), os.Chmod(open, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		before := tree(t, dir)
+		if _, err := run(t, c, "export", "--with-secrets", "--release", dir, "web"); !fault.Is(err, fault.Precondition) || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", folder, err)
+		}
+		equal(t, folder, before, tree(t, dir))
+	}
+	if len(c.Released()) > 0 {
+		t.Error("the host is given back")
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -27,7 +29,7 @@ import (
 // write puts a machine's folder into the store, whole or not at all.
 func (e *exporter) write(ctx context.Context, r *controllerv1.ExportMachineResponse, folder string) error {
 	m := r.GetMachine()
-	files := map[string][]byte{exportMark: []byte(m.GetUid() + "\n")}
+	files := map[string][]byte{exportMark: mark(m.GetUid(), e.opts.release)}
 	if e.opts.secrets && len(r.GetSshKey()) > 0 {
 		files["id_rsa"] = r.GetSshKey()
 		if public, err := credential.AuthorizedLine(r.GetSshKey()); err == nil {
@@ -206,9 +208,34 @@ func enginePort(m *controllerv1.Machine) int {
 	return 2376
 }
 
-func readMark(folder string) (uid string, there bool) {
+// releaseMark is the second line of a mark whose machine was to be given back, as against one that was copied.
+const releaseMark = "release"
+
+func mark(uid string, release bool) []byte {
+	if release {
+		uid += "\n" + releaseMark
+	}
+	return []byte(uid + "\n")
+}
+
+func readMark(folder string) (uid string, release, there bool) {
 	text, err := state.ReadBounded(filepath.Join(folder, exportMark))
-	return strings.TrimSpace(string(text)), err == nil
+	uid, rest, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSpace(uid), strings.TrimSpace(rest) == releaseMark, err == nil
+}
+
+// private refuses a store whose folders everybody may write to: who can put another config.json or key in place is root on the hosts.
+func (e *exporter) private() error {
+	if !e.opts.secrets || runtime.GOOS == "windows" { // whose modes say nothing
+		return nil
+	}
+	for _, folder := range []string{e.root, filepath.Join(e.root, "machines"), filepath.Join(e.root, "certs")} {
+		if info, err := os.Stat(folder); err == nil && info.Mode()&0o002 != 0 {
+			return fault.E("migrate.private", fault.Precondition, folder, fmt.Errorf("everybody may write to %s, and it shall hold private keys", folder)).
+				WithHint("chmod o-w it, or name another directory")
+		}
+	}
+	return nil
 }
 
 func exists(path string) bool {

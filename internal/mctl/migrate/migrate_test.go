@@ -511,6 +511,15 @@ func TestAReleaseThatWasCutShortIsDoneByTheNext(t *testing.T) {
 	if _, err := run(t, c, "export", "--with-secrets", "--release", dir, "nosuch"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("a machine that never was: %v", err)
 	}
+	if !slices.Equal(c.Released(), []string{"web"}) {
+		t.Errorf("asked to release %v", c.Released())
+	}
+	c.Put(controllertest.Running("copied", "192.0.2.2"))
+	must(t, c, "export", "--with-secrets", dir, "copied")
+	c.Remove("copied")
+	if out, err := run(t, c, "export", "--with-secrets", "--release", dir, "copied"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a machine that was copied and then removed: %v\n%s", err, out)
+	}
 }
 
 func TestAMachineThatDockerMachineHasNoDriverForIsAHostWithAnAddress(t *testing.T) {
