@@ -35,8 +35,7 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 			return false, err
 		}
 		if m.Spec.Deleted {
-			return false, fault.E("machine.Edit", fault.Precondition, name, fmt.Errorf("%q is being removed", name)).
-				WithHint(fmt.Sprintf("`mctl rm %[1]s` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone", name))
+			return false, m.goes()
 		}
 		before := m.Spec
 		edit(&m.Spec)
@@ -62,6 +61,15 @@ func (s *Service) Edit(ctx context.Context, requestID, method, name string, at s
 	return m, err
 }
 
+// goes refuses what is asked of a machine that is on its way out.
+func (m *Machine) goes() error {
+	what, hint := "removed", "`mctl rm %[1]s` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone"
+	if m.Spec.DeleteRelease {
+		what, hint = "given back", "the same `mctl export --release` goes on with that where it failed, `mctl rm --forget %[1]s` removes the record alone"
+	}
+	return fault.E("machine.goes", fault.Precondition, m.Name, fmt.Errorf("%q is being %s", m.Name, what)).WithHint(fmt.Sprintf(hint, m.Name))
+}
+
 // Deletion is how a machine shall go.
 type Deletion struct {
 	Force   bool          // forget the record even where the host can't be removed
@@ -73,7 +81,7 @@ type Deletion struct {
 }
 
 // Delete asks for a machine and all that was made for it to go, and ends the step that it is in. It may be repeated; what
-// Deletion says is only ever switched on. The same request id again, when the machine is gone, returns its name and uid alone
+// Deletion says is only ever switched on, and a machine that is being given back is only removed by force. The same request id again, when the machine is gone, returns its name and uid alone
 // and leaves alone whatever has the name by then.
 func (s *Service) Delete(ctx context.Context, requestID, name string, at store.Revision, how Deletion) (*Machine, error) {
 	if uid, err := s.doneBefore(ctx, name, requestID, "delete"); uid != "" || err != nil {
@@ -88,10 +96,13 @@ func (s *Service) Delete(ctx context.Context, requestID, name string, at store.R
 		if known, err := m.requests.Knows(requestID, "delete"); known || err != nil {
 			return false, err
 		}
-		if how.Release {
+		switch {
+		case how.Release:
 			if err := m.releasable(); err != nil {
 				return false, err
 			}
+		case m.Spec.DeleteRelease && !how.Force && !how.Persist && !how.Abandon: // would be told that what goes on elsewhere is removed
+			return false, m.goes()
 		}
 		m.Spec.Deleted, m.Spec.Drain = true, how.Drain
 		m.Spec.DeleteForce = m.Spec.DeleteForce || how.Force || how.Persist && s.adopted(m)

@@ -133,6 +133,31 @@ func TestAControllerThatIsKilledAmidstAReleaseGoesOn(t *testing.T) {
 	}
 }
 
+func TestAMachineWhoseReleaseFailedIsNotSaidToBeRemovedWhileItsHostGoesOn(t *testing.T) {
+	w := newWorld(t)
+	w.create("web", "cloud")
+	w.running("web")
+	w.ssh.handOver = fault.New("ssh", fault.Precondition, "", "dockerd does not take it")
+	w.release("web")
+	w.stepUntil("web", Deleting)
+	for range 2 {
+		_, _ = w.step("web")
+	}
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{}); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "given back") || !strings.Contains(fault.HintOf(err), "export --release") {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
+	}
+	if _, err := w.service.Edit(t.Context(), "", "stop", "web", 0, func(s *Spec) { s.Power = PowerOff }); !fault.Is(err, fault.Precondition) || !strings.Contains(fault.HintOf(err), "export --release") {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
+	}
+	if _, err := w.service.Delete(t.Context(), "", "web", 0, Deletion{Abandon: true}); err != nil {
+		t.Error(err)
+	}
+	w.gone("web")
+	if len(w.cloud.instances) != 1 {
+		t.Errorf("its provider has %v", w.cloud.instances)
+	}
+}
+
 func TestWhatCanNotBeGivenBackIsRefusedBefore(t *testing.T) {
 	lost := fault.New("ssh", fault.Unavailable, "", "nobody answers")
 	for name, c := range map[string]struct {

@@ -48,7 +48,7 @@ type Spec struct {
 	Deleted        bool
 	DeleteForce    bool // forget the record in any case
 	DeleteAbandon  bool // leave provider and host as they are
-	DeleteRelease  bool // give the host back as docker-machine left it
+	DeleteRelease  bool // give the host back to docker-machine
 	DeletePersist  bool // never park, go on
 	PurgeEngine    bool
 	Rollback       bool

@@ -263,3 +263,10 @@ func (c *Controller) find(name string) (*controllerv1.Machine, error) {
 }
 
 func (c *Controller) names() []string { return slices.Sorted(maps.Keys(c.machines)) }
+
+// Released are the machines that were asked to be given back.
+func (c *Controller) Released() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.released)
+}

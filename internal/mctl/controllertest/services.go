@@ -161,13 +161,6 @@ func (c *Controller) DeleteMachine(_ context.Context, r *controllerv1.DeleteMach
 	return &controllerv1.DeleteMachineResponse{Machine: m}, err
 }
 
-// Released are the machines that were asked to be given back.
-func (c *Controller) Released() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.released)
-}
-
 func (c *Controller) StartMachine(_ context.Context, r *controllerv1.StartMachineRequest) (*controllerv1.StartMachineResponse, error) {
 	m, err := c.edit("StartMachine", r.GetName(), func(m *controllerv1.Machine) { m.Spec.Power = controllerv1.PowerState_POWER_STATE_RUNNING })
 	return &controllerv1.StartMachineResponse{Machine: m}, err

@@ -224,13 +224,13 @@ func readMark(folder string) (uid string, release, there bool) {
 	return strings.TrimSpace(uid), strings.TrimSpace(rest) == releaseMark, err == nil
 }
 
-// private refuses a store whose folders everybody may write to: who can put another config.json or key in place is root on the hosts.
+// private refuses a store whose folders everybody may change: who can put another config.json or key in place is root on the hosts.
 func (e *exporter) private() error {
 	if !e.opts.secrets || runtime.GOOS == "windows" { // whose modes say nothing
 		return nil
 	}
 	for _, folder := range []string{e.root, filepath.Join(e.root, "machines"), filepath.Join(e.root, "certs")} {
-		if info, err := os.Stat(folder); err == nil && info.Mode()&0o002 != 0 {
+		if info, err := os.Stat(folder); err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
 			return fault.E("migrate.private", fault.Precondition, folder, fmt.Errorf("everybody may write to %s, and it shall hold private keys", folder)).
 				WithHint("chmod o-w it, or name another directory")
 		}
