@@ -58,8 +58,12 @@ func (e *Engine) Offer(ctx context.Context, h host.HandOver) (host.Engine, error
 		return host.Engine{}, err
 	}
 	h.Engine = daemon.Inherit(h.Engine, s.Held)
-	h.Engine.StorageDriver = info.Driver // docker-machine would choose one, and another would find no container
-	h.Engine.Env = append(append([]string(nil), s.Unit.Environment...), h.Engine.Env...)
+	h.Engine.StorageDriver = info.Driver                                                                                       // docker-machine would choose one, and another would find no container
+	theirs := slices.DeleteFunc(slices.Clone(s.Unit.Environment), func(v string) bool { return host.CheckVariable(v) != nil }) // systemd ignores it, too
+	h.Engine.Env = append(theirs, h.Engine.Env...)
+	if err := h.Engine.Check(); err != nil { // a hand-over would be refused for it, when it has begun
+		return refuse(s.Setter, "change it on the host", "docker.service has what can't be handed on: %w", err)
+	}
 	present, _, err := e.seen(memory, s) // the agent may be changing them
 	if err != nil {
 		return host.Engine{}, err

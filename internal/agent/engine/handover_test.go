@@ -149,7 +149,7 @@ func TestWhatDockerdDoesNotTakeIsTakenBack(t *testing.T) {
 
 func TestWhatTheHostHadGoesOn(t *testing.T) {
 	h := newHost(t)
-	h.put(fragment, "[Service]\nEnvironment=\"A=b c\"\nExecStart=/opt/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --data-root /data --debug --label of=theirs --label provider=x\n")
+	h.put(fragment, "[Service]\nEnvironment=\"A=b c\" no-variable\nExecStart=/opt/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --data-root /data --debug --label of=theirs --label provider=x\n")
 	h.put("/opt/dockerd", "")
 	h.start()
 	want := wish("tier=web", "provider=generic")
@@ -164,7 +164,7 @@ func TestWhatTheHostHadGoesOn(t *testing.T) {
 	if h.argv() != command || !strings.HasSuffix(h.get(machineDropIn), "\nEnvironment=\"A=b c\"\n") || h.container != "running" {
 		t.Errorf("dockerd runs as %q\nwant            %q\n%s", h.argv(), command, h.get(machineDropIn))
 	}
-	if len(how.Engine.Options) != 2 || how.Engine.StorageDriver != "overlay2" || len(how.Engine.Labels) != 2 {
+	if how.Engine.Check() != nil || len(how.Engine.Options) != 2 || how.Engine.StorageDriver != "overlay2" || len(how.Engine.Labels) != 2 {
 		t.Errorf("docker-machine is told of %+v", how.Engine)
 	}
 }
@@ -194,7 +194,10 @@ func TestAHandOverThatCanNotBeIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 		}, "override.conf"},
 		"labels in daemon.json":     {func(h *fakeHost) { h.put(daemonJSON, `{"labels":["of=theirs"]}`) }, `"labels"`},
 		"a listener in daemon.json": {func(h *fakeHost) { h.put(daemonJSON, `{"hosts":["unix:///var/run/docker.sock"]}`) }, `"hosts"`},
-		"a broken daemon.json":      {func(h *fakeHost) { h.put(daemonJSON, `{`) }, "no valid JSON"},
+		"a mirror that is none": {func(h *fakeHost) {
+			h.put(fragment, "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --registry-mirror mirror.example.com\n")
+		}, "can't be handed on"},
+		"a broken daemon.json": {func(h *fakeHost) { h.put(daemonJSON, `{`) }, "no valid JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t).withDocker()

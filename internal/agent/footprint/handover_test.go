@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mctl/internal/fault"
 	"mctl/internal/host"
@@ -169,6 +170,20 @@ func TestAnAgentThatTakesTheNoteBackBeforeItStopsEndsNoHandOver(t *testing.T) {
 		return nil, nil
 	}
 	must(t, HandOver(t.Context(), document(t), &bytes.Buffer{}, h.config))
+}
+
+func TestAHandOverDoesNotWaitForEverForAnotherRemoval(t *testing.T) {
+	h, asked := parting(t)
+	other, err := h.config.orDefaults()
+	must(t, err)
+	unlock, err := other.alone(t.Context())
+	must(t, err)
+	defer unlock()
+	h.config.Patience = time.Millisecond
+	before := h.snapshot()
+	if err := HandOver(t.Context(), document(t), &bytes.Buffer{}, h.config); !fault.Is(err, fault.Unavailable) || len(*asked) > 0 || !slices.Equal(h.snapshot(), before) {
+		t.Errorf("%v, asked %d times", err, len(*asked))
+	}
 }
 
 // stopping is a host whose agent is told to stay, just before it is stopped.

@@ -3,6 +3,7 @@ package footprint
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -72,9 +74,12 @@ type Config struct {
 	Reach func(ctx context.Context, ticket string, endpoints []string) bool
 	// SetHostname tells the kernel; nil for the system call.
 	SetHostname func(name string) error
+	// Patience is how long a removal waits for another one; zero for two minutes.
+	Patience time.Duration
 }
 
 func (c Config) orDefaults() (Config, error) {
+	c.Patience = cmp.Or(c.Patience, 2*time.Minute)
 	if c.Runner == nil {
 		c.Runner = local{}
 	}

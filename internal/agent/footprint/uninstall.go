@@ -145,7 +145,7 @@ func (c Config) note(l Leaving) error {
 }
 
 // alone waits until no other removal is under way: the agent's own, and one over SSH. The lock ends with its process, and
-// whoever waited finds nothing left to do.
+// whoever waited finds nothing left to do. Those that lost their SSH session meanwhile do not gather: each gives up in the end.
 func (c Config) alone(ctx context.Context) (unlock func(), err error) {
 	file, err := os.Open(c.at(Binary))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -154,6 +154,8 @@ func (c Config) alone(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fault.E("footprint.alone", fault.Precondition, Binary, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.Patience)
+	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
