@@ -58,8 +58,10 @@ func (e *Engine) Offer(ctx context.Context, h host.HandOver) (host.Engine, error
 		return host.Engine{}, err
 	}
 	h.Engine = daemon.Inherit(h.Engine, s.Held)
-	h.Engine.StorageDriver = info.Driver                                                                                       // docker-machine would choose one, and another would find no container
-	theirs := slices.DeleteFunc(slices.Clone(s.Unit.Environment), func(v string) bool { return host.CheckVariable(v) != nil }) // systemd ignores it, too
+	// docker-machine would choose a storage driver, and another would find no container.
+	h.Engine.StorageDriver = info.Driver
+	// What is no variable systemd ignores, too.
+	theirs := slices.DeleteFunc(slices.Clone(s.Unit.Environment), func(v string) bool { return host.CheckVariable(v) != nil })
 	h.Engine.Env = append(theirs, h.Engine.Env...)
 	if err := h.Engine.Check(); err != nil { // a hand-over would be refused for it, when it has begun
 		return refuse(s.Setter, "change it on the host", "docker.service has what can't be handed on: %w", err)

@@ -110,3 +110,22 @@ func TestKeysAreNotWrittenWhereEverybodyMayWrite(t *testing.T) {
 	}
 	must(t, c, "export", "--with-secrets", dir, "web")
 }
+
+func TestAnExportThatWasKilledLeavesNoKeysBesideItsFolder(t *testing.T) {
+	c := world(t)
+	m := controllertest.Running("web", "192.0.2.1")
+	c.Put(m)
+	dir := t.TempDir()
+	for name, uid := range map[string]string{".web-123": m.GetUid(), ".web-123-before": m.GetUid(), ".web-db-456": "another's", ".other": m.GetUid()} {
+		left := filepath.Join(dir, "machines", name)
+		if err := errors.Join(os.MkdirAll(left, 0o700), os.WriteFile(filepath.Join(left, exportMark), []byte(uid+"\n"), 0o600),
+			os.WriteFile(filepath.Join(left, "id_rsa"), []byte("key"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, c, "export", "--with-secrets", dir, "web")
+	entries, err := os.ReadDir(filepath.Join(dir, "machines"))
+	if got := fmt.Sprint(entries); err != nil || got != "[d .other/ d .web-db-456/ d web/]" {
+		t.Errorf("%s, %v", got, err)
+	}
+}

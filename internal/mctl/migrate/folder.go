@@ -29,7 +29,7 @@ import (
 // write puts a machine's folder into the store, whole or not at all.
 func (e *exporter) write(ctx context.Context, r *controllerv1.ExportMachineResponse, folder string) error {
 	m := r.GetMachine()
-	files := map[string][]byte{exportMark: mark(m.GetUid(), e.opts.release)}
+	files := map[string][]byte{}
 	if e.opts.secrets && len(r.GetSshKey()) > 0 {
 		files["id_rsa"] = r.GetSshKey()
 		if public, err := credential.AuthorizedLine(r.GetSshKey()); err == nil {
@@ -47,11 +47,15 @@ func (e *exporter) write(ctx context.Context, r *controllerv1.ExportMachineRespo
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return state.Trouble(parent, err)
 	}
+	e.sweep(parent, m)
 	staged, err := os.MkdirTemp(parent, "."+m.GetName()+"-")
 	if err != nil {
 		return state.Trouble(parent, err)
 	}
 	defer os.RemoveAll(staged)
+	if err := state.WriteFile(filepath.Join(staged, exportMark), mark(m.GetUid(), e.opts.release), 0o600); err != nil { // first, for sweep
+		return err
+	}
 	for name, content := range files {
 		if err := state.WriteFile(filepath.Join(staged, name), content, 0o600); err != nil {
 			return err
@@ -66,6 +70,20 @@ func (e *exporter) write(ctx context.Context, r *controllerv1.ExportMachineRespo
 		return state.Trouble(folder, err)
 	}
 	return nil
+}
+
+// sweep removes what an export that was killed left of a machine beside its folder: it has keys.
+func (e *exporter) sweep(parent string, m *controllerv1.Machine) {
+	entries, _ := os.ReadDir(parent) // what can't be listed is told when it is written
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), "."+m.GetName()+"-") {
+			continue
+		}
+		left := filepath.Join(parent, entry.Name())
+		if uid, _, there := readMark(left); there && uid == m.GetUid() {
+			os.RemoveAll(left)
+		}
+	}
 }
 
 // certificates adds those of docker's client to a machine's files, and those of its authority to the store. It returns where these are.
