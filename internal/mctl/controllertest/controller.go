@@ -76,7 +76,13 @@ func New(t testing.TB, variables ...string) *Controller {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(root) })
-	environment := map[string]string{"HOME": root, "XDG_RUNTIME_DIR": root, "MCTL_HOME": filepath.Join(root, "state"), "SHELL": "/bin/sh"}
+	program, err := os.Executable() // as what serves is this process; another that is in PATH would be taken for a newer build
+	if err != nil {
+		t.Fatal(err)
+	}
+	environment := map[string]string{
+		"HOME": root, "XDG_RUNTIME_DIR": root, "MCTL_HOME": filepath.Join(root, "state"), "SHELL": "/bin/sh", "MCTL_CONTROLLER_BIN": program,
+	}
 	for _, pair := range variables {
 		name, value, _ := strings.Cut(pair, "=")
 		environment[name] = value
