@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/api/compute/v1"
 
 	"mctl/internal/controller/driver"
 	"mctl/internal/fault"
@@ -192,6 +193,31 @@ func TestNamesAreAsLongAsWhatIsMadeBesidesAllows(t *testing.T) {
 		if err := CheckName(driver.Machine{Name: c.name}, s); (err == nil) != c.good || err != nil && fault.HintOf(err) == "" {
 			t.Errorf("%q %v: %v", c.name, c.options, err)
 		}
+	}
+}
+
+func TestHostsOfASwarmReachEachOtherAndNobodyElseDoes(t *testing.T) {
+	s, err := Parse(options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, swarm := s.Rules("c1c1c1c1")[0], s.Rules("c1c1c1c1")[1]
+	opened := func(rule *compute.Firewall) string {
+		var all []string
+		for _, a := range rule.Allowed {
+			all = append(all, a.IPProtocol+" "+strings.Join(a.Ports, ","))
+		}
+		return strings.Join(all, "; ")
+	}
+	if got := opened(swarm); got != "tcp 2377,7946; udp 7946,4789" {
+		t.Errorf("between members: %s", got)
+	}
+	if len(swarm.SourceRanges) != 0 || !slices.Equal(swarm.SourceTags, swarm.TargetTags) || !slices.Equal(swarm.SourceTags, []string{"mctl-c1c1c1c1"}) {
+		t.Errorf("from %v and %v to %v", swarm.SourceRanges, swarm.SourceTags, swarm.TargetTags)
+	}
+	s.OpenSwarm(3376)
+	if got := opened(s.Rules("c1c1c1c1")[0]); opened(client) != "tcp 2376" || got != "tcp 2376,3376" {
+		t.Errorf("to clients: %s, of a manager %s", opened(client), got)
 	}
 }
 
