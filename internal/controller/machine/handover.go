@@ -18,9 +18,9 @@ const offerLimit = 30 * time.Second
 // importedAuthority begins the names of authorities that came with a store.
 const importedAuthority = "imported-"
 
-// returns reports whether the host gets back what docker-machine left on it: nothing else was ever there, or its certificates are
+// getsOldLayout reports whether the host gets back what docker-machine left on it: nothing else was ever there, or its certificates are
 // from the CA of the store still. Any other is handed over anew.
-func (m *Machine) returns() bool {
+func (m *Machine) getsOldLayout() bool {
 	return m.agentless() || m.Import != nil && strings.HasPrefix(m.Status.Authority, importedAuthority)
 }
 
@@ -72,7 +72,7 @@ func (s *Service) offer(ctx context.Context, m *Machine) (engine *host.Engine, e
 		return nil, err
 	}
 	target.Wait = 0
-	if m.returns() {
+	if m.getsOldLayout() {
 		err := s.config.Bootstrap.Greet(ctx, target)
 		if s.lockedOut(target, err) && s.connected(m) {
 			return nil, nil // its agent does it
@@ -102,7 +102,7 @@ func (s *Service) handOver(m *Machine) host.HandOver {
 
 // giveBack leaves the host to docker-machine: as that left it, or with a certificate that lasts.
 func (s *Service) giveBack(ctx context.Context, m *Machine) error {
-	if m.returns() {
+	if m.getsOldLayout() {
 		return s.release(ctx, m)
 	}
 	ctx, cancel := context.WithTimeout(ctx, releaseLimit)
